@@ -1,0 +1,58 @@
+"""`resnet-lab config`: the settings, as a preset has them and as a schema."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from resnet_lab.cli import display
+from resnet_lab.cli.options import Json, Set
+from resnet_lab.config import RunConfig, SweepConfig
+from resnet_lab.configfile import load_study, presets
+
+app = typer.Typer(help="Show presets and settings.", no_args_is_help=True)
+
+
+@app.command()
+def show(
+    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; without one, the presets' names.")] = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """A config's settings, defaults included and durations in steps; or the names of the presets."""
+    if config is None and not overrides:
+        _list(as_json)
+        return
+    study = load_study(config, overrides or ())
+    example = study.run(kind=study.sweep.kinds[0], depth=study.sweep.depths[0])
+    values = example.model_dump(mode="json", exclude={"model": {"kind", "depth"}}) | {
+        "sweep": study.sweep.model_dump(mode="json")
+    }
+    if as_json:
+        display.result_json(values)
+        return
+    display.result(_toml(values))
+
+
+@app.command()
+def schema() -> None:
+    """The JSON schema of a config file."""
+    run, sweep = RunConfig.model_json_schema(), SweepConfig.model_json_schema()
+    run["properties"]["sweep"] = sweep
+    display.result_json(run)
+
+
+def _list(as_json: bool) -> None:
+    headers = {name: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for name, path in presets().items()}
+    if as_json:
+        display.result_json({"presets": headers})
+        return
+    for header in headers.values():
+        display.result(header)
+
+
+def _toml(values: dict[str, object], prefix: str = "") -> str:
+    """Settings as TOML: numbers, strings and lists are written as in JSON."""
+    own = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    tables = [f"\n[{prefix}{key}]\n{_toml(value, f'{prefix}{key}.')}" for key, value in values.items() if isinstance(value, dict)]
+    return "\n".join([*own, *tables])

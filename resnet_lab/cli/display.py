@@ -1,0 +1,316 @@
+"""What people see at the terminal: tables, live progress and sentences; the only place that imports rich.
+
+Results go to stdout, everything else to stderr. Where stderr is no terminal, live displays become plain lines.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from resnet_lab.compare import percent
+from resnet_lab.duration import duration
+from resnet_lab.record.store import Run, RunFolder
+from resnet_lab.records import EvalRecord, Event, TrainRecord, ValidationRecord
+
+if TYPE_CHECKING:
+    from resnet_lab.data import download as downloads
+    from resnet_lab.estimate import Forecast
+    from resnet_lab.records import Record
+    from resnet_lab.sweep.launch import Outcome
+    from resnet_lab.sweep.plan import Plan
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False)
+_PLAIN_SECONDS = 30.0
+_A_DAY = 24 * 3600
+STAND_IN = "SYNTHETIC STAND-IN, NOT CIFAR-10: procedurally generated shapes. Nothing here is a result on CIFAR-10."
+_STATE_STYLES = {"finished": "green", "running": "cyan", "diverged": "red", "failed": "red", "interrupted": "yellow"}
+
+
+def result(text: str) -> None:
+    """A line of the result, as it is."""
+    _out.print(Text(text))
+
+
+def result_json(values: Any) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(values, indent=2))
+
+
+def note(text: str) -> None:
+    """A sentence beside the result."""
+    _err.print(Text(text))
+
+
+def error(text: str) -> None:
+    """What went wrong."""
+    _err.print(Text.assemble(("Error: ", "bold red"), text), soft_wrap=True)
+
+
+def stand_in() -> None:
+    """A notice that cannot be missed."""
+    _err.print(Panel(Text(STAND_IN), border_style="bold red", style="bold red"))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
+    """A table on stdout; numbers are aligned right, markup in cells does nothing."""
+    _out.print(_table(header, rows, caption))
+
+
+def download(progress: "downloads.Progress | str") -> None:
+    """How far a download is, on one line of a terminal or a line every now and then."""
+    if isinstance(progress, str):
+        note(progress)
+        return
+    total = progress.total_bytes
+    done = progress.done_bytes
+    now = time.monotonic()
+    finished = total is not None and done == total
+    pause = 0.5 if _err.is_terminal else 10.0
+    if now - download_shown[0] < pause and not finished:
+        return
+    download_shown[0] = now
+    share = f"{100 * done / total:.0f} % of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB"
+    left = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
+    line = f"CIFAR-10: {share}, {progress.bytes_per_second / 1e3:,.0f} kB/s{left}"
+    _err.print(Text(line.ljust(70)), end="\r" if _err.is_terminal and not finished else "\n")
+
+
+download_shown = [0.0]
+
+
+@contextmanager
+def training(folder: RunFolder) -> "Iterator[TrainingScreen]":
+    """The screen of one run."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(20),
+        TextColumn("{task.fields[said]}"),
+        console=_err,
+        disable=not _err.is_terminal,
+    ) as progress:
+        yield TrainingScreen(folder, progress)
+
+
+class TrainingScreen:
+    """Shows what a run says: a bar at a terminal, lines elsewhere; evaluations and events as lines in both."""
+
+    def __init__(self, folder: RunFolder, progress: Progress) -> None:
+        self._folder, self._progress = folder, progress
+        self._task = None if progress.disable else progress.add_task(folder.path.name, total=None, said="")
+        self._expected: Forecast | None = None
+        self._rate: list[tuple[int, float]] = []
+        self._line_at = time.monotonic()
+
+    def show(self, said: "Forecast | Record | Event") -> None:
+        """Show one thing that the run said."""
+        if isinstance(said, TrainRecord):
+            self._train(said)
+        elif isinstance(said, EvalRecord):
+            note(evaluation_line(said))
+        elif isinstance(said, Event):
+            self._event(said)
+        elif not isinstance(said, ValidationRecord):
+            self._forecast(said)
+
+    def _forecast(self, expected: "Forecast") -> None:
+        self._expected = expected
+        model, recipe = expected.config.model, expected.config.recipe
+        note(
+            f"{self._folder.path}: {model.kind} network of depth {model.depth}, {expected.parameters:,} parameters, "
+            f"{expected.multiply_adds / 1e6:.2f} M multiply-adds an image."
+        )
+        left = recipe.steps - expected.from_step
+        note(
+            f"{left:,} steps at about {expected.images_per_second:,.0f} images/s: {duration(expected.seconds)} with evaluations."
+        )
+        if expected.seconds > _A_DAY:
+            note(
+                "That is more than a day here: the presets quick (about an hour) and demo (minutes) are smaller, --config quick."
+            )
+        if self._task is not None:
+            self._progress.update(self._task, total=recipe.steps, completed=expected.from_step)
+
+    def _train(self, record: TrainRecord) -> None:
+        assert self._expected is not None
+        steps = self._expected.config.recipe.steps
+        self._rate = [*self._rate[-9:], (record.images, record.seconds)]
+        speed = sum(images for images, _ in self._rate) / max(sum(seconds for _, seconds in self._rate), 1e-9)
+        left = (steps - record.step) * self._expected.config.recipe.batch_size / speed
+        said = (
+            f"step {record.step:,}/{steps:,}  training error {percent(record.error)}  {speed:,.0f} img/s  {duration(left)} left"
+        )
+        if self._task is not None:
+            self._progress.update(self._task, completed=record.step, said=said.removeprefix("step "))
+        elif time.monotonic() - self._line_at > _PLAIN_SECONDS or record.step == steps:
+            self._line_at = time.monotonic()
+            note(f"{said}  lr {record.lr:g}")
+
+    def _event(self, event: Event) -> None:
+        step = f"step {event.step:,}"
+        for fault in event.detail.get("skipped", ()):
+            note(f"Checkpoint left out: {fault}.")
+        sentences = {
+            "resumed": f"Going on from {step}.",
+            "preempted": f"Stopped and saved at {step}; the same command goes on.",
+            "finished": f"{self._folder.path} is finished, {step}.",
+        }
+        if event.name in sentences:
+            note(sentences[event.name])
+
+
+def evaluation_line(record: EvalRecord) -> str:
+    """An evaluation in a sentence."""
+    validation = "" if record.validation_error is None else f", validation {percent(record.validation_error)}"
+    return (
+        f"step {record.step:,}: clean training error {percent(record.train_error)} ({record.train_images:,} images)"
+        f"{validation}, test {percent(record.test_error)}"
+    )
+
+
+def show_plan(plan: "Plan", *, as_json: bool) -> None:
+    """The runs of a sweep with their cost and time, longest first."""
+    if as_json:
+        result_json(_plan_values(plan))
+        return
+    rows = [
+        (
+            run.folder.path.name,
+            run.state,
+            f"{run.forecast.parameters:,}",
+            f"{run.forecast.multiply_adds / 1e6:.1f} M",
+            f"{run.forecast.config.recipe.steps:,}",
+            duration(run.forecast.seconds),
+        )
+        for run in plan.runs
+    ]
+    header = ("run", "state", "parameters", "mult-adds", "steps", "time left")
+    _err.print(_table(header, rows, ""))
+    note(
+        f"{plan.study}: {len(plan.jobs)} of {len(plan.runs)} runs to do, {plan.num_jobs} at once with {plan.threads} "
+        f"thread{'s' if plan.threads > 1 else ''} each on {plan.device}: about {duration(plan.seconds)}."
+    )
+    if plan.seconds > _A_DAY:
+        note("That is more than a day here: the presets quick (about an hour) and demo (minutes) are smaller.")
+
+
+def _plan_values(plan: "Plan") -> dict[str, Any]:
+    runs = [
+        {
+            "run": run.folder.path.name,
+            "state": run.state,
+            "parameters": run.forecast.parameters,
+            "multiply_adds": run.forecast.multiply_adds,
+            "steps": run.forecast.config.recipe.steps,
+            "seconds": run.forecast.seconds,
+        }
+        for run in plan.runs
+    ]
+    return {"study": plan.study.name, "jobs": plan.num_jobs, "threads": plan.threads, "seconds": plan.seconds, "runs": runs}
+
+
+@contextmanager
+def sweeping(plan: "Plan") -> "Iterator[SweepScreen]":
+    """One live table of all runs, or a line now and then where there is no terminal."""
+    if _err.is_terminal:
+        with Live(console=_err, auto_refresh=False) as live:
+            yield SweepScreen(plan, live)
+    else:
+        yield SweepScreen(plan, None)
+
+
+class SweepScreen:
+    """Follows the runs of a sweep through their folders."""
+
+    def __init__(self, plan: "Plan", live: Live | None) -> None:
+        self._plan, self._live = plan, live
+        self._shown_at = 0.0
+
+    def refresh(self) -> None:
+        """Read the folders and show them, once a second at most."""
+        pause = 1.0 if self._live else _PLAIN_SECONDS
+        if time.monotonic() - self._shown_at < pause:
+            return
+        self._shown_at = time.monotonic()
+        runs = [run.folder.read() for run in self._plan.runs]
+        if self._live:
+            self._live.update(_table(RUN_HEADER, [run_row(run) for run in runs], ""), refresh=True)
+        else:
+            working = [f"{run.name} {run.step:,}/{run.config.recipe.steps:,}" for run in runs if run.state == "running"]
+            done = sum(run.state == "finished" for run in runs)
+            note(f"{done} of {len(runs)} finished; " + (", ".join(working) or "starting"))
+
+    def ended(self, outcome: "Outcome") -> None:
+        """A run's process has ended."""
+        run = outcome.folder.read()
+        last = f" {evaluation_line(run.evaluations[-1])}" if run.state == "finished" and run.evaluations else ""
+        note(f"{run.name} {run.state}.{last}" if not outcome.failed else f"{run.name} failed, exit code {outcome.exit_code}.")
+        self._shown_at = 0.0
+        if self._live:
+            self.refresh()
+
+
+def sweep_result(plan: "Plan", *, as_json: bool) -> None:
+    """How the sweep ended."""
+    runs = [run.folder.read() for run in plan.runs]
+    if as_json:
+        result_json({"study": plan.study.name, "runs": [run_values(run) for run in runs]})
+    elif all(run.state == "finished" for run in runs):
+        note(f"All {len(runs)} runs of {plan.study} are finished: `resnet-lab compare {plan.study.name}` shows them.")
+
+
+RUN_HEADER = ("run", "state", "step", "train err", "test err", "img/s", "left")
+
+
+def run_row(run: Run) -> tuple[str, ...]:
+    """A run's row under RUN_HEADER."""
+    speed = run.images_per_second
+    left = run.seconds_left
+    return (
+        run.name,
+        run.state,
+        f"{run.step:,}/{run.config.recipe.steps:,}",
+        percent(run.train[-1].error) if run.train else "-",
+        percent(run.evaluations[-1].test_error) if run.evaluations else "-",
+        f"{speed:,.0f}" if speed else "-",
+        duration(left) if left is not None and run.state != "finished" else "-",
+    )
+
+
+def run_values(run: Run) -> dict[str, Any]:
+    """A run for JSON; errors are fractions."""
+    last = run.evaluations[-1] if run.evaluations else None
+    return {
+        "run": run.name,
+        "kind": run.config.model.kind,
+        "depth": run.config.model.depth,
+        "seed": run.config.seed,
+        "dataset": run.config.data.dataset,
+        "state": run.state,
+        "step": run.step,
+        "steps": run.config.recipe.steps,
+        "running_train_error": run.train[-1].error if run.train else None,
+        "train_error": last.train_error if last else None,
+        "test_error": last.test_error if last else None,
+        "images_per_second": run.images_per_second,
+        "seconds_left": run.seconds_left,
+    }
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=None, caption=caption or None, caption_justify="left")
+    for position, name in enumerate(header):
+        numeric = position > 0 and all(row[position][:1] in "0123456789-+" for row in rows)
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
+    return table

@@ -1,0 +1,48 @@
+"""The `resnet-lab` command: its subcommands, and errors as one sentence with an exit code."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from resnet_lab.cli import compare, config, data, display, report, runs, summary, sweep, train
+from resnet_lab.errors import LabError
+
+app = typer.Typer(
+    name="resnet-lab",
+    help="Train matched plain and residual networks on CIFAR-10 and see the degradation problem (He et al. 2015).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
+app.command("compare")(compare.compare)
+app.command("report")(report.report)
+app.command("runs")(runs.runs)
+app.command("summary")(summary.summary)
+app.command("data")(data.data)
+app.add_typer(config.app, name="config")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        display.result(f"resnet-lab {version('resnet-lab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run the command line; exits with the codes of resnet_lab.errors, 130 for Ctrl-C and 143 for SIGTERM."""
+    try:
+        app(prog_name="resnet-lab")
+    except LabError as error:
+        display.error(str(error))
+        sys.exit(error.exit_code)

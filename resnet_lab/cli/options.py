@@ -1,0 +1,56 @@
+"""Options that several commands share, and the signals that stop them."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the studies.", show_default=True)]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Where CIFAR-10 is, or goes: else $RESNET_LAB_DATA, else ./data.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a run; exact repetition needs the same number.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as recipe.steps=2000.")
+]
+StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder; else the config's name.")]
+StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study's name or folder; else the newest.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+class Stop:
+    """The signal that asked this process to stop, if any did. A second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """130 for SIGINT, 143 for SIGTERM, as shells count."""
+        return 128 + (self.signal or 0)
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Turn the first SIGINT or SIGTERM into a wish to stop, so that the work can be saved; restore the handlers after."""
+    stop = Stop()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.signal = number
+        for each in previous:
+            signal.signal(each, signal.SIG_DFL)
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,17 @@
+"""`resnet-lab report`: a study as one page."""
+
+from resnet_lab.cli import display
+from resnet_lab.cli.options import Json, Runs, StudyArgument
+from resnet_lab.record.store import DEFAULT_ROOT, find_study
+
+
+def report(study: StudyArgument = None, runs: Runs = DEFAULT_ROOT, as_json: Json = False) -> None:
+    """Write the study's report: one self-contained HTML page that works without a network, and the same as Markdown."""
+    from resnet_lab.report.write import write
+
+    page, markdown = write(find_study(runs, study))
+    if as_json:
+        display.result_json({"html": str(page), "markdown": str(markdown)})
+        return
+    display.result(str(page))
+    display.note(f"The same as Markdown: {markdown}")

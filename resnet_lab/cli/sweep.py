@@ -1,0 +1,55 @@
+"""`resnet-lab sweep`: all runs of a study."""
+
+from typing import Annotated
+
+import typer
+
+from resnet_lab.cli import display
+from resnet_lab.cli.options import DataDir, Device, Json, Runs, Set, StudyName, Threads, stop_signals
+from resnet_lab.configfile import load_study
+from resnet_lab.errors import SweepError
+from resnet_lab.record.store import DEFAULT_ROOT, study_path
+
+
+def sweep(
+    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; else plateau.")] = None,
+    overrides: Set = None,
+    study: StudyName = None,
+    runs: Runs = DEFAULT_ROOT,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once; else one a core, or one a GPU.")] = None,
+    threads: Threads = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs, their cost and time; start nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train every kind, depth and seed of a config, several runs at once; again: continues, and skips what is finished."""
+    from resnet_lab.experiment import Resources
+    from resnet_lab.sweep.plan import plan
+
+    source = load_study(config, overrides or ())
+    folder = study_path(runs, study or source.name)
+    resources = Resources(data_dir, device, threads)
+    planned = plan(source, folder, resources, jobs, display.download, must_have_data=not dry_run)
+    if planned.stand_in:
+        display.stand_in()
+    display.show_plan(planned, as_json=as_json and dry_run)
+    if dry_run:
+        return
+    with stop_signals() as stop, display.sweeping(planned) as screen:
+        outcomes = []
+        for outcome in planned.start(lambda: stop.signal):
+            screen.refresh()
+            if outcome is not None:
+                outcomes.append(outcome)
+                screen.ended(outcome)
+    display.sweep_result(planned, as_json=as_json)
+    if stop:
+        raise typer.Exit(stop.exit_code)
+    failed = [outcome.folder for outcome in outcomes if outcome.failed]
+    if failed:
+        names = ", ".join(folder.path.name for folder in failed)
+        raise SweepError(
+            f"{len(failed)} of {len(planned.jobs)} runs failed: {names}. What each printed is in its {failed[0].log_file.name}; "
+            "the same command tries again."
+        )

@@ -1,0 +1,70 @@
+"""`resnet-lab train`: one run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resnet_lab.cli import display
+from resnet_lab.cli.options import DataDir, Device, Runs, Set, StudyName, Threads, stop_signals
+from resnet_lab.config import RunConfig
+from resnet_lab.configfile import load_study
+from resnet_lab.errors import ConfigError
+from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, study_path
+
+
+def train(
+    depth: Annotated[int | None, typer.Option(help="Weighted layers, 6n+2: 20, 32, 44, 56, 110.")] = None,
+    plain: Annotated[
+        bool | None, typer.Option("--plain/--residual", help="Without shortcuts, or with them.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the split, the initial values, batches and crops.")] = None,
+    config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file; else plateau.")] = None,
+    overrides: Set = None,
+    study: StudyName = None,
+    runs: Runs = DEFAULT_ROOT,
+    run: Annotated[Path | None, typer.Option(help="Train, or go on with, the run whose config is in this folder.")] = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Train one network; the same command again resumes it, or says that it is done.
+
+    Ctrl-C saves a checkpoint first.
+    """
+    kind = None if plain is None else "plain" if plain else "residual"
+    if run is not None:
+        given = {
+            "--depth": depth,
+            "--plain/--residual": kind,
+            "--seed": seed,
+            "--config": config,
+            "--set": overrides,
+            "--study": study,
+        }
+        clashing = [name for name, value in given.items() if value is not None]
+        if clashing:
+            raise ConfigError(f"--run takes everything from the run's folder: leave out {', '.join(clashing)}.")
+        folder = RunFolder(run)
+        settings = folder.config()
+    else:
+        source = load_study(config, overrides or ())
+        settings = source.run(kind=kind, depth=depth, seed=seed)
+        folder = RunFolder(study_path(runs, study or source.name) / settings.name)
+    _train(settings, folder, data_dir, device, threads)
+
+
+def _train(settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None) -> None:
+    from resnet_lab.data.cifar10 import data_dir as find_data_dir
+    from resnet_lab.experiment import Resources, run, with_data
+    from resnet_lab.train.world import pick_device
+
+    pick_device(device)
+    settings = with_data(settings, folder, find_data_dir(data_dir), display.download)
+    if settings.data.dataset == "synthetic":
+        display.stand_in()
+    with stop_signals() as stop, display.training(folder) as screen:
+        for said in run(settings, folder, Resources(data_dir, device, threads), stop=lambda: bool(stop)):
+            screen.show(said)
+    if stop:
+        raise typer.Exit(stop.exit_code)

@@ -1,0 +1,286 @@
+"""What a run is told: frozen settings, checked in one place.
+
+Durations may be written in steps (`400`), epochs (`"3 epochs"`) or percent of the run (`"50 %"`); they become steps here, once.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+Kind = Literal["plain", "residual"]
+Settings = dict[str, Any]
+
+Duration = Annotated[
+    int,
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "examples": ["400 steps", "3 epochs", "50 %"]}]}),
+]
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|%|percent)\s*")
+_DURATION_KEYS = (
+    ("recipe", "steps"),  # first: percentages of the others refer to it
+    ("recipe", "schedule", "every"),
+    ("recipe", "schedule", "milestones"),
+    ("recipe", "warmup", "window"),
+    ("evaluation", "every"),
+    ("log", "every"),
+)
+
+
+class Section(BaseModel):
+    """Frozen, strictly typed settings that refuse unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ModelConfig(Section):
+    """Which network: 6n+2 weighted layers (He et al. 2015, Sec. 4.2)."""
+
+    kind: Kind
+    depth: int = Field(description="weighted layers, 6n+2")
+    width: int = Field(16, ge=1, description="filters of the stem and of the first stage")
+
+    @model_validator(mode="after")
+    def _depth_is_valid(self) -> Self:
+        if self.depth < 8 or self.depth % 6 != 2:
+            below = max(8, (self.depth - 2) // 6 * 6 + 2)
+            nearest = f"{below} and {below + 6}" if self.depth > 8 else f"{below}"
+            raise _problem("depth", f"Depth {self.depth} is not 6n+2 (n blocks a stage); the nearest valid: {nearest}")
+        return self
+
+
+class DataConfig(Section):
+    """Which images. `auto` is CIFAR-10 where it can be had, else the synthetic stand-in, with a notice."""
+
+    dataset: Literal["cifar10", "synthetic", "auto"] = "cifar10"
+    train_images: int = Field(50_000, ge=1, le=50_000, description="images before the split; fewer: a seeded subset")
+    validation_images: int = Field(5_000, ge=0, description="held out of the training images, drawn from the seed")
+    test_images: int = Field(10_000, ge=1, le=10_000)
+
+    @property
+    def num_train(self) -> int:
+        """Images that are trained on."""
+        return self.train_images - self.validation_images
+
+
+class Plateau(Section):
+    """Divide the lr when the validation error has not improved for `patience` checks (He et al. 2015, Sec. 3.4)."""
+
+    name: Literal["plateau"] = "plateau"
+    every: Duration = Field(gt=0, description="steps between checks of the validation error; an epoch if not given")
+    patience: int = Field(15, ge=1, description="checks without a new best before the lr is divided")
+    max_drops: int = Field(2, ge=0)
+
+
+class Milestones(Section):
+    """Divide the lr at fixed steps (He et al. 2015, Sec. 4.2); none given: a constant lr."""
+
+    name: Literal["milestones"]
+    milestones: tuple[Duration, ...] = Field((), strict=False)
+
+
+class Warmup(Section):
+    """The low-lr start of very deep nets: `lr` until the measured training error falls below `until_error` (Sec. 4.2)."""
+
+    from_depth: int = Field(110, description="the shallowest net that starts this way")
+    lr: float = Field(0.01, gt=0)
+    until_error: float = Field(0.8, gt=0, lt=1, description="running training error, a fraction")
+    window: Duration = Field(100, gt=0, description="steps over which the training error is measured")
+
+
+class RecipeConfig(Section):
+    """How a network is trained (He et al. 2015, Sec. 3.4 and 4.2)."""
+
+    steps: Duration = Field(64_000, ge=0)
+    batch_size: int = Field(128, ge=1)
+    lr: float = Field(0.1, gt=0)
+    lr_factor: float = Field(0.1, gt=0, lt=1, description="what the lr is multiplied with at a drop")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0, description="on all parameters")
+    schedule: Annotated[Plateau | Milestones, Field(discriminator="name")]
+    warmup: Warmup = Warmup()
+
+
+class EvaluationConfig(Section):
+    """When and on how many training images the network is evaluated; validation and test images are all used."""
+
+    every: Duration = Field(1_000, gt=0)
+    train_images: int = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
+    final_train_images: int | Literal["all"] = "all"
+
+
+class LogConfig(Section):
+    """How often the running training error is recorded."""
+
+    every: Duration = Field(50, gt=0)
+
+
+class ComputeConfig(Section):
+    """Arithmetic of a run, the same for all runs of a study."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class RunConfig(Section):
+    """Everything that decides a run's numbers, resolved: durations are steps."""
+
+    model: ModelConfig
+    seed: int = Field(0, ge=0, lt=2**32)
+    data: DataConfig = DataConfig()
+    recipe: RecipeConfig
+    evaluation: EvaluationConfig = EvaluationConfig()
+    log: LogConfig = LogConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _convert_durations(cls, raw: Any) -> Any:
+        return _with_steps(raw) if isinstance(raw, dict) else raw
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for key, message in _conflicts(self):
+            raise _problem(key, message)
+        return self
+
+    @property
+    def name(self) -> str:
+        """The run's folder in its study, such as `plain-56-s0`."""
+        return f"{self.model.kind}-{self.model.depth}-s{self.seed}"
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps of one pass over the training images; the last batch may be short."""
+        return math.ceil(self.data.num_train / self.recipe.batch_size)
+
+    def digest(self) -> str:
+        """The run's identity: sha256 of all settings, defaults included."""
+        return _sha256(self.model_dump(mode="json"))
+
+    def recipe_digest(self) -> str:
+        """The identity of what runs of a study share: all settings but the network and the seed."""
+        return _sha256(self.model_dump(mode="json", exclude={"model", "seed"}))
+
+
+class SweepConfig(Section):
+    """Which runs a study has: every kind at every depth with every seed."""
+
+    depths: tuple[int, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
+    kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1)
+    seeds: tuple[int, ...] = Field((0,), strict=False, min_length=1)
+
+
+def differences(left: RunConfig, right: RunConfig) -> list[tuple[str, Any, Any]]:
+    """The keys in which two configs differ, with both values, such as `("recipe.steps", 64000, 400)`."""
+    ours, theirs = (dict(flatten(config.model_dump(mode="json"))) for config in (left, right))
+    keys = sorted(ours.keys() | theirs.keys())
+    return [(key, ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)]
+
+
+def flatten(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings as pairs of dotted key and value."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def to_steps(text: object, epoch_steps: float, total_steps: int | None) -> int | None:
+    """A duration in steps: `400`, `"400 steps"`, `"3 epochs"`, `"50 %"` of `total_steps`; None if it is none of these."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    amount, unit = float(match[1]), match[2]
+    if unit.startswith("epoch"):
+        return round(amount * epoch_steps)
+    if unit.startswith("step"):
+        return round(amount) if amount.is_integer() else None
+    return None if total_steps is None else round(amount / 100 * total_steps)
+
+
+def _with_steps(raw: Settings) -> Settings:
+    """The same settings with every duration in steps. What cannot be converted is left for validation to name."""
+    raw = merge({"recipe": {"schedule": {"name": "plateau"}}}, raw)
+    schedule = _get(raw, ("recipe", "schedule"))
+    if isinstance(schedule, dict) and schedule["name"] == "plateau":
+        schedule.setdefault("every", "1 epoch")
+    try:
+        data = DataConfig.model_validate(raw.get("data", {}))
+        epoch_steps = math.ceil(data.num_train / _get(raw, ("recipe", "batch_size"), 128))
+    except (ValidationError, TypeError, ZeroDivisionError):
+        epoch_steps = 1  # the settings are refused anyway, with these keys named
+    total = RecipeConfig.model_fields["steps"].default
+    for path in _DURATION_KEYS:
+        parent = _get(raw, path[:-1])
+        if not isinstance(parent, dict) or path[-1] not in parent:
+            continue
+        value = parent[path[-1]]
+        own_total = None if path == ("recipe", "steps") else total
+        converted = [to_steps(each, epoch_steps, own_total) for each in (value if isinstance(value, list | tuple) else [value])]
+        if None in converted:
+            continue
+        parent[path[-1]] = converted if isinstance(value, list | tuple) else converted[0]
+        if path == ("recipe", "steps"):
+            total = parent[path[-1]]
+    return raw
+
+
+def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Settings that are valid one by one and not together."""
+    data, recipe = config.data, config.recipe
+    if data.num_train < 1:
+        yield "data.validation_images", f"{data.validation_images} of {data.train_images} images leave none to train on"
+    elif recipe.batch_size > data.num_train:
+        yield "recipe.batch_size", f"a batch of {recipe.batch_size} is larger than the {data.num_train} training images"
+    if isinstance(recipe.schedule, Plateau) and data.validation_images == 0:
+        yield (
+            "recipe.schedule.name",
+            "a plateau schedule needs validation images: set data.validation_images, or schedule.name = 'milestones'",
+        )
+    if isinstance(recipe.schedule, Milestones):
+        milestones = recipe.schedule.milestones
+        if any(later <= earlier for earlier, later in pairwise(milestones)):
+            yield "recipe.schedule.milestones", f"milestones must increase, got {list(milestones)}"
+        if milestones and (milestones[0] < 1 or milestones[-1] >= recipe.steps):
+            yield (
+                "recipe.schedule.milestones",
+                f"milestones {list(milestones)} must lie inside the {recipe.steps} steps of the run; "
+                'given as "50 %" they follow recipe.steps',
+            )
+
+
+def _problem(key: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError("problem", "{message}", {"message": message, "key": key})
+
+
+def merge(base: Settings, over: Settings) -> Settings:
+    """A deep copy of `base` with `over` laid on it; another schedule replaces the whole schedule."""
+    merged = {key: merge(value, {}) if isinstance(value, dict) else value for key, value in base.items()}
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            replaces = key == "schedule" and value.get("name", old.get("name")) != old.get("name")
+            merged[key] = merge({} if replaces else old, value)
+        else:
+            merged[key] = merge(value, {}) if isinstance(value, dict) else value
+    return merged
+
+
+def _get(settings: Settings, path: Sequence[str], default: Any = None) -> Any:
+    for key in path:
+        if not isinstance(settings, dict) or key not in settings:
+            return default
+        settings = settings[key]
+    return settings
+
+
+def _sha256(settings: Settings) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,156 @@
+"""Where settings come from: presets, TOML files, `--set` and the command line's flags; and what is said of wrong ones."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from resnet_lab.config import RunConfig, Settings, SweepConfig, merge
+from resnet_lab.errors import ConfigError
+
+DEFAULT_PRESET = "plateau"
+
+
+class StudyConfig:
+    """A config file with its overrides: the settings that runs share, and the sweep over them."""
+
+    def __init__(self, name: str, source: str, settings: Settings, overrides: Sequence[str] = ()) -> None:
+        self.name = name
+        self._source = source
+        self._overrides = [_parse_override(text) for text in overrides]
+        merged = settings
+        for path, value in self._overrides:
+            merged = merge(merged, _nested(path, value))
+        self._settings = {key: value for key, value in merged.items() if key != "sweep"}
+        with _problems_named(self._where, SweepConfig):
+            self.sweep = SweepConfig.model_validate(merged.get("sweep", {}))
+
+    def run(self, **flags: Any) -> RunConfig:
+        """The run with this `kind`, `depth` and `seed`; those not given come from the file.
+
+        Raises ConfigError that lists everything wrong with the settings.
+        """
+        given = {key: value for key, value in flags.items() if value is not None}
+        network = {key: given[key] for key in ("kind", "depth") if key in given}
+        settings = merge(self._settings, {"model": network})
+        if "seed" in given:
+            settings = merge(settings, {"seed": given["seed"]})
+        with _problems_named(self._where, RunConfig):
+            return RunConfig.model_validate(settings)
+
+    def _where(self, key: str) -> str:
+        return "--set" if any(key == ".".join(path) for path, _ in self._overrides) else self._source
+
+
+def load_study(source: str | None = None, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a preset by name, or a TOML file by path. Raises ConfigError."""
+    source = source or DEFAULT_PRESET
+    if source.endswith(".toml") or "/" in source:
+        path = Path(source)
+        if not path.is_file():
+            raise ConfigError(f"There is no config file {source}; presets are {', '.join(presets())}.")
+    else:
+        if source not in presets():
+            raise ConfigError(
+                f"There is no preset {source!r}{_nearest(source, presets())}; presets are {', '.join(presets())}, "
+                "and a file is named by its path, such as ./my.toml."
+            )
+        path = presets()[source]
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}.") from error
+    return StudyConfig(path.stem, source, settings, overrides)
+
+
+def load_run(text: str, source: str) -> RunConfig:
+    """A run's config from the JSON of its folder. Raises ConfigError that names `source`."""
+    try:
+        settings = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{source} is not valid JSON: {error}.") from error
+    with _problems_named(lambda _: source, RunConfig):
+        return RunConfig.model_validate(settings)
+
+
+def presets() -> dict[str, Path]:
+    """The shipped configs by name: inside the installed package, or at the root of a checkout."""
+    package = Path(__file__).parent
+    folder = next(path for path in (package / "configs", package.parent / "configs") if path.is_dir())
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+@contextmanager
+def _problems_named(where: Callable[[str], str], model: type[BaseModel]) -> Iterator[None]:
+    """Turn a ValidationError into one ConfigError with a sentence a problem: its place, its key and the way out."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(detail, where, model) for detail in error.errors())) from error
+
+
+def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[BaseModel]) -> str:
+    location = [str(part) for part in detail["loc"]]
+    if location[:2] == ["recipe", "schedule"] and location[2:3] in (["plateau"], ["milestones"]):
+        del location[2]  # pydantic names the variant there, which is no key
+    key = ".".join(location)
+    if detail["type"] == "problem":
+        own = detail["ctx"]["key"]
+        if own == "depth":
+            return f"{detail['msg']}."
+        key = own if not key else f"{key}.{own}"
+    full = key if model is RunConfig else f"sweep.{key}"
+    prefix = f"{where(full)}: {full}"
+    if detail["type"] == "extra_forbidden":
+        return f"{prefix} is not a setting{_nearest(key, known_keys(model))}."
+    if detail["type"] == "missing":
+        hint = {"model.kind": "; say --plain or --residual", "model.depth": "; say --depth N, such as --depth 20"}
+        return f"{full} is not set{hint.get(key, '')}."
+    if detail["type"] == "union_tag_invalid":
+        return f"{prefix}.name must be 'plateau' or 'milestones', got {detail['input'].get('name')!r}."
+    message = detail["msg"][0].lower() + detail["msg"][1:].replace("valid tuple", "list")
+    if detail["type"] == "int_type" and isinstance(detail["input"], str):
+        message = "must be a whole number, or for a duration '400 steps', '3 epochs' or '50 %'"
+    given = "" if detail["type"] == "problem" else f", got {detail['input']!r}"
+    return f"{prefix}: {message}{given}."
+
+
+def known_keys(model: type[BaseModel]) -> list[str]:
+    """All dotted keys of a config class."""
+    keys = []
+    for key, field in model.model_fields.items():
+        parts = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        sections = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+        keys += [f"{key}.{inner}" for section in sections for inner in known_keys(section)] or [key]
+    return list(dict.fromkeys(keys))
+
+
+def _nearest(word: str, candidates: Iterable[str]) -> str:
+    candidates = list(candidates)
+    leaf = [full for full in candidates if full.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]]
+    close = leaf or difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _parse_override(text: str) -> tuple[tuple[str, ...], Any]:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key or not all(key.split(".")):
+        raise ConfigError(f"--set takes KEY=VALUE, such as --set recipe.steps=2000, got {text!r}.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    return tuple(key.split(".")), parsed
+
+
+def _nested(path: Sequence[str], value: Any) -> Settings:
+    for key in reversed(path):
+        value = {key: value}
+    return value  # type: ignore[no-any-return]

@@ -1,0 +1,39 @@
+"""The paper's augmentation in two parts: *draw* what to do, then *apply* it to a whole batch.
+
+He et al. 2015, Sec. 4.2: 4 pixels are padded on each side and a 32x32 crop is sampled from the padded image or its flip.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+PADDING = 4
+
+
+class Augmentation(NamedTuple):
+    """Per image: crop offsets `(N, 2)` (row, column) in 0..2*PADDING, and whether to flip `(N,)`."""
+
+    offsets: Tensor
+    flips: Tensor
+
+
+def draw(generator: torch.Generator, num_images: int) -> Augmentation:
+    """Each of the 81 crops and both orientations with equal probability."""
+    offsets = torch.randint(0, 2 * PADDING + 1, (num_images, 2), generator=generator)
+    flips = torch.randint(0, 2, (num_images,), generator=generator).bool()
+    return Augmentation(offsets, flips)
+
+
+def apply(images: Tensor, augmentation: Augmentation) -> Tensor:
+    """Crop and flip `images` `(N, C, H, W)`, the padding being zeros: the mean image, once it is subtracted.
+
+    Returns `(N, C, H, W)` in channels-last memory format, which the gather gives for free.
+    """
+    height, width = images.shape[-2:]
+    padded = torch.nn.functional.pad(images, (PADDING,) * 4)
+    rows = augmentation.offsets[:, :1] + torch.arange(height, device=images.device)
+    across = torch.arange(width, device=images.device)
+    columns = augmentation.offsets[:, 1:] + torch.where(augmentation.flips[:, None], across.flip(0), across)
+    picks = torch.arange(len(images), device=images.device)[:, None, None]
+    return padded[picks, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)

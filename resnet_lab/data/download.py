@@ -1,0 +1,111 @@
+"""Fetching the CIFAR-10 archive: with a time limit on connecting, a measured rate, and resumable when interrupted."""
+
+import queue
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+
+from torchvision.datasets.utils import check_integrity
+
+from resnet_lab.data.cifar10 import ARCHIVE, ARCHIVE_MD5, unpack
+from resnet_lab.errors import DataError, DiskError
+
+CONNECT_SECONDS = 18.0
+_BLOCK_BYTES = 1 << 16
+_MAX_RATE_WINDOW_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a download is. `seconds_left` is None until a rate has been measured."""
+
+    done_bytes: int
+    total_bytes: int | None
+    bytes_per_second: float
+    seconds: float
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate so far."""
+        if self.total_bytes is None or self.bytes_per_second == 0:
+            return None
+        return (self.total_bytes - self.done_bytes) / self.bytes_per_second
+
+
+def download(address: str, folder: Path) -> Iterator[Progress]:
+    """Fetch and unpack the archive into `folder`, yielding progress; stop iterating to interrupt it.
+
+    What has arrived stays in `cifar-10-python.tar.gz.part`, and the next call goes on from there.
+    Raises DataError where the host cannot be reached within 20 seconds, stalls, or sends another file.
+    """
+    archive = folder / ARCHIVE
+    part = archive.with_name(archive.name + ".part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        have = part.stat().st_size if part.exists() else 0
+        response = _connect(address, have)
+        if response is not None:
+            with response:
+                yield from _receive(response, part, have)
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        raise DataError(
+            f"The download from {address} failed: {getattr(error, 'reason', None) or error or type(error).__name__}. "
+            "The same command continues it; $RESNET_LAB_CIFAR10_URL names a mirror."
+        ) from error
+    except OSError as error:
+        raise DiskError(f"The archive cannot be written to {folder}: {error.strerror or error}.") from error
+    if not check_integrity(str(part), ARCHIVE_MD5):
+        part.unlink()
+        raise DataError(f"What {address} sent is not the CIFAR-10 archive (its md5 differs), and was removed.")
+    part.replace(archive)
+    unpack(archive)
+
+
+def _connect(address: str, have: int) -> HTTPResponse | None:
+    """Open the address from byte `have` on, within CONNECT_SECONDS, name look-up included; None: all bytes are here."""
+    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
+    answers: queue.SimpleQueue[HTTPResponse | Exception] = queue.SimpleQueue()
+
+    def open_url() -> None:
+        try:
+            answers.put(urllib.request.urlopen(request, timeout=CONNECT_SECONDS))
+        except Exception as error:  # handed to the caller, who names it
+            answers.put(error)
+
+    threading.Thread(target=open_url, daemon=True).start()
+    try:
+        answer = answers.get(timeout=CONNECT_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {CONNECT_SECONDS:.0f} seconds") from None
+    if isinstance(answer, urllib.error.HTTPError) and answer.code == 416 and have:
+        return None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _receive(response: HTTPResponse, part: Path, have: int) -> Iterator[Progress]:
+    resumed = response.status == 206
+    done = have if resumed else 0
+    length = response.headers.get("Content-Length")
+    total = done + int(length) if length else None
+    begin = time.monotonic()
+    recent = [(begin, done)]
+    with part.open("ab" if resumed else "wb") as file:
+        while block := response.read1(_BLOCK_BYTES):
+            file.write(block)
+            done += len(block)
+            now = time.monotonic()
+            recent.append((now, done))
+            while now - recent[0][0] > _MAX_RATE_WINDOW_SECONDS:
+                recent.pop(0)
+            then, then_done = recent[0]
+            rate = (done - then_done) / (now - then) if now > then else 0.0
+            yield Progress(done, total, rate, now - begin)
+    if total is not None and done < total:
+        raise ConnectionError(f"the connection closed after {done:,} of {total:,} bytes")

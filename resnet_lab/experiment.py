@@ -1,0 +1,215 @@
+"""One run from its config to its last record: starts it, resumes it, or says that it is finished.
+
+for said in run(config, RunFolder(Path("runs/mine/plain-20-s0"))):
+    print(said)
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from resnet_lab.config import RunConfig
+from resnet_lab.data import cifar10
+from resnet_lab.data.batches import Batches, clean_batches
+from resnet_lab.data.download import Progress
+from resnet_lab.data.images import Data, ImageSet
+from resnet_lab.data.load import load
+from resnet_lab.data.stand_in import resolve
+from resnet_lab.environment import describe
+from resnet_lab.errors import DivergedError
+from resnet_lab.estimate import Forecast, forecast, measure
+from resnet_lab.models.cost import count
+from resnet_lab.models.resnet import build
+from resnet_lab.record import checkpoint
+from resnet_lab.record.store import RunFolder, write_json
+from resnet_lab.records import EvalRecord, Event, Record
+from resnet_lab.rng import generator
+from resnet_lab.train.evaluate import evaluate
+from resnet_lab.train.loop import train
+from resnet_lab.train.state import new_state
+from resnet_lab.train.world import pick_device, set_threads
+
+CHECKPOINT_SECONDS = 120.0
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where a run finds its data and computes; none of it is part of the run's identity."""
+
+    data_dir: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+
+class _Stopped(Exception):
+    """An evaluation was given up since the run is to stop; it will be made when the run goes on."""
+
+
+def run(
+    config: RunConfig, folder: RunFolder, resources: Resources = Resources(), stop: Stop = lambda: False
+) -> Iterator[Forecast | Record | Event]:
+    """Train `config` in `folder` and yield what happens; an unfinished run goes on, a finished one yields its last event.
+
+    Nothing is written before config, folder, device and data have been found good. Where `stop()` turns true the run is
+    checkpointed and ends with a `preempted` event; called again, it goes on as if it had never stopped.
+    Raises LabError subclasses: ConfigError, DataError, DivergedError, CheckpointError, DiskError, LockedError.
+    """
+    folder.check(config)
+    ended = _how_it_ended(folder)
+    if ended is not None:
+        yield ended
+        return
+    device = pick_device(resources.device)
+    threads = set_threads(resources.threads)
+    data = load(config.data, cifar10.data_dir(resources.data_dir), config.seed)
+    folder.create(config)
+    with folder.lock():
+        session = _Session(config, folder, data.to(device), device, stop)
+        yield from session.begin(describe(device, threads, data.provenance))
+        yield from session.train()
+
+
+def with_data(
+    config: RunConfig, folder: RunFolder, data_dir: Path, show: Callable[[Progress | str], None], *, may_download: bool = True
+) -> RunConfig:
+    """The config with `dataset = "auto"` decided: as the run in the folder has it, else by what is at hand. Raises DataError."""
+    data = config.data
+    if data.dataset == "auto" and folder.exists():
+        begun = folder.config().data
+        if begun.model_copy(update={"dataset": "auto"}) == data:
+            data = begun
+    data = resolve(data, data_dir, show, may_download=may_download)
+    return config.model_copy(update={"data": data})
+
+
+def _how_it_ended(folder: RunFolder) -> Event | None:
+    """The event that ended the run for good; a diverged run would diverge again, bit for bit."""
+    ends = [event for event in folder.events() if event.name in ("finished", "diverged")]
+    if ends and ends[-1].name == "diverged":
+        raise DivergedError(
+            f"{folder.path} diverged at step {ends[-1].step} and would do so again. Change the recipe, such as "
+            "--set recipe.lr=0.05, under another --study NAME."
+        )
+    return ends[-1] if ends else None
+
+
+class _Session:
+    """One process's work on a run."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder, data: Data, device: torch.device, stop: Stop) -> None:
+        self._config, self._folder, self._data, self._stop = config, folder, data, stop
+        self._state = new_state(build(config.model, config.seed, device), config.recipe, config.model.depth)
+        self._batches = Batches(data.train, data.mean, config.recipe.batch_size, config.seed)
+        self._saved_at = time.monotonic()
+
+    def begin(self, environment: dict[str, object]) -> Iterator[Forecast | Event]:
+        """Restore the newest checkpoint, if any, and say what is about to happen."""
+        saved, faults = checkpoint.load_newest(self._folder)
+        cost = count(self._config.model)
+        if saved is None:
+            write_json(self._folder.path / "environment.json", environment)
+            yield self._folder.append_event(
+                "started", 0, parameters=cost.parameters, multiply_adds=cost.multiply_adds, digest=self._config.digest()
+            )
+        else:
+            self._state.load_state_dict(saved)
+            yield self._folder.append_event("resumed", self._state.step, skipped=faults)
+        device = next(self._state.net.parameters()).device
+        yield forecast(self._config, cost, measure(self._config, device), from_step=self._state.step)
+
+    def train(self) -> Iterator[Record | Event]:
+        """Train, record, evaluate and checkpoint to the end, or to the stop."""
+        try:
+            try:
+                yield from self._work()
+            except _Stopped:
+                yield self._save()
+                yield self._folder.append_event("preempted", self._state.step)
+                return
+        except DivergedError:
+            self._folder.append_event("diverged", self._state.step)
+            raise
+        yield self._folder.append_event("finished", self._state.step)
+
+    def _work(self) -> Iterator[Record | Event]:
+        config, state = self._config, self._state
+        if state.step not in (record.step for record in self._folder.records() if isinstance(record, EvalRecord)):
+            yield from self._evaluate_if_due()  # a run that was stopped or killed while it evaluated
+        for records in train(
+            state,
+            self._batches,
+            config.recipe,
+            log_every=config.log.every,
+            validate=self._validate,
+            precision=config.compute.precision,
+        ):
+            for record in records:
+                self._folder.append(record)
+                yield record
+            if self._stop():
+                raise _Stopped
+            if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS or state.step == config.recipe.steps:
+                yield self._save()
+            yield from self._evaluate_if_due()
+
+    def _save(self) -> Event:
+        self._state.raise_if_diverged()
+        path = checkpoint.save(self._folder, self._state.step, self._state.state_dict())
+        self._saved_at = time.monotonic()
+        return self._folder.append_event("checkpointed", self._state.step, file=path.name)
+
+    def _evaluate_if_due(self) -> Iterator[EvalRecord]:
+        step, settings = self._state.step, self._config.evaluation
+        final = step == self._config.recipe.steps
+        if final or (step > 0 and step % settings.every == 0):
+            self._state.raise_if_diverged()
+            num_images = settings.final_train_images if final else settings.train_images
+            record = self._evaluate(len(self._data.train) if num_images == "all" else num_images)
+            self._folder.append(record)
+            yield record
+
+    def _evaluate(self, num_train_images: int) -> EvalRecord:
+        begin = time.perf_counter()
+        train_subset = self._train_subset(num_train_images)
+        train_error, train_loss = self._measure(train_subset)
+        validation = self._measure(self._data.validation) if self._data.validation else (None, None)
+        test_error, test_loss = self._measure(self._data.test)
+        return EvalRecord(
+            step=self._state.step,
+            train_error=train_error,
+            train_loss=train_loss,
+            train_images=len(train_subset),
+            validation_error=validation[0],
+            validation_loss=validation[1],
+            test_error=test_error,
+            test_loss=test_loss,
+            seconds=time.perf_counter() - begin,
+        )
+
+    def _train_subset(self, num_images: int) -> ImageSet:
+        """The first `num_images` of a seeded order: a larger subset contains the smaller."""
+        if num_images >= len(self._data.train):
+            return self._data.train
+        order = torch.randperm(len(self._data.train), generator=generator(self._config.seed, "evaluation/train"))
+        return self._data.train.pick(order[:num_images].to(self._data.train.labels.device))
+
+    def _measure(self, images: ImageSet) -> tuple[float, float]:
+        """Error and loss on `images`; given up with _Stopped when the run is to stop."""
+
+        def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            for batch in clean_batches(images, self._data.mean):
+                if self._stop():
+                    raise _Stopped
+                yield batch
+
+        return evaluate(self._state.net, batches(), self._config.compute.precision)
+
+    def _validate(self) -> tuple[float, float]:
+        """A plateau check, which is part of the step and so is never given up half-way."""
+        assert self._data.validation is not None
+        batches = clean_batches(self._data.validation, self._data.mean)
+        return evaluate(self._state.net, batches, self._config.compute.precision)

@@ -1,0 +1,321 @@
+"""Runs and studies on disk: folders of small files that only grow, readable while a run writes and after it was killed."""
+
+import contextlib
+import datetime
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from resnet_lab.config import RunConfig, differences
+from resnet_lab.configfile import load_run
+from resnet_lab.errors import ConfigError, DiskError, LockedError
+from resnet_lab.records import (
+    EvalRecord,
+    Event,
+    Record,
+    TrainRecord,
+    ValidationRecord,
+    event_from_line,
+    record_from_line,
+    to_line,
+)
+
+DEFAULT_ROOT = Path("runs")
+RunState = Literal["planned", "running", "interrupted", "diverged", "failed", "finished"]
+_LOCK_SECONDS = 2.0  # longer than a look at the lock by `RunFolder.is_locked`
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of its checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def log_file(self) -> Path:
+        """What a run started by a sweep printed."""
+        return self.path / "output.log"
+
+    def exists(self) -> bool:
+        """Whether there is a run in it."""
+        return (self.path / "config.json").is_file()
+
+    def config(self) -> RunConfig:
+        """What the run is told. Raises ConfigError."""
+        path = self.path / "config.json"
+        try:
+            return load_run(path.read_text(encoding="utf-8"), str(path))
+        except FileNotFoundError:
+            raise ConfigError(f"There is no run in {self.path}: it has no config.json.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DiskError(f"{path} cannot be read: {error}.") from error
+
+    def create(self, config: RunConfig) -> None:
+        """Make the folder with its config, unless it is there already. Raises ConfigError if it is another run's."""
+        self.check(config)
+        if not self.exists():
+            with disk_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.path / "config.json", config.model_dump(mode="json"))
+
+    def check(self, config: RunConfig) -> None:
+        """Raise ConfigError, naming the differing keys, where the folder holds a run of another configuration."""
+        if not self.exists():
+            return
+        changed = differences(self.config(), config)
+        if changed:
+            listed = "; ".join(f"{key} is {_short(theirs)}, not {_short(ours)}" for key, theirs, ours in changed)
+            raise ConfigError(
+                f"{self.path} holds a run of another configuration ({listed}). Keep both with --study NAME, or remove "
+                "that folder."
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process. Raises LockedError where another process has it."""
+        lock = FileLock(self.path / ".lock", timeout=_LOCK_SECONDS)
+        with disk_errors(self.path):
+            try:
+                lock.acquire()
+            except Timeout:
+                raise LockedError(f"Another process is working on {self.path}; `resnet-lab runs` shows how far it is.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_locked(self) -> bool:
+        """Whether a process is working on the run now."""
+        if not (self.path / ".lock").exists():
+            return False
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder that cannot be written is nobody's work
+            return False
+
+    def append(self, record: Record) -> None:
+        """Add a record to metrics.jsonl."""
+        _append_line(self.path / "metrics.jsonl", to_line(record))
+
+    def append_event(self, name: str, step: int, **detail: Any) -> Event:
+        """Add an event, with the time of now, to events.jsonl."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        event = Event(now, name, step, detail)
+        _append_line(self.path / "events.jsonl", to_line(event))
+        return event
+
+    def events(self) -> list[Event]:
+        """All readable events, oldest first."""
+        lines = _lines(self.path / "events.jsonl")
+        return [event for line in lines if (event := event_from_line(line)) is not None]
+
+    def records(self) -> list[Record]:
+        """The readable records by step: the last line of each type and step counts, a torn line does not."""
+        last: dict[tuple[str, int], Record] = {}
+        for line in _lines(self.path / "metrics.jsonl"):
+            record = record_from_line(line)
+            if record is not None:
+                last[record.type, record.step] = record
+        return sorted(last.values(), key=lambda record: record.step)
+
+    def read(self) -> "Run":
+        """All that the folder says. Raises ConfigError if its config cannot be read."""
+        records = self.records()
+        events = self.events()
+        return Run(
+            folder=self,
+            config=self.config(),
+            state=self._state(events),
+            train=[record for record in records if isinstance(record, TrainRecord)],
+            validation=[record for record in records if isinstance(record, ValidationRecord)],
+            evaluations=[record for record in records if isinstance(record, EvalRecord)],
+            events=events,
+            environment=read_json(self.path / "environment.json"),
+        )
+
+    def _state(self, events: list[Event]) -> RunState:
+        last = next((event.name for event in reversed(events) if event.name != "checkpointed"), None)
+        if last == "finished":
+            return "finished"
+        if self.is_locked():
+            return "running"
+        if last is None:
+            return "planned"
+        return "diverged" if last == "diverged" else "failed" if last == "failed" else "interrupted"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as read from its folder; lists are in the order of steps."""
+
+    folder: RunFolder
+    config: RunConfig
+    state: RunState
+    train: list[TrainRecord]
+    validation: list[ValidationRecord]
+    evaluations: list[EvalRecord]
+    events: list[Event]
+    environment: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its folder's name, such as `plain-56-s0`."""
+        return self.folder.path.name
+
+    @property
+    def step(self) -> int:
+        """The last step that it has recorded."""
+        return max((records[-1].step for records in (self.train, self.evaluations) if records), default=0)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Its training speed over the last ten records."""
+        recent = self.train[-10:]
+        seconds = sum(record.seconds for record in recent)
+        return sum(record.images for record in recent) / seconds if seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Training time that it still needs at its own speed; None where none has been measured."""
+        speed = self.images_per_second
+        if speed is None:
+            return None
+        return (self.config.recipe.steps - self.step) * self.config.recipe.batch_size / speed
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether it learns the synthetic stand-in, and not CIFAR-10."""
+        return self.config.data.dataset != "cifar10"
+
+
+def study_path(root: Path, name: str) -> Path:
+    """The folder of a study. Raises ConfigError where the name is not one of a folder."""
+    if not name or name in (".", "..") or Path(name).name != name:
+        raise ConfigError(f"--study takes a plain folder name, such as first-try, got {name!r}.")
+    return root / name
+
+
+def studies(root: Path) -> list[Path]:
+    """The folders in `root` that hold runs, newest last."""
+    if not root.is_dir():
+        return []
+    with disk_errors(root):
+        found = [folder for folder in root.iterdir() if folder.is_dir() and run_folders(folder)]
+    return sorted(found, key=lambda folder: (max(map(_touched, run_folders(folder))), folder.name))
+
+
+def run_folders(study: Path) -> list[RunFolder]:
+    """The runs of a study, by name."""
+    with disk_errors(study):
+        return [RunFolder(path) for path in sorted(study.iterdir()) if RunFolder(path).exists()]
+
+
+def find_study(root: Path, name: str | None) -> Path:
+    """The study of this name, or a path to one; without a name the newest. Raises ConfigError."""
+    found = studies(root)
+    if name is None:
+        if not found:
+            raise ConfigError(f"There are no runs in {root}: start with `resnet-lab sweep demo`, or name a folder with --runs.")
+        return found[-1]
+    for path in (root / name, Path(name)):
+        if path.is_dir() and run_folders(path):
+            return path
+    known = ", ".join(path.name for path in found)
+    raise ConfigError(f"There is no study {name!r} in {root}; " + (f"there are {known}." if known else "there are none yet."))
+
+
+def read_study(study: Path) -> tuple[list[Run], list[str]]:
+    """The readable runs of a study, and one sentence for each that cannot be read."""
+    runs, faults = [], []
+    for folder in run_folders(study):
+        try:
+            runs.append(folder.read())
+        except (ConfigError, DiskError) as error:
+            faults.append(f"{folder.path.name} cannot be read: {error}")
+    return runs, faults
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file by `content`, whole or not at all, and on the disk when this returns. Raises DiskError."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with disk_errors(path):
+        try:
+            with aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write indented JSON atomically."""
+    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one where the file is missing or not one."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into a DiskError that names the place and the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{path} cannot be used: {error.strerror or error}. Make room or name another folder with --runs."
+        ) from error
+
+
+def _append_line(path: Path, line: str) -> None:
+    with disk_errors(path), path.open("ab") as file:
+        if file.tell() > 0 and not _ends_with_newline(path):
+            line = "\n" + line  # what a killed process left of its last line stays a line of its own
+        file.write(line.encode())
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_bytes().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _touched(folder: RunFolder) -> float:
+    files = (folder.path / name for name in ("config.json", "metrics.jsonl", "events.jsonl"))
+    return max(path.stat().st_mtime for path in files if path.exists())
+
+
+def _short(value: object) -> str:
+    return json.dumps(value)

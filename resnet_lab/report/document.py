@@ -1,0 +1,237 @@
+"""The report of a study as a document: sections of text, tables and figures, which HTML and Markdown both render."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resnet_lab import paper
+from resnet_lab.compare import Cell, Comparison, Spread, percent, points
+from resnet_lab.config import RunConfig, differences, flatten
+from resnet_lab.duration import duration
+from resnet_lab.record.store import Run
+from resnet_lab.report.figures import STAND_IN_NOTICE, curves, svg
+
+FEW_STEPS = 10_000
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under a header; `caption` says what they are."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: SVG for the page, a file name for Markdown, and what it shows in words."""
+
+    svg: str
+    file: str
+    description: str
+
+
+Block = Text | Bullets | Table | Picture
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+    @property
+    def anchor(self) -> str:
+        """The heading as a link target."""
+        return self.title.lower().replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report: its title, what must be read first, and its sections."""
+
+    title: str
+    notices: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+
+def build(comparison: Comparison) -> Document:
+    """The report of a study; everything in it comes from the study's files."""
+    sections = [_verdict(comparison), _curves(comparison), _errors(comparison)]
+    if comparison.runs:
+        sections += [_recipe(comparison.runs), _departures(comparison.runs), _environment(comparison.runs)]
+        sections.append(_runs(comparison.runs))
+    return Document(f"Plain and residual networks: {comparison.study}", _notices(comparison), tuple(sections))
+
+
+def error_table(comparison: Comparison) -> Table:
+    """Errors by depth, plain beside residual; the table that the terminal shows as well."""
+    depths = sorted({cell.depth for cell in comparison.cells})
+    cells = {(cell.kind, cell.depth): cell for cell in comparison.cells}
+    columns = ("training (clean)", "test")
+    header = ("depth", *(f"{kind} {column}" for kind in ("plain", "residual") for column in columns), "seeds plain/residual")
+    rows = []
+    for depth in depths:
+        pair = cells.get(("plain", depth)), cells.get(("residual", depth))
+        errors = [text for cell in pair for text in _errors_of(cell)]
+        rows.append((str(depth), *errors, "/".join(str(len(cell.seeds)) if cell else "0" for cell in pair)))
+    for gap_name, values in _gap_rows(comparison):
+        rows.append((gap_name, *values, ""))
+    return Table(
+        "Error at the last evaluation; mean and standard deviation over seeds where there are several.", header, tuple(rows)
+    )
+
+
+def _errors_of(cell: Cell | None) -> tuple[str, str]:
+    return ("-", "-") if cell is None else (spread(cell.train_error), spread(cell.test_error))
+
+
+def spread(value: Spread) -> str:
+    """Percent, with the deviation over seeds where there is one."""
+    return percent(value.mean) if value.deviation is None else f"{100 * value.mean:.2f} ± {100 * value.deviation:.2f} %"
+
+
+def _gap_rows(comparison: Comparison) -> list[tuple[str, tuple[str, ...]]]:
+    """Deepest minus shallowest in points: one row, or one a kind where the depths differ."""
+    rows: dict[str, dict[str, tuple[str, str]]] = {}
+    for gap in comparison.gaps:
+        mean = [points(sum(gaps) / len(gaps)) for gaps in (gap.train_gaps, gap.test_gaps)]
+        rows.setdefault(f"{gap.deep} minus {gap.shallow}", {})[gap.kind] = (mean[0], mean[1])
+    return [(name, (*by_kind.get("plain", ("-", "-")), *by_kind.get("residual", ("-", "-")))) for name, by_kind in rows.items()]
+
+
+def _notices(comparison: Comparison) -> tuple[str, ...]:
+    notices = []
+    if comparison.stand_in:
+        notices.append(
+            f"{STAND_IN_NOTICE}. These networks were trained on procedurally generated shapes, since CIFAR-10 was not at hand; "
+            "nothing here is a result on CIFAR-10. `resnet-lab data --download` fetches the real images."
+        )
+    steps = max((run.config.recipe.steps for run in comparison.runs), default=0)
+    if 0 < steps < FEW_STEPS:
+        notices.append(
+            f"These networks were trained for {steps:,} steps, not the paper's 64,000: they show how far SGD gets in that time, "
+            "and not what the networks converge to."
+        )
+    return tuple(notices)
+
+
+def _verdict(comparison: Comparison) -> Section:
+    blocks: list[Block] = [Text(comparison.verdict)]
+    if comparison.gaps:
+        blocks.append(
+            Text(
+                "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation "
+                "than the shallowest. A difference within twice its binomial standard error counts as none."
+            )
+        )
+    if comparison.missing:
+        blocks.append(Bullets(comparison.missing))
+    return Section("Verdict", tuple(blocks))
+
+
+def _curves(comparison: Comparison) -> Section:
+    kinds = {"plain": "left", "residual": "right"}
+    parts = [
+        f"{side}, {kind}: " + (", ".join(run.name for run in comparison.runs if run.config.model.kind == kind) or "no runs")
+        for kind, side in kinds.items()
+    ]
+    description = "Error in percent against training steps. " + "; ".join(parts) + ". Training error dashed, test error bold."
+    blocks = (
+        Picture(svg(curves(comparison)), "curves.svg", description),
+        Text(
+            "As in Figure 6 of He et al. 2015. Dashed: training error as trained, on augmented images in train mode, averaged "
+            "since the last record. Bold: test error in evaluation mode. The points are in the study's curves.csv."
+        ),
+    )
+    return Section("Curves", blocks)
+
+
+def _errors(comparison: Comparison) -> Section:
+    if not comparison.cells:
+        return Section("Errors", (Text("No run has finished yet."),))
+    images = sorted({cell.train_images for cell in comparison.cells})
+    number = " or ".join(f"{count:,}" for count in images)
+    note = f"Clean training error: evaluation mode, no augmentation, on {number} training images."
+    return Section("Errors", (error_table(comparison), Text(note)))
+
+
+def _recipe(runs: Sequence[Run]) -> Section:
+    settings = runs[0].config.model_dump(mode="json", exclude={"model", "seed"})
+    rows = tuple((key, _plain(value)) for key, value in flatten(settings))
+    return Section("Recipe", (Table("Settings that all runs share; durations are steps.", ("setting", "value"), rows),))
+
+
+def _departures(runs: Sequence[Run]) -> Section:
+    found = dict.fromkeys(sentence for run in runs for sentence in paper.departures(run.config))
+    blocks: list[Block] = [Text("Where these runs differ from the recipe of He et al. 2015, Sec. 4.2:")] if found else []
+    blocks.append(Bullets(tuple(found)) if found else Text("The settings are those of He et al. 2015, Sec. 4.2."))
+    blocks += [Text("In every run of this tool:"), Bullets(paper.ALWAYS)]
+    return Section("Departures from the paper", tuple(blocks))
+
+
+def _environment(runs: Sequence[Run]) -> Section:
+    """What the environment files say, one column a distinct environment."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(repr(run.environment), []).append(run)
+    tables: list[Block] = []
+    for members in groups.values():
+        rows = tuple((key, _plain(value)) for key, value in flatten(members[0].environment))
+        names = ", ".join(run.name for run in members)
+        tables.append(Table(names, ("what", "value"), rows) if rows else Text(f"{names}: no environment file."))
+    return Section("Environment and data", tuple(tables))
+
+
+def _runs(runs: Sequence[Run]) -> Section:
+    header = ("run", "state", "step", "parameters", "training time", "speed", "command")
+    rows = tuple(
+        (
+            run.name,
+            run.state,
+            f"{run.step:,} of {run.config.recipe.steps:,}",
+            next((f"{event.detail['parameters']:,}" for event in run.events if "parameters" in event.detail), "-"),
+            duration(sum(record.seconds for record in run.train) + sum(record.seconds for record in run.evaluations)),
+            "-" if run.images_per_second is None else f"{run.images_per_second:,.0f} images/s",
+            command(run.config),
+        )
+        for run in runs
+    )
+    return Section("Runs", (Table("Every run of the study and the command that makes it again.", header, rows),))
+
+
+def command(config: RunConfig) -> str:
+    """The command line that trains this config: its preset's defaults are those of the settings themselves."""
+    model = config.model
+    default = RunConfig.model_validate({"model": model.model_dump(include={"kind", "depth"}), "recipe": {}})
+    parts = [f"resnet-lab train --depth {model.depth} --{model.kind}"]
+    if config.seed:
+        parts.append(f"--seed {config.seed}")
+    changed = differences(default, config)
+    parts += [f"--set {key}={_toml(value)}" for key, _, value in changed if key != "seed" and value is not None]
+    return " ".join(parts)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "-" if value is None else str(value)
+
+
+def _toml(value: object) -> str:
+    return "'" + repr(value).replace("'", '"') + "'" if isinstance(value, list) else str(value)

@@ -1,0 +1,37 @@
+"""A document as Markdown, for pull requests and terminals."""
+
+import re
+
+from resnet_lab.report.document import Block, Bullets, Document, Picture, Table, Text
+
+
+def render(document: Document) -> str:
+    """The document with `|` tables and figures by file name."""
+    parts = [f"# {_inline(document.title)}"]
+    parts += [f"> **{_inline(notice)}**" for notice in document.notices]
+    for section in document.sections:
+        parts.append(f"## {section.title}")
+        parts += [_block(block) for block in section.blocks]
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Text(text):
+            return _inline(text)
+        case Bullets(items):
+            return "\n".join(f"- {_inline(item)}" for item in items)
+        case Picture(_, file, description):
+            return f"![{_inline(description)}]({file})"
+        case Table(caption, header, rows):
+            lines = [_row(header), _row(["---"] * len(header)), *map(_row, rows)]
+            return f"{_inline(caption)}\n\n" + "\n".join(lines)
+
+
+def _row(cells: "list[str] | tuple[str, ...]") -> str:
+    return "| " + " | ".join(_inline(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _inline(text: str) -> str:
+    """Keep markup that stands in a name or message from acting; our own backticks stay."""
+    return re.sub(r"([<>\[\]*_#])", r"\\\1", text.replace("\n", " "))

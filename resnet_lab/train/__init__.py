@@ -1,0 +1,1 @@
+"""The training loop, its schedule, its state and the evaluation of a network."""

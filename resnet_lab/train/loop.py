@@ -1,0 +1,95 @@
+"""The training loop: a generator that makes one update after another and yields the records that are due."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from resnet_lab.config import Plateau, RecipeConfig
+from resnet_lab.records import Record, TrainRecord, ValidationRecord
+from resnet_lab.train.evaluate import Precision, autocast
+from resnet_lab.train.schedule import after_check, after_warmup_window, lr_at
+from resnet_lab.train.state import TrainState
+
+Batch = tuple[Tensor, Tensor]
+
+
+def train(
+    state: TrainState,
+    batch_at: Callable[[int], Batch],
+    recipe: RecipeConfig,
+    *,
+    log_every: int,
+    validate: Callable[[], tuple[float, float]],
+    precision: Precision = "fp32",
+) -> Iterator[tuple[Record, ...]]:
+    """Train to the recipe's last step, yielding after every update the records due at it: none, one or two.
+
+    `batch_at(step)` gives images `(N, 3, H, W)` and labels `(N,)`; `validate()` gives validation error and loss and is called
+    by a plateau schedule alone. Raises DivergedError, with the weights of the last finite loss, where the loss is not finite.
+    """
+    reading_is_free = state.found_inf.device.type == "cpu"
+    state.net.train()
+    while state.step < recipe.steps:
+        begin = time.perf_counter()
+        lr = lr_at(recipe, state.schedule, state.step)
+        loss, wrong, num_images = update(state, batch_at(state.step), lr, precision)
+        state.step += 1
+        state.log.add(loss, wrong, num_images)
+        log_due = state.step % log_every == 0 or state.step == recipe.steps
+        if log_due or reading_is_free:
+            state.raise_if_diverged()
+        if state.schedule.warming_up:
+            state.warmup.add(loss, wrong, num_images)
+            _end_warmup(state, recipe)
+        state.log.seconds += time.perf_counter() - begin
+        records: list[Record] = []
+        if log_due:
+            records.append(_log(state, lr))
+        if isinstance(recipe.schedule, Plateau) and state.step % recipe.schedule.every == 0:
+            records.append(_check_plateau(state, recipe.schedule, validate))
+        yield tuple(records)
+
+
+def update(state: TrainState, batch: Batch, lr: float, precision: Precision) -> tuple[Tensor, Tensor, int]:
+    """One step of SGD. Returns the batch's mean loss and number of errors, on the device, and its size.
+
+    A loss that is not finite sets `found_inf` for good, and with it the optimiser leaves the weights alone.
+    """
+    images, labels = batch
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    with autocast(images.device, precision):
+        logits = state.net(images)
+        loss = functional.cross_entropy(logits.float(), labels)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        torch.maximum(state.found_inf, (~torch.isfinite(loss)).float(), out=state.found_inf)
+        wrong = (logits.argmax(1) != labels).sum()
+    state.optimizer.step()
+    return loss.detach(), wrong, len(labels)
+
+
+def _log(state: TrainState, lr: float) -> TrainRecord:
+    error, loss = state.log.read()
+    record = TrainRecord(state.step, error, loss, lr, state.log.images, state.log.seconds)
+    state.log.clear()
+    return record
+
+
+def _end_warmup(state: TrainState, recipe: RecipeConfig) -> None:
+    if state.step % recipe.warmup.window == 0:
+        error, _ = state.warmup.read()
+        state.warmup.clear()
+        state.schedule = after_warmup_window(recipe, state.schedule, error)
+
+
+def _check_plateau(state: TrainState, plateau: Plateau, validate: Callable[[], tuple[float, float]]) -> ValidationRecord:
+    state.raise_if_diverged()
+    begin = time.perf_counter()
+    error, loss = validate()
+    state.schedule = after_check(plateau, state.schedule, error)
+    return ValidationRecord(state.step, error, loss, time.perf_counter() - begin)

@@ -1,0 +1,105 @@
+"""Everything of a run that changes while it trains, as one thing that can be saved and restored exactly."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resnet_lab.config import RecipeConfig
+from resnet_lab.errors import DivergedError
+from resnet_lab.train.schedule import ScheduleState, start
+
+
+class Window:
+    """Sums over the images since the last reading, kept on the device so that a step does not wait for them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.loss_sum = torch.zeros((), device=device)
+        self.wrong = torch.zeros((), dtype=torch.int64, device=device)
+        self.images = 0
+        self.seconds = 0.0
+
+    def add(self, loss: Tensor, wrong: Tensor, num_images: int) -> None:
+        """Add a batch's mean loss and number of errors; a short batch weighs as many images as it has."""
+        self.loss_sum += loss * num_images
+        self.wrong += wrong
+        self.images += num_images
+
+    def read(self) -> tuple[float, float]:
+        """Error (a fraction) and mean loss per image."""
+        return self.wrong.item() / self.images, self.loss_sum.item() / self.images
+
+    def clear(self) -> None:
+        """Begin the next window."""
+        self.loss_sum.zero_()
+        self.wrong.zero_()
+        self.images, self.seconds = 0, 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers, for a checkpoint."""
+        return {"loss_sum": self.loss_sum, "wrong": self.wrong, "images": self.images, "seconds": self.seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.loss_sum.copy_(state["loss_sum"])
+        self.wrong.copy_(state["wrong"])
+        self.images, self.seconds = state["images"], state["seconds"]
+
+
+@dataclass
+class TrainState:
+    """A network in training after `step` updates. No random generator is part of it: draws are functions of the step."""
+
+    net: nn.Module
+    optimizer: torch.optim.SGD
+    schedule: ScheduleState
+    log: Window
+    warmup: Window
+    found_inf: Tensor
+    step: int = 0
+
+    def raise_if_diverged(self) -> None:
+        """Raise DivergedError if any loss so far was not finite; updates have stopped since, on the device itself."""
+        if self.found_inf.item():
+            raise DivergedError(
+                f"The training loss is not finite at step {self.step} or shortly before: the run has diverged and its weights "
+                "are those before that update. A lower lr helps, such as --set recipe.lr=0.05, or the low-lr start for this "
+                "depth, --set recipe.warmup.from_depth=8; give it another --study NAME."
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs, as tensors and plain values (loadable with `weights_only=True`)."""
+        return {
+            "step": self.step,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": dataclasses.asdict(self.schedule),
+            "log": self.log.state_dict(),
+            "warmup": self.warmup.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Become exactly the state that was saved."""
+        self.step = state["step"]
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule = ScheduleState(**state["schedule"])
+        self.log.load_state_dict(state["log"])
+        self.warmup.load_state_dict(state["warmup"])
+
+
+def new_state(net: nn.Module, recipe: RecipeConfig, depth: int) -> TrainState:
+    """The state before the first step: SGD with momentum and weight decay on all parameters, no Nesterov.
+
+    The fused optimiser skips an update on the device where `found_inf` is set, so a NaN never reaches the weights.
+    """
+    device = next(net.parameters()).device
+    optimizer = torch.optim.SGD(
+        net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+    )
+    found_inf = torch.zeros((), device=device)
+    optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # read by SGD.step, as GradScaler sets it
+    return TrainState(net, optimizer, start(recipe, depth), Window(device), Window(device), found_inf)
