@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 Kind = Literal["plain", "residual"]
@@ -38,20 +38,20 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def _valid_depth(depth: int) -> int:
+    if depth < 8 or depth % 6 != 2:
+        below = max(8, (depth - 2) // 6 * 6 + 2)
+        nearest = f"{below} and {below + 6}" if depth > 8 else f"{below}"
+        raise PydanticCustomError("depth", f"Depth {depth} is not 6n+2 (n blocks a stage); the nearest valid: {nearest}")
+    return depth
+
+
 class ModelConfig(Section):
     """Which network: 6n+2 weighted layers (He et al. 2015, Sec. 4.2)."""
 
     kind: Kind
-    depth: int = Field(description="weighted layers, 6n+2")
+    depth: Annotated[int, AfterValidator(_valid_depth)] = Field(description="weighted layers, 6n+2")
     width: int = Field(16, ge=1, description="filters of the stem and of the first stage")
-
-    @model_validator(mode="after")
-    def _depth_is_valid(self) -> Self:
-        if self.depth < 8 or self.depth % 6 != 2:
-            below = max(8, (self.depth - 2) // 6 * 6 + 2)
-            nearest = f"{below} and {below + 6}" if self.depth > 8 else f"{below}"
-            raise _problem("depth", f"Depth {self.depth} is not 6n+2 (n blocks a stage); the nearest valid: {nearest}")
-        return self
 
 
 class DataConfig(Section):
@@ -267,7 +267,7 @@ def merge(base: Settings, over: Settings) -> Settings:
     for key, value in over.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            replaces = key == "schedule" and value.get("name", old.get("name")) != old.get("name")
+            replaces = key == "schedule" and "name" in old and value.get("name", old["name"]) != old["name"]
             merged[key] = merge({} if replaces else old, value)
         else:
             merged[key] = merge(value, {}) if isinstance(value, dict) else value

@@ -24,9 +24,10 @@ class StudyConfig:
         self.name = name
         self._source = source
         self._overrides = [_parse_override(text) for text in overrides]
-        merged = settings
+        over: Settings = {}
         for path, value in self._overrides:
-            merged = merge(merged, _nested(path, value))
+            over = merge(over, _nested(path, value))
+        merged = merge(settings, over)
         self._settings = {key: value for key, value in merged.items() if key != "sweep"}
         with _problems_named(self._where, SweepConfig):
             self.sweep = SweepConfig.model_validate(merged.get("sweep", {}))
@@ -45,7 +46,8 @@ class StudyConfig:
             return RunConfig.model_validate(settings)
 
     def _where(self, key: str) -> str:
-        return "--set" if any(key == ".".join(path) for path, _ in self._overrides) else self._source
+        overridden = (".".join(path) for path, _ in self._overrides)
+        return "--set" if any(f"{key}.".startswith(f"{path}.") for path in overridden) else self._source
 
 
 def load_study(source: str | None = None, overrides: Sequence[str] = ()) -> StudyConfig:
@@ -92,7 +94,15 @@ def _problems_named(where: Callable[[str], str], model: type[BaseModel]) -> Iter
     try:
         yield
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(detail, where, model) for detail in error.errors())) from error
+        details = error.errors()
+        inner = [detail for detail in details if not any(_is_inside(other, detail) for other in details)]
+        raise ConfigError("\n".join(_sentence(detail, where, model) for detail in inner)) from error
+
+
+def _is_inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
+    """Whether a problem lies within the value of another, which it explains."""
+    depth = len(outer["loc"])
+    return len(inner["loc"]) > depth and inner["loc"][:depth] == outer["loc"] and outer["type"] != "problem"
 
 
 def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[BaseModel]) -> str:
@@ -101,12 +111,11 @@ def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[Bas
         del location[2]  # pydantic names the variant there, which is no key
     key = ".".join(location)
     if detail["type"] == "problem":
-        own = detail["ctx"]["key"]
-        if own == "depth":
-            return f"{detail['msg']}."
-        key = own if not key else f"{key}.{own}"
+        key = detail["ctx"]["key"]
     full = key if model is RunConfig else f"sweep.{key}"
     prefix = f"{where(full)}: {full}"
+    if detail["type"] == "depth":
+        return f"{detail['msg']}."
     if detail["type"] == "extra_forbidden":
         return f"{prefix} is not a setting{_nearest(key, known_keys(model))}."
     if detail["type"] == "missing":

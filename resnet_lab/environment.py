@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("resnet-lab", "torch", "torchvision", "numpy")
+_PACKAGES = ("resnet-lab", "torchvision", "numpy")
 
 
 def describe(device: torch.device, threads: int, provenance: dict[str, Any]) -> dict[str, Any]:
     """Versions, device, threads, numeric settings, git commit, and where the data comes from."""
     return {
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)}
+        | {name: _version(name) for name in _PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "device": device.type,
         "device_name": _device_name(device),

@@ -1,6 +1,7 @@
 """The `resnet-lab` command: its subcommands, and errors as one sentence with an exit code."""
 
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
 
@@ -39,10 +40,10 @@ def _options(
     """Options of the command itself."""
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; exits with the codes of resnet_lab.errors, 130 for Ctrl-C and 143 for SIGTERM."""
     try:
-        app(prog_name="resnet-lab")
+        app(args=argv, prog_name="resnet-lab")
     except LabError as error:
         display.error(str(error))
         sys.exit(error.exit_code)

@@ -81,7 +81,7 @@ def _connect(address: str, have: int) -> HTTPResponse | None:
     try:
         answer = answers.get(timeout=CONNECT_SECONDS)
     except queue.Empty:
-        raise TimeoutError(f"no answer within {CONNECT_SECONDS:.0f} seconds") from None
+        raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} seconds") from None
     if isinstance(answer, urllib.error.HTTPError) and answer.code == 416 and have:
         return None
     if isinstance(answer, Exception):

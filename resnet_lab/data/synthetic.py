@@ -13,7 +13,7 @@ from resnet_lab.rng import generator
 
 CLASSES = ("disk", "ring", "square", "frame", "triangle", "cross", "bars", "crescent", "ell", "dumbbell")
 _SIZE = 32
-_CHUNK = 1_000
+_CHUNK = 250
 
 
 def synthesise(part: str, num_images: int, seed: int = 0) -> ImageSet:

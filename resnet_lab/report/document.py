@@ -1,11 +1,14 @@
 """The report of a study as a document: sections of text, tables and figures, which HTML and Markdown both render."""
 
+import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_lab import paper
 from resnet_lab.compare import Cell, Comparison, Spread, percent, points
 from resnet_lab.config import RunConfig, differences, flatten
+from resnet_lab.configfile import load_study, presets
 from resnet_lab.duration import duration
 from resnet_lab.record.store import Run
 from resnet_lab.report.figures import STAND_IN_NOTICE, curves, svg
@@ -216,22 +219,18 @@ def _runs(runs: Sequence[Run]) -> Section:
 
 
 def command(config: RunConfig) -> str:
-    """The command line that trains this config: its preset's defaults are those of the settings themselves."""
+    """The command line that trains this config: the preset that is nearest to it, and what differs from that."""
     model = config.model
-    default = RunConfig.model_validate({"model": model.model_dump(include={"kind", "depth"}), "recipe": {}})
-    parts = [f"resnet-lab train --depth {model.depth} --{model.kind}"]
-    if config.seed:
-        parts.append(f"--seed {config.seed}")
-    changed = differences(default, config)
-    parts += [f"--set {key}={_toml(value)}" for key, _, value in changed if key != "seed" and value is not None]
-    return " ".join(parts)
+    near = {name: load_study(name).run(kind=model.kind, depth=model.depth, seed=config.seed) for name in presets()}
+    preset = min(near, key=lambda name: (len(differences(near[name], config)), name))
+    changed = [(key, value) for key, _, value in differences(near[preset], config) if value is not None]
+    parts = ["resnet-lab", "train", "--config", preset, "--depth", str(model.depth), f"--{model.kind}"]
+    parts += ["--seed", str(config.seed)] if config.seed else []
+    parts += [word for key, value in changed for word in ("--set", f"{key}={json.dumps(value)}")]
+    return shlex.join(parts)
 
 
 def _plain(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
     return "-" if value is None else str(value)
-
-
-def _toml(value: object) -> str:
-    return "'" + repr(value).replace("'", '"') + "'" if isinstance(value, list) else str(value)

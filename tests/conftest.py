@@ -1,0 +1,97 @@
+"""Fixtures: a run small enough to be trained many times, the command line in this process, and the real data if it is here."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resnet_lab.cli.main import main
+from resnet_lab.config import RunConfig
+
+TINY: dict[str, Any] = {
+    "model": {"kind": "residual", "depth": 8, "width": 4},
+    "data": {"dataset": "synthetic", "train_images": 100, "validation_images": 20, "test_images": 20},
+    "recipe": {"steps": 30, "batch_size": 16, "lr": 0.05, "schedule": {"name": "plateau", "every": 4, "patience": 1}},
+    "evaluation": {"every": 7, "train_images": 30},
+    "log": {"every": 5},
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """One thread, an empty working directory, no data set of the user's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RESNET_LAB_DATA", raising=False)
+    monkeypatch.delenv("RESNET_LAB_CIFAR10_URL", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    """TINY with changes at dotted keys, written with `__` for the dot."""
+    values: dict[str, Any] = {key: dict(value) for key, value in TINY.items()}
+    for path, value in changes.items():
+        section, _, key = path.partition("__")
+        if key:
+            values.setdefault(section, {})[key] = value
+        else:
+            values[section] = value
+    return values
+
+
+def tiny(**changes: Any) -> RunConfig:
+    """A config of a network that trains in a tenth of a second."""
+    return RunConfig.model_validate(settings(**changes))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Answer]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run the command line in this process."""
+
+    def call(*arguments: object) -> Answer:
+        capsys.readouterr()
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        out, err = capsys.readouterr()
+        return Answer(code, out, err)
+
+    return call
+
+
+def _real_data() -> Path | None:
+    root = Path(__file__).parent.parent
+    places = [os.environ.get("RESNET_LAB_DATA"), root / "data", root.parent / "shared" / "data"]
+    return next((Path(place) for place in places if place and (Path(place) / "cifar-10-batches-py").is_dir()), None)
+
+
+REAL_DATA = _real_data()
+
+
+@pytest.fixture
+def cifar10() -> Path:
+    """The folder of the real CIFAR-10, or skip."""
+    if REAL_DATA is None:
+        pytest.skip("CIFAR-10 is not here: set RESNET_LAB_DATA")
+    return REAL_DATA.resolve()

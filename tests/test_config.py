@@ -1,0 +1,153 @@
+"""Settings: durations, identity, presets, and one clear sentence for everything that can be wrong with them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from resnet_lab.config import Milestones, Plateau, RunConfig, differences, to_steps
+from resnet_lab.configfile import load_run, load_study, presets
+from resnet_lab.errors import ConfigError
+from resnet_lab.models.resnet import ResNet
+from resnet_lab.sweep.grid import expand
+from tests.conftest import settings, tiny
+
+
+@pytest.mark.parametrize(
+    ("written", "steps"),
+    [
+        (400, 400),
+        ("400 steps", 400),
+        ("3 epochs", 1056),
+        ("0.5 epoch", 176),
+        ("50 %", 32_000),
+        ("12.5%", 8_000),
+        ("5 weeks", None),
+    ],
+)
+def test_durations_become_steps(written, steps):
+    assert to_steps(written, epoch_steps=352, total_steps=64_000) == steps
+
+
+def test_every_duration_of_a_config_is_converted_once():
+    config = load_study(
+        "paper",
+        [
+            "recipe.steps=2 epochs",
+            "recipe.schedule.milestones=['50 %', '1.5 epochs']",
+            "evaluation.every=25 %",
+            "log.every=10 steps",
+            "recipe.warmup.window=10 %",
+        ],
+    ).run(kind="plain", depth=20)
+    assert config.epoch_steps == 391
+    assert config.recipe.steps == 782
+    assert config.recipe.schedule == Milestones(name="milestones", milestones=(391, 586))
+    assert (config.evaluation.every, config.log.every, config.recipe.warmup.window) == (196, 10, 78)
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_the_default_is_the_plateau_recipe_that_was_asked_for():
+    config = load_study().run(kind="plain", depth=56)
+    assert config == RunConfig.model_validate({"model": {"kind": "plain", "depth": 56}, "recipe": {}})
+    recipe = config.recipe
+    assert (recipe.lr, recipe.momentum, recipe.weight_decay, recipe.batch_size, recipe.steps) == (0.1, 0.9, 1e-4, 128, 64_000)
+    assert recipe.schedule == Plateau(name="plateau", every=352, patience=15, max_drops=2)
+    assert (config.data.num_train, config.data.validation_images) == (45_000, 5_000)
+
+
+def test_the_paper_preset_is_the_paper():
+    config = load_study("paper").run(kind="residual", depth=110)
+    assert config.data.num_train == 50_000
+    assert config.recipe.schedule == Milestones(name="milestones", milestones=(32_000, 48_000))
+    assert config.recipe.steps == 64_000
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_every_preset_loads_and_builds_and_says_what_it_costs(name):
+    for config in expand(load_study(name)):
+        assert sum(1 for _ in ResNet(config.model).parameters()) > 0
+    header = presets()[name].read_text().partition("\n\n")[0]
+    assert header.startswith(f"# {name}: ")
+    assert "resnet-lab" in header
+    assert "Cost:" in header
+
+
+def test_identity_holds_all_settings_and_defaults():
+    config = tiny()
+    assert config.digest() == load_run(json.dumps(config.model_dump(mode="json")), "config.json").digest()
+    assert config.digest() != tiny(seed=1).digest()
+    assert config.digest() != tiny(recipe__momentum=0.8).digest()
+    assert config.recipe_digest() == tiny(seed=1, model={"kind": "plain", "depth": 14}).recipe_digest()
+    assert differences(config, tiny(recipe__lr=0.2)) == [("recipe.lr", 0.05, 0.2)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model__depth": 57}, "Depth 57 is not 6n+2 (n blocks a stage); the nearest valid: 56 and 62."),
+        ({"model__depth": 2}, "nearest valid: 8."),
+        ({"recipe__steps": -1}, "recipe.steps: input should be greater than or equal to 0, got -1."),
+        ({"recipe__stps": 1}, "recipe.stps is not a setting (did you mean 'recipe.steps'?)."),
+        ({"recipe__lr": "fast"}, "recipe.lr: input should be a valid number, got 'fast'."),
+        (
+            {"recipe__steps": "5 weeks"},
+            "recipe.steps: must be a whole number, or for a duration '400 steps', '3 epochs' or '50 %'",
+        ),
+        ({"recipe__steps": True}, "recipe.steps: input should be a valid integer, got True."),
+        ({"recipe__batch_size": 81}, "recipe.batch_size: a batch of 81 is larger than the 80 training images."),
+        ({"data__validation_images": 100}, "data.validation_images: 100 of 100 images leave none to train on."),
+        ({"data__validation_images": 0}, "recipe.schedule.name: a plateau schedule needs validation images"),
+        ({"recipe__schedule": {"name": "cosine"}}, "recipe.schedule.name must be 'plateau' or 'milestones', got 'cosine'."),
+        ({"recipe__schedule": {"name": "milestones", "milestones": [30]}}, "milestones [30] must lie inside the 30 steps"),
+        ({"recipe__schedule": {"name": "milestones", "milestones": [9, 3]}}, "milestones must increase, got [9, 3]."),
+        ({"recipe__schedule": {"name": "milestones", "patience": 3}}, "recipe.schedule.patience is not a setting"),
+        ({"model": {"depth": 20}}, "model.kind is not set; say --plain or --residual."),
+    ],
+)
+def test_wrong_settings_get_one_sentence(changes, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_run(json.dumps(settings(**changes)), "runs/x/config.json")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_errors_are_listed_together_each_with_its_place(tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[recipe]\nlr = 'high'\n[dota]\nx = 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_study(str(file), ["recipe.momentum=2"]).run(kind="plain", depth=21)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    assert any(line.startswith(f"{file}: recipe.lr") for line in lines)
+    assert any(line.startswith("--set: recipe.momentum") for line in lines)
+    assert any(line.startswith(f"{file}: dota is not a setting") for line in lines)
+    assert any(line.startswith("Depth 21") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("source", "overrides", "sentence"),
+    [
+        ("papr", [], "There is no preset 'papr' (did you mean 'paper'?); presets are"),
+        ("./none.toml", [], "There is no config file ./none.toml"),
+        ("demo", ["recipe.lr"], "--set takes KEY=VALUE"),
+        ("demo", ["sweep.depths=20"], "--set: sweep.depths: input should be a list, got 20."),
+        ("demo", ["sweep.kinds=['flat']"], "--set: sweep.kinds.0: input should be 'plain' or 'residual', got 'flat'."),
+    ],
+)
+def test_wrong_sources_get_one_sentence(source, overrides, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_study(source, overrides)
+    assert sentence in str(caught.value)
+
+
+def test_broken_toml_is_named(tmp_path: Path):
+    (tmp_path / "broken.toml").write_text("recipe = [")
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        load_study(str(tmp_path / "broken.toml"))
+
+
+def test_seeds_are_outermost_so_that_a_sweep_cut_short_has_whole_pairs():
+    configs = expand(load_study("smoke", ["sweep.seeds=[0, 1]"]))
+    assert [config.name for config in configs[:4]] == ["plain-8-s0", "residual-8-s0", "plain-14-s0", "residual-14-s0"]
+    assert len(configs) == 8

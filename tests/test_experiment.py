@@ -1,0 +1,220 @@
+"""A run from config to last record: exact resume from every step, evaluations that change nothing, matched pairs."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from resnet_lab import experiment
+from resnet_lab.data.batches import Batches
+from resnet_lab.errors import CheckpointError, DivergedError
+from resnet_lab.experiment import run
+from resnet_lab.record import checkpoint
+from resnet_lab.record.store import RunFolder
+from resnet_lab.records import EvalRecord, Event, TrainRecord
+from tests.conftest import tiny
+
+# A recipe in which everything that has a state has one: momentum, plateau checks and drops, low-lr start, open windows.
+STATEFUL = tiny(recipe__warmup={"from_depth": 8, "lr": 0.001, "until_error": 0.999, "window": 8})
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The number of the step that is being made."""
+    steps = {"step": 0}
+    original = Batches.__call__
+
+    def call(self, step):
+        steps["step"] = step + 1
+        return original(self, step)
+
+    monkeypatch.setattr(Batches, "__call__", call)
+    return steps
+
+
+def lasting(folder: RunFolder):
+    """What a run leaves, without the times."""
+    records = [dataclasses.replace(record, seconds=0.0) for record in folder.records()]
+    state, _ = checkpoint.load_newest(folder)
+    assert state is not None
+    state["log"]["seconds"] = state["warmup"]["seconds"] = 0.0
+    return records, state
+
+
+def assert_equal(left, right):
+    assert type(left) is type(right)
+    if isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_equal(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for a, b in zip(left, right, strict=True):
+            assert_equal(a, b)
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    else:
+        assert left == right
+
+
+def test_resume_is_exact_from_every_step(tmp_path, seen):
+    whole = RunFolder(tmp_path / "whole")
+    list(run(STATEFUL, whole))
+    expected = lasting(whole)
+    lrs = [record.lr for record in whole.read().train]
+    assert lrs[0] == 0.001
+    assert max(lrs) == 0.05
+    assert lrs[-1] < 0.01  # the low start, the recipe's lr and a plateau's division have all been passed
+    for step in range(1, 30):
+        parts = RunFolder(tmp_path / f"stopped-{step}")
+        seen["step"] = 0
+        first = list(run(STATEFUL, parts, stop=lambda step=step: seen["step"] >= step))
+        assert isinstance(first[-1], Event)
+        assert (first[-1].name, first[-1].step) == ("preempted", step)
+        list(run(STATEFUL, parts))
+        assert_equal(lasting(parts), expected)
+        assert parts.read().state == "finished"
+
+
+def test_resume_is_exact_in_three_parts_and_after_a_kill(tmp_path, seen, monkeypatch):
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    list(run(STATEFUL, whole))
+    seen["step"] = 0
+    list(run(STATEFUL, parts, stop=lambda: seen["step"] >= 4))
+    killed = run(STATEFUL, parts)
+    while seen["step"] < 13:
+        next(killed)
+    killed.close()  # no checkpoint is written: the run goes back to step 4 and repeats what it had recorded
+    assert parts.read().state == "interrupted"
+    seen["step"] = 0
+    list(run(STATEFUL, parts, stop=lambda: seen["step"] >= 22))
+    list(run(STATEFUL, parts))
+    assert_equal(lasting(parts), lasting(whole))
+
+
+def test_a_run_stopped_while_it_evaluates_makes_the_evaluation_up(tmp_path, seen, monkeypatch):
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    list(run(STATEFUL, whole))
+    original, stopping = experiment.clean_batches, {"now": False}
+
+    def clean_batches(*arguments):
+        stopping["now"] = seen["step"] == 30
+        return original(*arguments)
+
+    monkeypatch.setattr(experiment, "clean_batches", clean_batches)
+    seen["step"] = 0
+    list(run(STATEFUL, parts, stop=lambda: stopping["now"]))
+    assert parts.read().state == "interrupted"
+    assert parts.read().evaluations[-1].step < 30
+    monkeypatch.setattr(experiment, "clean_batches", original)
+    list(run(STATEFUL, parts))
+    assert_equal(lasting(parts), lasting(whole))
+
+
+def test_evaluating_more_often_changes_no_weight(tmp_path):
+    seldom, often = RunFolder(tmp_path / "seldom"), RunFolder(tmp_path / "often")
+    list(run(STATEFUL, seldom))
+    more = tiny(recipe__warmup=STATEFUL.recipe.warmup.model_dump(), evaluation__every=1, log__every=2)
+    list(run(more, often))
+    assert_equal(lasting(seldom)[1]["net"], lasting(often)[1]["net"])
+    assert len(often.read().evaluations) == 30
+
+
+def test_evaluations_use_a_fixed_subset_during_training_and_all_images_at_the_end(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    said = list(run(tiny(), folder))
+    evaluations = [record for record in said if isinstance(record, EvalRecord)]
+    assert [(record.step, record.train_images) for record in evaluations] == [(7, 30), (14, 30), (21, 30), (28, 30), (30, 80)]
+    assert evaluations == folder.read().evaluations
+    assert all(record.validation_error is not None for record in evaluations)
+
+
+def test_a_pair_sees_the_same_images_from_the_same_start(tmp_path):
+    sessions = []
+    for kind in ("plain", "residual"):
+        config = tiny(model={"kind": kind, "depth": 8, "width": 4})
+        data = experiment.load(config.data, tmp_path, config.seed)
+        sessions.append(experiment._Session(config, RunFolder(tmp_path / kind), data, torch.device("cpu"), lambda: False))
+    first, second = sessions
+    assert_equal(dict(first._state.net.state_dict()), dict(second._state.net.state_dict()))
+    for step in (0, 5, 29):
+        for ours, theirs in zip(first._batches(step), second._batches(step), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_a_finished_run_says_so_and_does_nothing(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    list(run(tiny(), folder))
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    said = list(run(tiny(), folder))
+    assert len(said) == 1
+    assert isinstance(said[0], Event)
+    assert said[0].name == "finished"
+    assert before == {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
+def test_a_run_of_no_steps_is_evaluated_and_finished(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    list(run(tiny(recipe__steps=0), folder))
+    read = folder.read()
+    assert (read.state, len(read.train), read.evaluations[-1].train_images) == ("finished", 0, 80)
+
+
+def test_a_diverging_run_is_marked_and_stays_so(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    config = tiny(recipe__lr=1e30, recipe__schedule={"name": "milestones"})
+    with pytest.raises(DivergedError):
+        list(run(config, folder))
+    assert folder.read().state == "diverged"
+    with pytest.raises(DivergedError, match="would do so again"):
+        list(run(config, folder))
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path, seen):
+    whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
+    list(run(STATEFUL, whole))
+    for step in (5, 9):
+        seen["step"] = 0
+        list(run(STATEFUL, folder, stop=lambda step=step: seen["step"] >= step))
+    (folder.checkpoints / "step-00000009.pt").write_bytes(b"torn")
+    said = list(run(STATEFUL, folder))
+    assert isinstance(said[0], Event)
+    assert (said[0].name, said[0].step) == ("resumed", 5)
+    assert said[0].detail["skipped"] == ["step-00000009.pt is damaged (its sha256 differs)"]
+    assert_equal(lasting(folder), lasting(whole))
+    for path in folder.checkpoints.glob("*.pt"):
+        path.write_bytes(b"torn")
+    (folder.path / "events.jsonl").unlink()
+    with pytest.raises(CheckpointError):
+        list(run(STATEFUL, folder))
+
+
+def test_the_environment_is_an_allow_list(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "do-not-write-me")
+    folder = RunFolder(tmp_path / "run")
+    list(run(tiny(recipe__steps=1), folder))
+    environment = folder.read().environment
+    assert set(environment) == {
+        "versions", "system", "device", "device_name", "cuda", "cudnn", "tf32", "threads", "git_commit", "data"
+    }  # fmt: skip
+    assert environment["versions"]["torch"] == torch.__version__
+    everything = b"".join(path.read_bytes() for path in folder.path.rglob("*") if path.is_file())
+    assert b"do-not-write-me" not in everything
+
+
+@pytest.mark.cifar10
+def test_a_few_steps_on_the_real_images_learn_something(cifar10, tmp_path):
+    config = tiny(
+        model={"kind": "residual", "depth": 8},
+        data={"dataset": "cifar10", "train_images": 5_000, "validation_images": 500, "test_images": 500},
+        recipe__steps=40,
+        recipe__batch_size=64,
+        recipe__schedule={"name": "milestones"},
+        log__every=10,
+        evaluation__every=40,
+        evaluation__final_train_images=500,
+    )
+    said = list(run(config, RunFolder(tmp_path / "run"), experiment.Resources(data_dir=cifar10)))
+    records = [record for record in said if isinstance(record, TrainRecord)]
+    assert records[-1].error < 0.85 < records[0].error
+    assert RunFolder(tmp_path / "run").read().environment["data"]["md5"]["test_batch"] == "40351d587109b95175f43aff81a1287e"

@@ -1,0 +1,114 @@
+"""The paper's networks: counts, the matched pair, the shortcut, the initial values."""
+
+import pytest
+import torch
+
+from resnet_lab.config import ModelConfig
+from resnet_lab.models.blocks import BasicBlock
+from resnet_lab.models.cost import count
+from resnet_lab.models.resnet import ResNet, build
+from resnet_lab.models.shortcuts import Identity, make_shortcut
+
+# He et al. 2015, Table 6, to the last parameter; multiply-adds of convolutions and the final layer in millions.
+COUNTS = [
+    (20, 269_722, 40.55),
+    (32, 464_154, 68.86),
+    (44, 658_586, 97.17),
+    (56, 853_018, 125.49),
+    (110, 1_727_962, 252.89),
+    (1202, 19_421_274, 2_829),
+]
+
+
+def pair(depth: int = 20, seed: int = 0) -> tuple[ResNet, ResNet]:
+    return build(ModelConfig(kind="plain", depth=depth), seed), build(ModelConfig(kind="residual", depth=depth), seed)
+
+
+@pytest.mark.parametrize(("depth", "parameters", "millions"), COUNTS)
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_counts_are_the_papers(kind, depth, parameters, millions):
+    cost = count(ModelConfig(kind=kind, depth=depth))
+    assert cost.parameters == parameters == sum(layer.parameters for layer in cost.layers)
+    assert cost.multiply_adds / 1e6 == pytest.approx(millions, abs=0.5 if depth == 1202 else 0.005)
+    assert len(cost.layers) == depth
+
+
+def test_a_pair_has_equal_names_counts_and_initial_values():
+    plain, residual = (net.state_dict() for net in pair())
+    assert list(plain) == list(residual)
+    assert all(torch.equal(plain[name], residual[name]) for name in plain)
+
+
+def test_a_pair_differs_in_what_it_computes():
+    plain, residual = pair()
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(plain(images), residual(images))
+
+
+def test_initial_values_depend_on_name_and_seed_and_not_on_the_rest_of_the_network():
+    shallow, deep = pair(8)[0].state_dict(), pair(20)[0].state_dict()
+    name = "stages.0.0.conv1.conv.weight"
+    assert torch.equal(shallow[name], deep[name])
+    assert not torch.equal(shallow[name], shallow["stages.0.0.conv2.conv.weight"])
+    assert not torch.equal(shallow[name], pair(8, seed=1)[0].state_dict()[name])
+
+
+def test_initial_values_are_hes():
+    net = pair(56)[0]
+    weight = net.get_parameter("stages.2.4.conv1.conv.weight")
+    assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+    assert weight.mean().item() == pytest.approx(0, abs=1e-3)
+    assert net.head.bias.abs().max() == 0
+
+
+def test_building_does_not_touch_the_global_generator():
+    before = torch.get_rng_state()
+    pair(8)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_residual_block_with_a_zero_branch_is_the_identity():
+    block = BasicBlock(16, 16, 1, make_shortcut("residual", 16, 16, 1))
+    torch.nn.init.zeros_(block.conv2.norm.weight)
+    x = torch.rand(2, 16, 8, 8)  # what a block gets is the output of a ReLU
+    assert torch.equal(block(x), x)
+
+
+def test_a_residual_network_of_zero_branches_is_its_shortcuts():
+    net = pair(20)[1]
+    for stage in net.stages:
+        assert isinstance(stage, torch.nn.Sequential)
+        for block in stage:
+            assert isinstance(block, BasicBlock)
+            torch.nn.init.zeros_(block.conv2.norm.weight)
+    x = torch.rand(2, 16, 32, 32)
+    out = net.stages(x)
+    assert torch.equal(out[:, :16], x[:, :, ::4, ::4])
+    assert out.shape == (2, 64, 8, 8)
+    assert out[:, 16:].abs().max() == 0
+
+
+def test_shortcut_a_subsamples_appends_zeros_and_has_no_parameters():
+    shortcut = Identity(16, 32, 2)
+    x = torch.rand(2, 16, 32, 32)
+    out = shortcut(x)
+    assert out.shape == (2, 32, 16, 16)
+    assert torch.equal(out[:, :16], x[:, :, ::2, ::2])
+    assert out[:, 16:].abs().max() == 0
+    assert list(shortcut.parameters()) == []
+    assert make_shortcut("plain", 16, 32, 2) is None
+
+
+def test_the_relu_follows_the_addition():
+    block = BasicBlock(4, 4, 1, make_shortcut("residual", 4, 4, 1))
+    torch.nn.init.zeros_(block.conv2.norm.weight)
+    x = -torch.rand(1, 4, 8, 8)
+    assert block(x).abs().max() == 0
+
+
+def test_stage_shapes_are_the_papers():
+    shapes = [layer.output_shape for layer in count(ModelConfig(kind="residual", depth=20)).layers]
+    assert shapes[:7] == [(16, 32, 32)] * 7
+    assert shapes[7:13] == [(32, 16, 16)] * 6
+    assert shapes[13:19] == [(64, 8, 8)] * 6
+    assert shapes[19] == (10,)

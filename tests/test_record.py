@@ -1,0 +1,143 @@
+"""Folders on disk: torn lines, duplicate steps, damaged checkpoints, locks, states."""
+
+import json
+
+import pytest
+import torch
+from filelock import FileLock
+
+from resnet_lab.errors import CheckpointError, ConfigError, DiskError, LockedError
+from resnet_lab.record import checkpoint, store
+from resnet_lab.record.store import RunFolder, find_study, read_study, studies, study_path, write_atomically
+from resnet_lab.records import TrainRecord, ValidationRecord, event_from_line, record_from_line
+from tests.conftest import tiny
+
+
+def record(step: int, error: float = 0.5) -> TrainRecord:
+    return TrainRecord(step, error, 1.0, 0.1, 16, 0.5)
+
+
+@pytest.fixture
+def folder(tmp_path) -> RunFolder:
+    made = RunFolder(tmp_path / "runs" / "study" / "residual-8-s0")
+    made.create(tiny())
+    return made
+
+
+def test_records_come_back_with_all_their_digits(folder):
+    records = [record(1, 1 / 3), ValidationRecord(1, 0.1 + 0.2, 2 / 7, 1e-9), record(2)]
+    for each in records:
+        folder.append(each)
+    assert folder.records() == records
+
+
+def test_the_last_line_of_a_step_counts_and_a_torn_line_does_not(folder):
+    folder.append(record(1, 0.5))
+    folder.append(record(2, 0.6))
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"type":"train","step":3,"err')
+    folder.append(record(2, 0.4))
+    assert [(each.step, each.error) for each in folder.read().train] == [(1, 0.5), (2, 0.4)]
+
+
+@pytest.mark.parametrize("line", ["", "[]", "3", '{"type":"x"}', '{"type":"train","step":1}', "\x00\xff", '{"type":["train"]}'])
+def test_foreign_lines_are_no_records(line):
+    assert record_from_line(line) is None
+    assert event_from_line(line) is None
+
+
+def test_a_record_of_text_is_no_record():
+    line = '{"type":"train","step":"<b>","error":0,"loss":0,"lr":0,"images":1,"seconds":1}'
+    assert record_from_line(line) is None
+
+
+def test_a_folder_of_another_config_is_refused_with_the_keys_and_the_way_out(folder):
+    folder.create(tiny())
+    with pytest.raises(ConfigError, match=r"recipe\.lr is 0\.05, not 0\.2.*--study NAME"):
+        folder.create(tiny(recipe__lr=0.2))
+
+
+def test_states(folder):
+    assert folder.read().state == "planned"
+    folder.append_event("started", 0, parameters=3)
+    assert folder.read().state == "interrupted"
+    with folder.lock():
+        assert folder.read().state == "running"
+    for name in ("preempted", "diverged", "failed", "finished"):
+        folder.append_event(name, 5)
+        folder.append_event("checkpointed", 5)
+        assert folder.read().state == ("interrupted" if name == "preempted" else name)
+
+
+def test_a_second_process_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(store, "_LOCK_SECONDS", 0.1)
+    with FileLock(folder.path / ".lock"), pytest.raises(LockedError, match="Another process"), folder.lock():
+        pass
+
+
+def test_an_atomic_write_leaves_the_old_file_where_it_fails(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    monkeypatch.setattr(store.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(DiskError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_newest_two_checkpoints_are_kept(folder):
+    for step in (1, 2, 10, 300):
+        checkpoint.save(folder, step, {"step": step, "weights": torch.arange(5.0)})
+    assert sorted(path.name for path in folder.checkpoints.glob("*.pt")) == ["step-00000010.pt", "step-00000300.pt"]
+    state, faults = checkpoint.load_newest(folder)
+    assert state is not None
+    assert state["step"] == 300
+    assert torch.equal(state["weights"], torch.arange(5.0))
+    assert faults == []
+
+
+def damage(path, position=200):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_one_flipped_bit_is_found_and_the_older_checkpoint_taken(folder):
+    for step in (10, 20):
+        checkpoint.save(folder, step, {"step": step, "weights": torch.zeros(100)})
+    damage(folder.checkpoints / "step-00000020.pt")
+    state, faults = checkpoint.load_newest(folder)
+    assert state is not None
+    assert state["step"] == 10
+    assert faults == ["step-00000020.pt is damaged (its sha256 differs)"]
+
+
+def test_no_whole_checkpoint_is_an_error_and_none_at_all_is_not(folder):
+    assert checkpoint.load_newest(folder) == (None, [])
+    checkpoint.save(folder, 10, {"step": 10})
+    (folder.checkpoints / "step-00000010.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="--study NAME"):
+        checkpoint.load_newest(folder)
+    (folder.checkpoints / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=r"manifest\.json is missing"):
+        checkpoint.load_newest(folder)
+
+
+def test_studies_are_found_newest_last_and_an_unreadable_run_is_named(folder, tmp_path):
+    root = tmp_path / "runs"
+    other = RunFolder(root / "another" / "plain-8-s0")
+    other.create(tiny(model={"kind": "plain", "depth": 8}))
+    other.append(record(1))
+    assert [path.name for path in studies(root)] == ["study", "another"]
+    assert find_study(root, None).name == "another"
+    (folder.path / "config.json").write_text(json.dumps({"model": {"kind": "oval"}}))
+    runs, faults = read_study(root / "study")
+    assert runs == []
+    assert len(faults) == 1
+    assert "residual-8-s0 cannot be read" in faults[0]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/root"])
+def test_a_study_is_a_plain_folder_name(name, tmp_path):
+    with pytest.raises(ConfigError, match="--study takes a plain folder name"):
+        study_path(tmp_path, name)

@@ -1,0 +1,147 @@
+"""Figures and the report: valid files, the same bytes twice, nothing from outside, markup in names without effect."""
+
+import dataclasses
+import itertools
+import re
+import shlex
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+
+from resnet_lab.compare import compare
+from resnet_lab.configfile import load_study
+from resnet_lab.paper import departures
+from resnet_lab.record.store import RunFolder, read_study
+from resnet_lab.report import document, figures, html, markdown
+from resnet_lab.report.document import command, error_table
+from resnet_lab.report.write import write
+from tests.conftest import tiny
+from tests.test_compare import four, made
+
+PAYLOAD = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def comparison():
+    return compare("study", four())
+
+
+def test_the_page_is_well_formed_self_contained_and_without_script(comparison):
+    page = html.render(document.build(comparison))
+    assert "default-src 'none'" in page
+    assert not re.search(r"<script|<link|<img|\ssrc=|@import|url\((?!#)", page)
+    assert {link for link in re.findall(r'href="([^"]*)"', page) if not link.startswith("#")} == set()
+    parser = HTMLParser()
+    parser.feed(page)
+    for title in ("Verdict", "Curves", "Errors", "Recipe", "Departures from the paper", "Environment and data", "Runs"):
+        assert f">{title}</h2>" in page
+
+
+def test_two_reports_of_the_same_runs_are_byte_identical(tmp_path):
+    study = tmp_path / "study"
+    for kind in ("plain", "residual"):
+        RunFolder(study / f"{kind}-8-s0").create(tiny(model={"kind": kind, "depth": 8, "width": 4}))
+    first = [path.read_bytes() for path in write(study)]
+    files = {path.name: path.read_bytes() for path in (study / "report").iterdir()}
+    second = [path.read_bytes() for path in write(study)]
+    assert first == second
+    assert files == {path.name: path.read_bytes() for path in (study / "report").iterdir()}
+
+
+def test_markup_from_disk_does_no_harm(tmp_path):
+    study = tmp_path / f"<b>study{PAYLOAD.replace('/', '')}"
+    folder = RunFolder(study / "plain-8-s0<img src=x onerror=alert(1)>")
+    folder.create(tiny(model={"kind": "plain", "depth": 8, "width": 4}))
+    (folder.path / "environment.json").write_text('{"device": "' + PAYLOAD + '"}')
+    page, text = (path.read_text() for path in write(study))
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "<b>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert not re.search(r"(?<!\\)<script", text)
+
+
+def test_the_markdown_has_the_same_sections_and_numbers(comparison):
+    built = document.build(comparison)
+    text = markdown.render(built)
+    for section in built.sections:
+        assert f"## {section.title}" in text
+    assert "| 56 | 30.00 % | 35.00 % | 5.00 % | 20.00 % | 1/1 |" in text
+    assert "![Error in percent" in text
+
+
+def test_the_table_has_plain_beside_residual_and_the_gap(comparison):
+    rows = error_table(comparison).rows
+    assert rows[0] == ("20", "20.00 %", "20.00 %", "10.00 %", "20.00 %", "1/1")
+    assert rows[-1] == ("56 minus 20", "+10.00", "+15.00", "-5.00", "+0.00", "")
+
+
+def test_the_figure_draws_every_run_on_one_scale_with_names_at_the_lines(comparison):
+    figure = figures.curves(comparison)
+    plain, residual = figure.axes
+    assert plain.get_ylim() == residual.get_ylim()
+    assert (plain.get_title(), residual.get_title()) == ("plain networks", "residual networks")
+    assert {text.get_text() for text in plain.texts} == {"plain-20", "plain-56"}
+    widths = sorted({line.get_linewidth() for line in plain.lines})
+    assert widths == [1, 2.2]
+    colours = {line.get_color() for axes in figure.axes for line in axes.lines}
+    assert len(colours) == 4
+    root = ET.fromstring(figures.svg(figure))
+    assert root.tag.endswith("svg")
+
+
+def test_the_points_are_all_there_with_all_their_digits(comparison):
+    lines = figures.curve_points(comparison).splitlines()
+    assert lines[0] == "run,kind,depth,seed,step,series,error"
+    assert "plain-56-s0,plain,56,0,30,test,0.35" in lines
+    assert len(lines) == 1 + 4 * (1 + 2 * 2)
+
+
+def test_the_stand_in_is_named_in_title_page_and_markdown():
+    runs = [made("plain", 20), made("plain", 56)]
+    runs = [dataclasses.replace(run, config=tiny(model=run.config.model.model_dump())) for run in runs]
+    comparison = compare("s", runs)
+    assert comparison.stand_in
+    built = document.build(comparison)
+    assert figures.STAND_IN_NOTICE in (figures.curves(comparison).get_suptitle())
+    assert figures.STAND_IN_NOTICE in html.render(built)
+    assert figures.STAND_IN_NOTICE.replace("_", "\\_") in markdown.render(built)
+
+
+@pytest.mark.parametrize(
+    "runs", [[], [made("plain", 20)], [made("residual", 20, state="running")], [made("plain", 20, state="diverged")]]
+)
+def test_incomplete_studies_get_a_page_that_says_what_is_missing(runs):
+    page = html.render(document.build(compare("s", runs)))
+    assert "No verdict" in page
+    assert "There is no finished" in page
+
+
+def test_an_empty_folder_of_runs_is_a_page_too(tmp_path):
+    RunFolder(tmp_path / "plain-8-s0").create(tiny())
+    (tmp_path / "plain-8-s0" / "metrics.jsonl").write_bytes(b"\x00\xff garbage\n{}\n[1]\n")
+    page, _ = write(tmp_path)
+    assert "planned" in page.read_text()
+    assert read_study(tmp_path)[0][0].train == []
+
+
+def test_the_papers_recipe_departs_in_nothing_and_others_say_where():
+    assert departures(load_study("paper").run(kind="plain", depth=56)) == []
+    found = " ".join(departures(load_study("smoke").run(kind="plain", depth=8)))
+    for words in ("synthetic stand-in", "800 images are trained on", "30 steps", "batch has 32", "starts at 0.05", "stem has 4"):
+        assert words in found
+    assert "plateau" not in found
+    assert any("15 checks" in sentence for sentence in departures(load_study().run(kind="plain", depth=20)))
+
+
+def test_the_command_in_the_report_makes_the_same_config():
+    paper, demo = load_study("paper").run(kind="plain", depth=56, seed=3), load_study("demo").run(kind="plain", depth=20)
+    assert command(paper) == "resnet-lab train --config paper --depth 56 --plain --seed 3"
+    for config in (tiny(), paper, demo):
+        words = shlex.split(command(config))
+        assert words[:3] == ["resnet-lab", "train", "--config"]
+        overrides = [value for flag, value in itertools.pairwise(words) if flag == "--set"]
+        seed = int(words[words.index("--seed") + 1]) if "--seed" in words else None
+        again = load_study(words[3], overrides).run(kind=config.model.kind, depth=config.model.depth, seed=seed)
+        assert again == config

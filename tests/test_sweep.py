@@ -1,0 +1,169 @@
+"""The sweep as a user runs it: processes of their own, failures that do not stop the others, signals, the plan."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from resnet_lab.record.store import RunFolder
+from resnet_lab.sweep.launch import Job, LocalPool, threads_for
+from tests.conftest import settings, tiny
+
+
+def write_config(path: Path, **changes) -> Path:
+    """TINY as a TOML file with a sweep over depth 8, plain and residual."""
+    values = settings(**changes)
+    del values["model"]["kind"], values["model"]["depth"]
+    lines = []
+    for section, content in values.items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {toml(value)}" for key, value in content.items()]
+    path.write_text("\n".join([*lines, "[sweep]", "depths = [8]"]) + "\n")
+    return path
+
+
+def toml(value) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value)
+
+
+def test_a_sweep_trains_every_run_and_skips_them_the_second_time(cli, tmp_path):
+    config = write_config(tmp_path / "two.toml")
+    first = cli("sweep", config, "--json")
+    assert first.code == 0, first.err
+    assert [run["state"] for run in json.loads(first.out)["runs"]] == ["finished", "finished"]
+    folders = [RunFolder(tmp_path / "runs" / "two" / name) for name in ("plain-8-s0", "residual-8-s0")]
+    before = [(folder.path / "events.jsonl").read_bytes() for folder in folders]
+    assert folders[0].read().environment["threads"] >= 1
+    again = cli("sweep", config)
+    assert again.code == 0
+    assert "0 of 2 runs to do" in again.err
+    assert before == [(folder.path / "events.jsonl").read_bytes() for folder in folders]
+
+
+def test_one_failed_run_does_not_stop_the_others(cli, tmp_path):
+    config = write_config(tmp_path / "two.toml")
+    locked = tmp_path / "runs" / "two" / "plain-8-s0"
+    locked.mkdir(parents=True)
+    with FileLock(locked / ".lock"):
+        answer = cli("sweep", config)
+    assert answer.code == 5
+    assert "1 of 2 runs failed: plain-8-s0" in answer.err
+    assert RunFolder(tmp_path / "runs" / "two" / "residual-8-s0").read().state == "finished"
+    assert RunFolder(locked).read().state == "failed"
+    assert "Another process is working on" in RunFolder(locked).log_file.read_text()
+    assert cli("sweep", config).code == 0
+    assert RunFolder(locked).read().state == "finished"
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(cli, tmp_path):
+    config = write_config(tmp_path / "two.toml")
+    answer = cli("sweep", config, "--dry-run", "--json", "--jobs", 2)
+    assert answer.code == 0
+    plan = json.loads(answer.out)
+    assert {run["run"] for run in plan["runs"]} == {"plain-8-s0", "residual-8-s0"}
+    assert all(run["seconds"] > 0 and run["parameters"] == 5006 for run in plan["runs"])
+    assert not (tmp_path / "runs").exists()
+    assert "2 of 2 runs to do, 2 at once" in cli("sweep", config, "--dry-run", "--jobs", 2).err
+
+
+def test_a_dry_run_needs_no_data_and_a_sweep_does(cli, tmp_path):
+    changes = {"data": {"dataset": "cifar10"}, "evaluation": {"every": 10}}
+    config = write_config(tmp_path / "real.toml", **changes)
+    assert cli("sweep", config, "--dry-run").code == 0
+    answer = cli("sweep", config)
+    assert answer.code == 3
+    assert "There is no CIFAR-10 in data" in answer.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_over_a_folder_of_another_config_starts_nothing(cli, tmp_path):
+    config = write_config(tmp_path / "two.toml")
+    RunFolder(tmp_path / "runs" / "two" / "residual-8-s0").create(tiny(recipe__lr=0.2))
+    answer = cli("sweep", config)
+    assert answer.code == 2
+    assert "recipe.lr is 0.2, not 0.05" in answer.err
+    assert not (tmp_path / "runs" / "two" / "plain-8-s0").exists()
+
+
+def command(*arguments: object) -> "subprocess.Popen[str]":
+    argv = [sys.executable, "-m", "resnet_lab", *map(str, arguments)]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signalled_run_saves_and_goes_on(number, code, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.create(tiny(recipe__steps=100_000, recipe__schedule={"name": "milestones"}, evaluation__every=100_000))
+    process = command("train", "--run", folder.path, "--threads", 1)
+    wait_for(lambda: len(folder.read().train) > 2)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code, err
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
+    read = folder.read()
+    assert read.state == "interrupted"
+    assert (folder.checkpoints / f"step-{read.events[-1].step:08d}.pt").is_file()
+
+
+def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path):
+    steps = {"recipe__steps": 100_000, "recipe__schedule": {"name": "milestones"}, "evaluation__every": 100_000}
+    config = write_config(tmp_path / "long.toml", **steps)
+    folders = [RunFolder(tmp_path / "runs" / "long" / name) for name in ("plain-8-s0", "residual-8-s0")]
+    process = command("sweep", config, "--jobs", 2)
+    wait_for(lambda: all(folder.exists() and folder.read().train for folder in folders))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert {folder.read().state for folder in folders} == {"interrupted"}
+    assert not any(folder.is_locked() for folder in folders)
+
+
+def test_jobs_run_several_at_once_each_with_its_threads_pinned(tmp_path, monkeypatch):
+    monkeypatch.setattr(Job, "argv", lambda self: [sys.executable, "-c", PROBE, str(self.folder.path)])
+    folders = [RunFolder(tmp_path / str(index)) for index in range(4)]
+    for folder in folders:
+        folder.path.mkdir()
+    jobs = [Job(folder, tmp_path, "cpu", 3) for folder in folders]
+    outcomes = [outcome for outcome in LocalPool(2).launch(jobs, lambda: None) if outcome]
+    assert {outcome.exit_code for outcome in outcomes} == {0}
+    spans = [json.loads((folder.path / "span").read_text()) for folder in folders]
+    assert {span["threads"] for span in spans} == {"3"}
+    at_once = [sum(a["begin"] <= b["begin"] < a["end"] for a in spans) for b in spans]
+    assert max(at_once) == 2
+
+
+PROBE = """
+import json, os, sys, time
+begin = time.time()
+time.sleep(0.5)
+json.dump({"begin": begin, "end": time.time(), "threads": os.environ["OMP_NUM_THREADS"]}, open(sys.argv[1] + "/span", "w"))
+"""
+
+
+def test_cores_are_shared_out():
+    assert [threads_for(jobs, 8) for jobs in (1, 2, 3, 8, 16)] == [8, 4, 2, 1, 1]
+
+
+def test_a_child_that_dies_is_a_failed_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(Job, "argv", lambda self: [sys.executable, "-c", f"import os; os.kill(os.getpid(), {signal.SIGKILL})"])
+    folder = RunFolder(tmp_path)
+    outcomes = [outcome for outcome in LocalPool(1).launch([Job(folder, tmp_path, "cpu", 1)], lambda: None) if outcome]
+    assert outcomes[0].failed
+    assert outcomes[0].exit_code == 128 + signal.SIGKILL
+    assert folder.events()[-1].name == "failed"
