@@ -78,7 +78,7 @@ class Comparison:
     runs: tuple[Run, ...]
     cells: tuple[Cell, ...]
     gaps: tuple[Gap, ...]
-    verdict: str
+    verdict: tuple[str, ...]
     missing: tuple[str, ...]
 
 
@@ -158,11 +158,11 @@ def _gap(kind: Kind, runs: Iterable[Run]) -> Gap | None:
     )
 
 
-def _verdict(gaps: Sequence[Gap]) -> str:
+def _verdict(gaps: Sequence[Gap]) -> tuple[str, ...]:
     """One sentence a kind, with the figure that decides it."""
     if not gaps:
-        return "No verdict: it takes finished runs of one kind at two depths with the same seed."
-    return " ".join(_sentence(gap) for gap in gaps)
+        return ("No verdict: it takes finished runs of one kind at two depths with the same seed.",)
+    return tuple(_sentence(gap) for gap in gaps)
 
 
 def _sentence(gap: Gap) -> str:

@@ -58,11 +58,12 @@ def test_the_verdict_names_the_gap_of_each_kind():
     assert (plain.shallow, plain.deep, plain.degradation, residual.degradation) == (20, 56, "shown", "not shown")
     assert plain.train_gaps == (pytest.approx(0.1),)
     assert plain.test_gaps == (pytest.approx(0.15),)
-    assert "Degradation shown in plain nets: training error 20.00 % at depth 20, 30.00 % at depth 56 (+10.00 points" in (
-        comparison.verdict
+    assert (
+        "Degradation shown in plain nets: training error 20.00 % at depth 20, 30.00 % at depth 56 (+10.00 points"
+        in (comparison.verdict[0])
     )
-    assert "No degradation in residual nets" in comparison.verdict
-    assert "one seed, so no interval" in comparison.verdict
+    assert "No degradation in residual nets" in comparison.verdict[1]
+    assert "one seed, so no interval" in comparison.verdict[0]
     assert comparison.missing == ()
 
 
@@ -100,4 +101,4 @@ def test_runs_of_another_recipe_are_left_out_and_the_keys_named():
 def test_what_is_missing_is_said(runs, sentence):
     comparison = compare("s", runs)
     assert any(sentence in each for each in comparison.missing)
-    assert comparison.verdict.startswith("No verdict")
+    assert comparison.verdict[0].startswith("No verdict")

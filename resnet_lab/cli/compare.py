@@ -30,7 +30,8 @@ def compare(study: StudyArgument = None, runs: Runs = DEFAULT_ROOT, as_json: Jso
     if comparison.cells:
         display.table(errors.header, errors.rows, errors.caption)
         display.result("")
-    display.result(comparison.verdict)
+    for sentence in comparison.verdict:
+        display.result(sentence)
     for sentence in comparison.missing:
         display.note(sentence)
     display.note(f"Curves: {written[0]} (also .svg, .pdf, .csv). `resnet-lab report {folder.name}` makes the page.")
@@ -41,7 +42,7 @@ def comparison_values(comparison: Comparison) -> dict[str, Any]:
     return {
         "study": comparison.study,
         "stand_in": comparison.stand_in,
-        "verdict": comparison.verdict,
+        "verdict": list(comparison.verdict),
         "cells": [dataclasses.asdict(cell) for cell in comparison.cells],
         "gaps": [dataclasses.asdict(gap) | {"degradation": gap.degradation} for gap in comparison.gaps],
         "runs": [display.run_values(run) for run in comparison.runs],

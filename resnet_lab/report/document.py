@@ -122,8 +122,8 @@ def _notices(comparison: Comparison) -> tuple[str, ...]:
     notices = []
     if comparison.stand_in:
         notices.append(
-            f"{STAND_IN_NOTICE}. These networks were trained on procedurally generated shapes, since CIFAR-10 was not at hand; "
-            "nothing here is a result on CIFAR-10. `resnet-lab data --download` fetches the real images."
+            f"{STAND_IN_NOTICE}. These networks were trained on procedurally generated shapes; nothing here is a result on "
+            "CIFAR-10. `resnet-lab data --download` fetches the real images."
         )
     steps = max((run.config.recipe.steps for run in comparison.runs), default=0)
     if 0 < steps < FEW_STEPS:
@@ -135,7 +135,7 @@ def _notices(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _verdict(comparison: Comparison) -> Section:
-    blocks: list[Block] = [Text(comparison.verdict)]
+    blocks: list[Block] = [Text(sentence) for sentence in comparison.verdict]
     if comparison.gaps:
         blocks.append(
             Text(

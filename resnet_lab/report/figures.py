@@ -143,7 +143,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 def _colour(kind: Kind, position: int, number: int) -> str:
     """Deeper is darker; the lightest still stands out from white."""
-    lightness = 0.75 if number == 1 else 0.45 + 0.5 * position / (number - 1)
+    lightness = 0.75 if number == 1 else 0.55 + 0.43 * position / (number - 1)
     return to_hex(mpl.colormaps[_HUES[kind]](lightness))
 
 

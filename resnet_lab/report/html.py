@@ -27,8 +27,9 @@ def _is(kind: type) -> Callable[[object], bool]:
 
 
 def _code(text: str) -> Markup:
-    """Escape, then show what stands between backticks as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    """Escape, then show what stands between backticks as code; a percent sign stays on the line of its number."""
+    escaped = str(escape(text)).replace(" %", "\N{NO-BREAK SPACE}%")
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
 
 
 def _drawing(picture: Picture) -> Markup:
