@@ -4,11 +4,12 @@ The primary measure is the *clean* training error of the last evaluation, never 
 of optimisation, and choosing a step by its test error would be a selection on the test set.
 """
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from resnet_lab.config import Kind, differences
 from resnet_lab.record.store import Run
@@ -109,8 +110,8 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     reference = ordered[0][0].config
     sentences = []
     for group in ordered[1:]:
-        network = ("model.", "seed")
-        keys = [f"{key} = {theirs}" for key, _, theirs in differences(reference, group[0].config) if not key.startswith(network)]
+        network = ("model.kind", "model.depth", "seed")
+        keys = [f"{key} = {theirs}" for key, _, theirs in differences(reference, group[0].config) if key not in network]
         names = ", ".join(run.name for run in group)
         sentences.append(f"{names}: left out, of another recipe ({', '.join(keys)}).")
     return ordered[0], sentences
@@ -127,7 +128,7 @@ def _cell(kind: Kind, depth: int, runs: Sequence[Run]) -> Cell:
         test_error=Spread.of([record.test_error for record in last]),
         running_train_error=Spread.of(running) if running else None,
         train_images=last[0].train_images,
-        parameters=parameters(runs[0]),
+        parameters=runs[0].parameters,
     )
 
 
@@ -201,12 +202,37 @@ def _lacking(cells: Sequence[Cell], gaps: Sequence[Gap]) -> list[str]:
     return sentences
 
 
-def parameters(run: Run) -> int | None:
-    """The run's parameter count as its first event states it."""
-    for event in run.events:
-        if isinstance(number := event.detail.get("parameters"), int):
-            return number
-    return None
+def comparison_values(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON values; errors and gaps are fractions."""
+    return {
+        "study": comparison.study,
+        "stand_in": comparison.stand_in,
+        "verdict": list(comparison.verdict),
+        "cells": [dataclasses.asdict(cell) for cell in comparison.cells],
+        "gaps": [dataclasses.asdict(gap) | {"degradation": gap.degradation} for gap in comparison.gaps],
+        "runs": [run_values(run) for run in comparison.runs],
+        "missing": list(comparison.missing),
+    }
+
+
+def run_values(run: Run) -> dict[str, Any]:
+    """A run as JSON values; errors are fractions."""
+    last = run.evaluations[-1] if run.evaluations else None
+    return {
+        "run": run.name,
+        "kind": run.config.model.kind,
+        "depth": run.config.model.depth,
+        "seed": run.config.seed,
+        "dataset": run.config.data.dataset,
+        "state": run.state,
+        "step": run.step,
+        "steps": run.config.recipe.steps,
+        "running_train_error": run.train[-1].error if run.train else None,
+        "train_error": last.train_error if last else None,
+        "test_error": last.test_error if last else None,
+        "images_per_second": run.images_per_second,
+        "seconds_left": run.seconds_left,
+    }
 
 
 def percent(fraction: float) -> str:

@@ -11,7 +11,16 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 Kind = Literal["plain", "residual"]
@@ -22,7 +31,7 @@ Duration = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "examples": ["400 steps", "3 epochs", "50 %"]}]}),
 ]
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|%|percent)\s*")
-_DURATION_KEYS = (
+DURATION_KEYS = (
     ("recipe", "steps"),  # first: percentages of the others refer to it
     ("recipe", "schedule", "every"),
     ("recipe", "schedule", "milestones"),
@@ -111,7 +120,7 @@ class EvaluationConfig(Section):
 
     every: Duration = Field(1_000, gt=0)
     train_images: int = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
-    final_train_images: int | Literal["all"] = "all"
+    final_train_images: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
 
 
 class LogConfig(Section):
@@ -144,8 +153,10 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for key, message in _conflicts(self):
-            raise _problem(key, message)
+        problems = list(_conflicts(self))
+        if problems:
+            message = "; ".join(f"{key}: {text}" for key, text in problems)
+            raise PydanticCustomError("conflicts", "{message}", {"message": message, "problems": problems})
         return self
 
     @property
@@ -163,8 +174,12 @@ class RunConfig(Section):
         return _sha256(self.model_dump(mode="json"))
 
     def recipe_digest(self) -> str:
-        """The identity of what runs of a study share: all settings but the network and the seed."""
-        return _sha256(self.model_dump(mode="json", exclude={"model", "seed"}))
+        """The identity of what runs of a study have in common."""
+        return _sha256(self.shared_settings())
+
+    def shared_settings(self) -> Settings:
+        """What runs of a study have in common: all settings but kind, depth and seed."""
+        return self.model_dump(mode="json", exclude={"model": {"kind", "depth"}, "seed": True})
 
 
 class SweepConfig(Section):
@@ -173,6 +188,13 @@ class SweepConfig(Section):
     depths: tuple[int, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
     kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1)
     seeds: tuple[int, ...] = Field((0,), strict=False, min_length=1)
+
+    @field_validator("depths", "kinds", "seeds")
+    @classmethod
+    def _no_run_twice(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(values)) < len(values):
+            raise PydanticCustomError("twice", "each may stand here once")
+        return values
 
 
 def differences(left: RunConfig, right: RunConfig) -> list[tuple[str, Any, Any]]:
@@ -215,10 +237,10 @@ def _with_steps(raw: Settings) -> Settings:
     try:
         data = DataConfig.model_validate(raw.get("data", {}))
         epoch_steps = math.ceil(data.num_train / _get(raw, ("recipe", "batch_size"), 128))
-    except (ValidationError, TypeError, ZeroDivisionError):
+    except (ValidationError, TypeError, ValueError, ZeroDivisionError):
         epoch_steps = 1  # the settings are refused anyway, with these keys named
     total = RecipeConfig.model_fields["steps"].default
-    for path in _DURATION_KEYS:
+    for path in DURATION_KEYS:
         parent = _get(raw, path[:-1])
         if not isinstance(parent, dict) or path[-1] not in parent:
             continue
@@ -255,10 +277,6 @@ def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
                 f"milestones {list(milestones)} must lie inside the {recipe.steps} steps of the run; "
                 'given as "50 %" they follow recipe.steps',
             )
-
-
-def _problem(key: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError("problem", "{message}", {"message": message, "key": key})
 
 
 def merge(base: Settings, over: Settings) -> Settings:

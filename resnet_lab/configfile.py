@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from resnet_lab.config import RunConfig, Settings, SweepConfig, merge
+from resnet_lab.config import DURATION_KEYS, RunConfig, Settings, SweepConfig, merge
 from resnet_lab.errors import ConfigError
 
 DEFAULT_PRESET = "plateau"
@@ -96,38 +96,40 @@ def _problems_named(where: Callable[[str], str], model: type[BaseModel]) -> Iter
     except ValidationError as error:
         details = error.errors()
         inner = [detail for detail in details if not any(_is_inside(other, detail) for other in details)]
-        raise ConfigError("\n".join(_sentence(detail, where, model) for detail in inner)) from error
+        raise ConfigError("\n".join(line for detail in inner for line in _sentences(detail, where, model))) from error
 
 
 def _is_inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
     """Whether a problem lies within the value of another, which it explains."""
     depth = len(outer["loc"])
-    return len(inner["loc"]) > depth and inner["loc"][:depth] == outer["loc"] and outer["type"] != "problem"
+    return len(inner["loc"]) > depth > 0 and inner["loc"][:depth] == outer["loc"]
 
 
-def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[BaseModel]) -> str:
+def _sentences(detail: ErrorDetails, where: Callable[[str], str], model: type[BaseModel]) -> list[str]:
+    if detail["type"] == "conflicts":
+        return [f"{where(key)}: {key}: {message}." for key, message in detail["ctx"]["problems"]]
+    if detail["type"] == "depth":
+        return [f"{detail['msg']}."]
     location = [str(part) for part in detail["loc"]]
     if location[:2] == ["recipe", "schedule"] and location[2:3] in (["plateau"], ["milestones"]):
         del location[2]  # pydantic names the variant there, which is no key
+    if location[-1:] and location[-1] in ("int", "literal['all']", "constrained-int"):
+        del location[-1]  # likewise a member of a union
     key = ".".join(location)
-    if detail["type"] == "problem":
-        key = detail["ctx"]["key"]
     full = key if model is RunConfig else f"sweep.{key}"
     prefix = f"{where(full)}: {full}"
-    if detail["type"] == "depth":
-        return f"{detail['msg']}."
     if detail["type"] == "extra_forbidden":
-        return f"{prefix} is not a setting{_nearest(key, known_keys(model))}."
+        return [f"{prefix} is not a setting{_nearest(key, known_keys(model))}."]
     if detail["type"] == "missing":
         hint = {"model.kind": "; say --plain or --residual", "model.depth": "; say --depth N, such as --depth 20"}
-        return f"{full} is not set{hint.get(key, '')}."
+        return [f"{full} is not set{hint.get(key, '')}."]
     if detail["type"] == "union_tag_invalid":
-        return f"{prefix}.name must be 'plateau' or 'milestones', got {detail['input'].get('name')!r}."
+        return [f"{prefix}.name must be 'plateau' or 'milestones', got {detail['input'].get('name')!r}."]
     message = detail["msg"][0].lower() + detail["msg"][1:].replace("valid tuple", "list")
-    if detail["type"] == "int_type" and isinstance(detail["input"], str):
-        message = "must be a whole number, or for a duration '400 steps', '3 epochs' or '50 %'"
-    given = "" if detail["type"] == "problem" else f", got {detail['input']!r}"
-    return f"{prefix}: {message}{given}."
+    if detail["type"] == "int_type" and isinstance(detail["input"], str) and tuple(location) in DURATION_KEYS:
+        units = "'400 steps' or '3 epochs'" if location[-1] == "steps" else "'400 steps', '3 epochs' or '50 %'"
+        message = f"must be a whole number, or a duration such as {units}"
+    return [f"{prefix}: {message}, got {detail['input']!r}."]
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:

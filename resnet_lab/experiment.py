@@ -14,7 +14,6 @@ import torch
 from resnet_lab.config import RunConfig
 from resnet_lab.data import cifar10
 from resnet_lab.data.batches import Batches, clean_batches
-from resnet_lab.data.download import Progress
 from resnet_lab.data.images import Data, ImageSet
 from resnet_lab.data.load import load
 from resnet_lab.data.stand_in import resolve
@@ -24,15 +23,16 @@ from resnet_lab.estimate import Forecast, forecast, measure
 from resnet_lab.models.cost import count
 from resnet_lab.models.resnet import build
 from resnet_lab.record import checkpoint
-from resnet_lab.record.store import RunFolder, write_json
-from resnet_lab.records import EvalRecord, Event, Record
+from resnet_lab.record.store import RunFolder, read_json, write_json
+from resnet_lab.records import DownloadProgress, EvalRecord, Event, Record
 from resnet_lab.rng import generator
 from resnet_lab.train.evaluate import evaluate
 from resnet_lab.train.loop import train
 from resnet_lab.train.state import new_state
-from resnet_lab.train.world import pick_device, set_threads
+from resnet_lab.train.world import forbid_tf32, pick_device, set_threads
 
 CHECKPOINT_SECONDS = 120.0
+_MATTERS = ("versions", "device", "device_name", "threads", "git_commit")  # what exact repetition rests on
 Stop = Callable[[], bool]
 
 
@@ -51,13 +51,15 @@ class _Stopped(Exception):
 
 def run(
     config: RunConfig, folder: RunFolder, resources: Resources = Resources(), stop: Stop = lambda: False
-) -> Iterator[Forecast | Record | Event]:
+) -> Iterator[DownloadProgress | str | Forecast | Record | Event]:
     """Train `config` in `folder` and yield what happens; an unfinished run goes on, a finished one yields its last event.
 
     Nothing is written before config, folder, device and data have been found good. Where `stop()` turns true the run is
-    checkpointed and ends with a `preempted` event; called again, it goes on as if it had never stopped.
+    checkpointed and ends with a `preempted` event; called again, it goes on as if it had never stopped. `dataset = "auto"` may
+    begin with the DownloadProgress of a download and sentences on it.
     Raises LabError subclasses: ConfigError, DataError, DivergedError, CheckpointError, DiskError, LockedError.
     """
+    config = as_begun(config, folder)
     folder.check(config)
     ended = _how_it_ended(folder)
     if ended is not None:
@@ -65,36 +67,35 @@ def run(
         return
     device = pick_device(resources.device)
     threads = set_threads(resources.threads)
-    data = load(config.data, cifar10.data_dir(resources.data_dir), config.seed)
-    folder.create(config)
+    forbid_tf32()
+    data_dir = cifar10.data_dir(resources.data_dir)
+    config = config.model_copy(update={"data": (yield from resolve(config.data, data_dir))})
+    data = load(config.data, data_dir, config.seed)
+    folder.make()
     with folder.lock():
+        folder.create(config)
+        _how_it_ended(folder)  # once more: another process may have had the run since
         session = _Session(config, folder, data.to(device), device, stop)
         yield from session.begin(describe(device, threads, data.provenance))
         yield from session.train()
 
 
-def with_data(
-    config: RunConfig, folder: RunFolder, data_dir: Path, show: Callable[[Progress | str], None], *, may_download: bool = True
-) -> RunConfig:
-    """The config with `dataset = "auto"` decided: as the run in the folder has it, else by what is at hand. Raises DataError."""
-    data = config.data
-    if data.dataset == "auto" and folder.exists():
-        begun = folder.config().data
-        if begun.model_copy(update={"dataset": "auto"}) == data:
-            data = begun
-    data = resolve(data, data_dir, show, may_download=may_download)
-    return config.model_copy(update={"data": data})
+def as_begun(config: RunConfig, folder: RunFolder) -> RunConfig:
+    """The config with `dataset = "auto"` decided as the run in the folder has it, if there is one."""
+    if config.data.dataset != "auto" or not folder.exists():
+        return config
+    return config.model_copy(update={"data": config.data.model_copy(update={"dataset": folder.config().data.dataset})})
 
 
 def _how_it_ended(folder: RunFolder) -> Event | None:
     """The event that ended the run for good; a diverged run would diverge again, bit for bit."""
-    ends = [event for event in folder.events() if event.name in ("finished", "diverged")]
-    if ends and ends[-1].name == "diverged":
+    end = folder.ending()
+    if end is not None and end.name == "diverged":
         raise DivergedError(
-            f"{folder.path} diverged at step {ends[-1].step} and would do so again. Change the recipe, such as "
+            f"{folder.path} diverged at step {end.step} and would do so again. Change the recipe, such as "
             "--set recipe.lr=0.05, under another --study NAME."
         )
-    return ends[-1] if ends else None
+    return end
 
 
 class _Session:
@@ -117,7 +118,9 @@ class _Session:
             )
         else:
             self._state.load_state_dict(saved)
-            yield self._folder.append_event("resumed", self._state.step, skipped=faults)
+            begun = read_json(self._folder.path / "environment.json")
+            changed = {key: environment[key] for key in _MATTERS if environment[key] != begun.get(key)}
+            yield self._folder.append_event("resumed", self._state.step, skipped=faults, changed=changed)
         device = next(self._state.net.parameters()).device
         yield forecast(self._config, cost, measure(self._config, device), from_step=self._state.step)
 
@@ -158,6 +161,7 @@ class _Session:
 
     def _save(self) -> Event:
         self._state.raise_if_diverged()
+        self._folder.sync()
         path = checkpoint.save(self._folder, self._state.step, self._state.state_dict())
         self._saved_at = time.monotonic()
         return self._folder.append_event("checkpointed", self._state.step, file=path.name)

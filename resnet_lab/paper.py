@@ -17,12 +17,12 @@ WIDTH = 16
 
 # What every run here does in its own way, whatever its config.
 ALWAYS = (
-    "One process computes a whole batch of 128; the paper splits it over two GPUs, so BN statistics there came from 64 images.",
+    "One process computes a whole batch; the paper splits its 128 images over two GPUs, so BN statistics there came from 64.",
     "BN statistics for evaluation are moving averages (momentum 0.1); the authors' released models average over a large batch "
     "after training.",
     "Pixels are divided by 255 before the per-pixel mean is subtracted; the paper does not state a scale. The first layer is "
     "batch-normalised, so only the size of its weights is concerned.",
-    "Weights of the final layer are drawn like the convolutions' (variance 2 / fan-in), its biases are zero.",
+    "Weights of the final layer are drawn uniformly from +-1 / sqrt(fan-in), its biases are zero; the paper does not state either.",
 )
 
 
@@ -62,10 +62,15 @@ def departures(config: RunConfig) -> list[str]:
     note(recipe.momentum != MOMENTUM, f"Momentum is {recipe.momentum:g}; the paper's is 0.9.")
     note(recipe.weight_decay != WEIGHT_DECAY, f"Weight decay is {recipe.weight_decay:g}; the paper's is 0.0001.")
     note(config.model.width != WIDTH, f"The stem has {config.model.width} filters; the paper's has 16.")
-    warms_up = config.model.depth >= recipe.warmup.from_depth
+    low = recipe.warmup
+    warms_up = config.model.depth >= low.from_depth
+    note(
+        warms_up and (low.lr, low.until_error) != (0.01, 0.8),
+        f"The low-lr start takes {low.lr:g} until the error is below {100 * low.until_error:g} %; the paper's 0.01 and 80 %.",
+    )
     note(
         warms_up != (config.model.depth >= 110),
-        f"The low-lr start is for depth {recipe.warmup.from_depth} and up; the paper's for 110.",
+        f"The low-lr start is for depth {low.from_depth} and up; the paper's for 110.",
     )
     note(config.compute.precision != "fp32", f"Arithmetic is {config.compute.precision}; the paper's is fp32.")
     return found

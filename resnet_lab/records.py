@@ -52,12 +52,29 @@ _RECORDS: dict[str, type[Record]] = {record.type: record for record in (TrainRec
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a run: started, resumed, lr, checkpointed, preempted, diverged, finished."""
+    """Something that happened to a run: started, resumed, checkpointed, preempted, diverged, failed, finished."""
 
     time: str
     name: str
     step: int
     detail: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DownloadProgress:
+    """How far the download of the data is; not kept on disk. `seconds_left` is None until a rate has been measured."""
+
+    done_bytes: int
+    total_bytes: int | None
+    bytes_per_second: float
+    seconds: float
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate so far."""
+        if self.total_bytes is None or self.bytes_per_second == 0:
+            return None
+        return (self.total_bytes - self.done_bytes) / self.bytes_per_second
 
 
 def to_line(record: Record | Event) -> str:
@@ -86,6 +103,6 @@ def event_from_line(line: str) -> Event | None:
 
 
 def _numbers_only(record: Record) -> bool:
-    values = dataclasses.asdict(record)
+    values = vars(record)
     optional = {"validation_error", "validation_loss"}
     return all(isinstance(value, int | float) or (value is None and key in optional) for key, value in values.items())

@@ -28,6 +28,8 @@ def _clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     monkeypatch.delenv("RESNET_LAB_DATA", raising=False)
     monkeypatch.delenv("RESNET_LAB_CIFAR10_URL", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
+    for name in ("FORCE_COLOR", "GITHUB_ACTIONS"):  # they make help texts coloured
+        monkeypatch.delenv(name, raising=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -83,7 +85,8 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 def _real_data() -> Path | None:
     root = Path(__file__).parent.parent
     places = [os.environ.get("RESNET_LAB_DATA"), root / "data", root.parent / "shared" / "data"]
-    return next((Path(place) for place in places if place and (Path(place) / "cifar-10-batches-py").is_dir()), None)
+    found = (Path(place).resolve() for place in places if place)  # now: tests change the working directory
+    return next((place for place in found if (place / "cifar-10-batches-py").is_dir()), None)
 
 
 REAL_DATA = _real_data()
@@ -94,4 +97,4 @@ def cifar10() -> Path:
     """The folder of the real CIFAR-10, or skip."""
     if REAL_DATA is None:
         pytest.skip("CIFAR-10 is not here: set RESNET_LAB_DATA")
-    return REAL_DATA.resolve()
+    return REAL_DATA

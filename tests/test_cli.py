@@ -100,6 +100,8 @@ def test_config_show_and_schema(cli):
     assert "milestones = [500]" in shown
     Path("again.toml").write_text(shown)
     assert cli("config", "show", "./again.toml").out == shown
+    schema = json.loads(cli("config", "schema").out)
+    assert not [section for section in (schema, *schema["$defs"].values()) if "required" in section]
     assert json.loads(cli("config", "show", "--json").out)["presets"].keys() == {"demo", "paper", "plateau", "quick", "smoke"}
 
 

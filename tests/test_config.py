@@ -78,7 +78,8 @@ def test_identity_holds_all_settings_and_defaults():
     assert config.digest() == load_run(json.dumps(config.model_dump(mode="json")), "config.json").digest()
     assert config.digest() != tiny(seed=1).digest()
     assert config.digest() != tiny(recipe__momentum=0.8).digest()
-    assert config.recipe_digest() == tiny(seed=1, model={"kind": "plain", "depth": 14}).recipe_digest()
+    assert config.recipe_digest() == tiny(seed=1, model={"kind": "plain", "depth": 14, "width": 4}).recipe_digest()
+    assert config.recipe_digest() != tiny(model={"kind": "plain", "depth": 14, "width": 8}).recipe_digest()
     assert differences(config, tiny(recipe__lr=0.2)) == [("recipe.lr", 0.05, 0.2)]
 
 
@@ -92,7 +93,7 @@ def test_identity_holds_all_settings_and_defaults():
         ({"recipe__lr": "fast"}, "recipe.lr: input should be a valid number, got 'fast'."),
         (
             {"recipe__steps": "5 weeks"},
-            "recipe.steps: must be a whole number, or for a duration '400 steps', '3 epochs' or '50 %'",
+            "recipe.steps: must be a whole number, or a duration such as '400 steps' or '3 epochs', got '5 weeks'.",
         ),
         ({"recipe__steps": True}, "recipe.steps: input should be a valid integer, got True."),
         ({"recipe__batch_size": 81}, "recipe.batch_size: a batch of 81 is larger than the 80 training images."),
@@ -139,6 +140,35 @@ def test_wrong_sources_get_one_sentence(source, overrides, sentence):
     with pytest.raises(ConfigError) as caught:
         load_study(source, overrides)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"recipe__steps": "50 %"}, "recipe.steps: must be a whole number, or a duration such as '400 steps' or '3 epochs'"),
+        ({"recipe__batch_size": float("nan")}, "recipe.batch_size: input should be a valid integer, got nan."),
+        (
+            {"evaluation__final_train_images": 0},
+            "evaluation.final_train_images: input should be greater than or equal to 1, got 0.",
+        ),
+        ({"evaluation__final_train_images": "some"}, "evaluation.final_train_images: input should be 'all', got 'some'."),
+    ],
+)
+def test_messages_name_the_key_and_not_pydantics_insides(changes, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_run(json.dumps(settings(**changes)), "config.json")
+    assert f"config.json: {sentence}" in str(caught.value)
+
+
+def test_settings_that_do_not_fit_together_are_all_listed():
+    with pytest.raises(ConfigError) as caught:
+        load_study("paper", ["recipe.batch_size=99999", "recipe.steps=100"]).run(kind="plain", depth=20)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_run_stands_in_a_sweep_once():
+    with pytest.raises(ConfigError, match=r"--set: sweep\.seeds: each may stand here once, got \[0, 0\]"):
+        load_study("smoke", ["sweep.seeds=[0, 0]"])
 
 
 def test_broken_toml_is_named(tmp_path: Path):

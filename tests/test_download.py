@@ -13,10 +13,10 @@ import pytest
 
 from resnet_lab.config import DataConfig
 from resnet_lab.data import cifar10, download, stand_in
-from resnet_lab.data.download import Progress
 from resnet_lab.errors import DataError
-from resnet_lab.experiment import with_data
+from resnet_lab.experiment import as_begun
 from resnet_lab.record.store import RunFolder
+from resnet_lab.records import DownloadProgress
 from tests.conftest import tiny
 
 
@@ -66,6 +66,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     md5 = hashlib.md5(made.content).hexdigest()
     for module in (cifar10, download):
         monkeypatch.setattr(module, "ARCHIVE_MD5", md5)
+    monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", f"http://127.0.0.1:{made.server_port}/cifar")
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
@@ -128,33 +129,44 @@ def test_a_host_that_does_not_answer_is_given_up_in_time(server, tmp_path, monke
     begin = time.monotonic()
     with pytest.raises(DataError, match=r"failed: (no answer within 0.3 seconds|timed out)"):
         list(download.download(cifar10.url(), tmp_path))
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 10
 
 
-def test_an_unknown_host_and_a_closed_port_are_named(tmp_path):
-    for address in ("http://127.0.0.1:1/x", "http://no-such-host.invalid/x"):
+def test_an_unknown_host_and_a_closed_port_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "CONNECT_SECONDS", 2.0)
+    for address in ("http://127.0.0.1:1/x", "http://no-such-host.invalid/x", "mirror.example/cifar.tar.gz"):
         with pytest.raises(DataError, match="RESNET_LAB_CIFAR10_URL"):
             list(download.download(address, tmp_path))
 
 
 def test_progress_tells_the_time_left():
-    assert Progress(40, 100, 20.0, 2.0).seconds_left == 3.0
-    assert Progress(40, None, 20.0, 2.0).seconds_left is None
-    assert Progress(0, 100, 0.0, 2.0).seconds_left is None
+    assert DownloadProgress(40, 100, 20.0, 2.0).seconds_left == 3.0
+    assert DownloadProgress(40, None, 20.0, 2.0).seconds_left is None
+    assert DownloadProgress(0, 100, 0.0, 2.0).seconds_left is None
 
 
 AUTO = DataConfig(dataset="auto")
 
 
+def resolved(config: DataConfig, folder: Path, said: list[object]) -> DataConfig:
+    """Run `resolve` to its end, collecting what it says."""
+    resolving = stand_in.resolve(config, folder)
+    while True:
+        try:
+            said.append(next(resolving))
+        except StopIteration as done:
+            return done.value
+
+
 def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, monkeypatch):
-    def slow(address: str, folder: Path) -> Iterator[Progress]:
+    def slow(address: str, folder: Path) -> Iterator[DownloadProgress]:
         for second in range(100):
-            yield Progress(55_000 * second, 170_000_000, 55_000.0, second)
+            yield DownloadProgress(55_000 * second, 170_000_000, 55_000.0, second)
 
     monkeypatch.setattr(stand_in, "download", slow)
     said: list[object] = []
-    assert stand_in.resolve(AUTO, tmp_path, said.append).dataset == "synthetic"
-    assert len([each for each in said if isinstance(each, Progress)]) < 12
+    assert resolved(AUTO, tmp_path, said).dataset == "synthetic"
+    assert len([each for each in said if isinstance(each, DownloadProgress)]) < 12
     assert "would take 51 minutes more" in str(said[-1])
     assert "resnet-lab data --download" in str(said[-1])
 
@@ -162,26 +174,25 @@ def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, mo
 def test_auto_takes_the_stand_in_where_there_is_no_network_and_cifar10_does_not(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", "http://127.0.0.1:1/x")
     said: list[object] = []
-    assert stand_in.resolve(AUTO, tmp_path, said.append).dataset == "synthetic"
+    assert resolved(AUTO, tmp_path, said).dataset == "synthetic"
     with pytest.raises(DataError, match="There is no CIFAR-10"):
-        stand_in.resolve(DataConfig(), tmp_path, said.append)
+        resolved(DataConfig(), tmp_path, said)
 
 
 def test_auto_downloads_what_comes_quickly(server, tmp_path):
-    assert stand_in.resolve(AUTO, tmp_path, lambda said: None).dataset == "cifar10"
+    assert resolved(AUTO, tmp_path, []).dataset == "cifar10"
     assert (tmp_path / cifar10.FOLDER).is_dir()
 
 
 def test_no_network_is_asked_where_the_data_is_present(server, tmp_path):
     (tmp_path / cifar10.FOLDER).mkdir()
     (tmp_path / cifar10.FOLDER / "test_batch").touch()
-    assert stand_in.resolve(AUTO, tmp_path, lambda said: None).dataset == "cifar10"
+    assert resolved(AUTO, tmp_path, []).dataset == "cifar10"
     assert server.asked == []
 
 
 def test_a_run_that_began_on_the_stand_in_goes_on_on_it(server, tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.create(tiny())
-    config = with_data(tiny(data__dataset="auto"), folder, tmp_path / "data", lambda said: None)
-    assert config == tiny()
+    assert as_begun(tiny(data__dataset="auto"), folder) == tiny()
     assert server.asked == []

@@ -92,6 +92,25 @@ def test_resume_is_exact_in_three_parts_and_after_a_kill(tmp_path, seen, monkeyp
     assert_equal(lasting(parts), lasting(whole))
 
 
+def test_a_kill_after_a_timed_checkpoint_repeats_the_steps_since(tmp_path, seen, monkeypatch):
+    whole = RunFolder(tmp_path / "whole")
+    list(run(STATEFUL, whole))
+    for step in (3, 8, 17, 29):
+        folder = RunFolder(tmp_path / f"killed-{step}")
+        monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", 0.0)
+        seen["step"] = 0
+        going = run(STATEFUL, folder)
+        while seen["step"] < step:
+            next(going)
+        going.close()
+        monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", 120.0)
+        said = list(run(STATEFUL, folder))
+        assert isinstance(said[0], Event)
+        assert said[0].name == "resumed"
+        assert step - 2 <= said[0].step <= step
+        assert_equal(lasting(folder), lasting(whole))
+
+
 def test_a_run_stopped_while_it_evaluates_makes_the_evaluation_up(tmp_path, seen, monkeypatch):
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
     list(run(STATEFUL, whole))
@@ -187,6 +206,23 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path, see
     (folder.path / "events.jsonl").unlink()
     with pytest.raises(CheckpointError):
         list(run(STATEFUL, folder))
+
+
+def test_going_on_with_other_threads_is_said(tmp_path, seen):
+    folder = RunFolder(tmp_path / "run")
+    list(run(tiny(), folder, experiment.Resources(threads=1), stop=lambda: seen["step"] >= 4))
+    said = list(run(tiny(), folder, experiment.Resources(threads=2)))
+    assert isinstance(said[0], Event)
+    assert said[0].detail["changed"] == {"threads": 2}
+
+
+def test_auto_from_python_takes_what_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", "http://127.0.0.1:1/x")
+    folder = RunFolder(tmp_path / "run")
+    said = list(run(tiny(data__dataset="auto", recipe__steps=1), folder))
+    assert any("synthetic stand-in takes its place" in each for each in said if isinstance(each, str))
+    assert folder.config().data.dataset == "synthetic"
+    assert [event.name for event in run(tiny(data__dataset="auto", recipe__steps=1), folder)] == ["finished"]
 
 
 def test_the_environment_is_an_allow_list(tmp_path, monkeypatch):

@@ -63,10 +63,21 @@ def test_states(folder):
     assert folder.read().state == "interrupted"
     with folder.lock():
         assert folder.read().state == "running"
-    for name in ("preempted", "diverged", "failed", "finished"):
+    for name in ("preempted", "failed", "diverged", "finished"):
+        if name == "finished":
+            (folder.path / "events.jsonl").unlink()
         folder.append_event(name, 5)
         folder.append_event("checkpointed", 5)
         assert folder.read().state == ("interrupted" if name == "preempted" else name)
+
+
+def test_nothing_that_follows_unmakes_a_finished_run(folder):
+    for name in ("started", "finished", "failed"):
+        folder.append_event(name, 30)
+    assert folder.read().state == "finished"
+    end = folder.ending()
+    assert end is not None
+    assert end.name == "finished"
 
 
 def test_a_second_process_is_refused(folder, monkeypatch):
@@ -121,6 +132,23 @@ def test_no_whole_checkpoint_is_an_error_and_none_at_all_is_not(folder):
     (folder.checkpoints / "manifest.json").unlink()
     with pytest.raises(CheckpointError, match=r"manifest\.json is missing"):
         checkpoint.load_newest(folder)
+
+
+def test_a_kill_while_a_checkpoint_is_written_costs_nothing(folder, monkeypatch):
+    def killed(path, content):
+        raise KeyboardInterrupt
+
+    for step, expected in ((10, None), (20, 10)):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "write_atomically", killed)
+            (folder.checkpoints / f".step-{step:08d}.pt.123").parent.mkdir(exist_ok=True)
+            (folder.checkpoints / f".step-{step:08d}.pt.123").touch()
+            with pytest.raises(KeyboardInterrupt):
+                checkpoint.save(folder, step, {"step": step})
+        state, _ = checkpoint.load_newest(folder)
+        assert (state and state["step"]) == expected
+        checkpoint.save(folder, step, {"step": step})
+        assert not list(folder.checkpoints.glob(".step*"))
 
 
 def test_studies_are_found_newest_last_and_an_unreadable_run_is_named(folder, tmp_path):

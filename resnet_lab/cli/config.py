@@ -36,9 +36,12 @@ def show(
 
 @app.command()
 def schema() -> None:
-    """The JSON schema of a config file."""
-    run, sweep = RunConfig.model_json_schema(), SweepConfig.model_json_schema()
-    run["properties"]["sweep"] = sweep
+    """The JSON schema of a config file; what a file leaves out has its default or comes from the command line."""
+    run = RunConfig.model_json_schema()
+    run["$defs"]["SweepConfig"] = SweepConfig.model_json_schema()
+    run["properties"]["sweep"] = {"$ref": "#/$defs/SweepConfig"}
+    for section in (run, *run["$defs"].values()):
+        section.pop("required", None)
     display.result_json(run)
 
 

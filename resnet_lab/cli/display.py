@@ -16,13 +16,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from resnet_lab.compare import percent
+from resnet_lab.compare import percent, run_values
 from resnet_lab.duration import duration
 from resnet_lab.record.store import Run, RunFolder
-from resnet_lab.records import EvalRecord, Event, TrainRecord, ValidationRecord
+from resnet_lab.records import DownloadProgress, EvalRecord, Event, TrainRecord, ValidationRecord
 
 if TYPE_CHECKING:
-    from resnet_lab.data import download as downloads
     from resnet_lab.estimate import Forecast
     from resnet_lab.records import Record
     from resnet_lab.sweep.launch import Outcome
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False)
-_PLAIN_SECONDS = 30.0
+_LIVE_SECONDS, _PLAIN_SECONDS = 2.0, 30.0
 _A_DAY = 24 * 3600
 STAND_IN = "SYNTHETIC STAND-IN, NOT CIFAR-10: procedurally generated shapes. Nothing here is a result on CIFAR-10."
 _STATE_STYLES = {"finished": "green", "running": "cyan", "diverged": "red", "failed": "red", "interrupted": "yellow"}
@@ -66,7 +65,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "
     _out.print(_table(header, rows, caption))
 
 
-def download(progress: "downloads.Progress | str") -> None:
+def download(progress: "DownloadProgress | str") -> None:
     """How far a download is, on one line of a terminal or a line every now and then."""
     if isinstance(progress, str):
         note(progress)
@@ -76,16 +75,16 @@ def download(progress: "downloads.Progress | str") -> None:
     now = time.monotonic()
     finished = total is not None and done == total
     pause = 0.5 if _err.is_terminal else 10.0
-    if now - download_shown[0] < pause and not finished:
+    if now - _download_shown[0] < pause and not finished:
         return
-    download_shown[0] = now
+    _download_shown[0] = now
     share = f"{100 * done / total:.0f} % of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB"
     left = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
     line = f"CIFAR-10: {share}, {progress.bytes_per_second / 1e3:,.0f} kB/s{left}"
     _err.print(Text(line.ljust(70)), end="\r" if _err.is_terminal and not finished else "\n")
 
 
-download_shown = [0.0]
+_download_shown = [0.0]
 
 
 @contextmanager
@@ -111,20 +110,27 @@ class TrainingScreen:
         self._rate: list[tuple[int, float]] = []
         self._line_at = time.monotonic()
 
-    def show(self, said: "Forecast | Record | Event") -> None:
+    def show(self, said: "DownloadProgress | str | Forecast | Record | Event") -> None:
         """Show one thing that the run said."""
-        if isinstance(said, TrainRecord):
-            self._train(said)
-        elif isinstance(said, EvalRecord):
-            note(evaluation_line(said))
-        elif isinstance(said, Event):
-            self._event(said)
-        elif not isinstance(said, ValidationRecord):
-            self._forecast(said)
+        match said:
+            case TrainRecord():
+                self._train(said)
+            case EvalRecord():
+                note(evaluation_line(said))
+            case Event():
+                self._event(said)
+            case ValidationRecord():
+                pass  # the evaluations say more, and a check's outcome is seen in the lr
+            case str() | DownloadProgress():
+                download(said)
+            case _:
+                self._forecast(said)
 
     def _forecast(self, expected: "Forecast") -> None:
         self._expected = expected
         model, recipe = expected.config.model, expected.config.recipe
+        if expected.config.data.dataset == "synthetic":
+            stand_in()
         note(
             f"{self._folder.path}: {model.kind} network of depth {model.depth}, {expected.parameters:,} parameters, "
             f"{expected.multiply_adds / 1e6:.2f} M multiply-adds an image."
@@ -146,9 +152,8 @@ class TrainingScreen:
         self._rate = [*self._rate[-9:], (record.images, record.seconds)]
         speed = sum(images for images, _ in self._rate) / max(sum(seconds for _, seconds in self._rate), 1e-9)
         left = (steps - record.step) * self._expected.config.recipe.batch_size / speed
-        said = (
-            f"step {record.step:,}/{steps:,}  training error {percent(record.error)}  {speed:,.0f} img/s  {duration(left)} left"
-        )
+        rest = f"{duration(left)} left" if record.step < steps else "evaluating"
+        said = f"step {record.step:,}/{steps:,}  training error {percent(record.error)}  {speed:,.0f} img/s  {rest}"
         if self._task is not None:
             self._progress.update(self._task, completed=record.step, said=said.removeprefix("step "))
         elif time.monotonic() - self._line_at > _PLAIN_SECONDS or record.step == steps:
@@ -160,12 +165,17 @@ class TrainingScreen:
         for fault in event.detail.get("skipped", ()):
             note(f"Checkpoint left out: {fault}.")
         sentences = {
-            "resumed": f"Going on from {step}.",
+            "resumed": f"Going on from {step}.{_changes(event)}",
             "preempted": f"Stopped and saved at {step}; the same command goes on.",
             "finished": f"{self._folder.path} is finished, {step}.",
         }
         if event.name in sentences:
             note(sentences[event.name])
+
+
+def _changes(event: Event) -> str:
+    changed = event.detail.get("changed")
+    return f" Not bit for bit, since other than at its start: {', '.join(changed)}." if changed else ""
 
 
 def evaluation_line(record: EvalRecord) -> str:
@@ -237,7 +247,7 @@ class SweepScreen:
 
     def refresh(self) -> None:
         """Read the folders and show them, once a second at most."""
-        pause = 1.0 if self._live else _PLAIN_SECONDS
+        pause = _LIVE_SECONDS if self._live else _PLAIN_SECONDS
         if time.monotonic() - self._shown_at < pause:
             return
         self._shown_at = time.monotonic()
@@ -247,7 +257,7 @@ class SweepScreen:
         else:
             working = [f"{run.name} {run.step:,}/{run.config.recipe.steps:,}" for run in runs if run.state == "running"]
             done = sum(run.state == "finished" for run in runs)
-            note(f"{done} of {len(runs)} finished; " + (", ".join(working) or "starting"))
+            note(f"{done} of {len(runs)} finished" + (": " + ", ".join(working) if working else ""))
 
     def ended(self, outcome: "Outcome") -> None:
         """A run's process has ended."""
@@ -284,26 +294,6 @@ def run_row(run: Run) -> tuple[str, ...]:
         f"{speed:,.0f}" if speed else "-",
         duration(left) if left is not None and run.state != "finished" else "-",
     )
-
-
-def run_values(run: Run) -> dict[str, Any]:
-    """A run for JSON; errors are fractions."""
-    last = run.evaluations[-1] if run.evaluations else None
-    return {
-        "run": run.name,
-        "kind": run.config.model.kind,
-        "depth": run.config.model.depth,
-        "seed": run.config.seed,
-        "dataset": run.config.data.dataset,
-        "state": run.state,
-        "step": run.step,
-        "steps": run.config.recipe.steps,
-        "running_train_error": run.train[-1].error if run.train else None,
-        "train_error": last.train_error if last else None,
-        "test_error": last.test_error if last else None,
-        "images_per_second": run.images_per_second,
-        "seconds_left": run.seconds_left,
-    }
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Table:

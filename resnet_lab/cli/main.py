@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import compare, config, data, display, report, runs, summary, sweep, train
-from resnet_lab.errors import LabError
+from resnet_lab.errors import DiskError, LabError
 
 app = typer.Typer(
     name="resnet-lab",
@@ -47,3 +47,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     except LabError as error:
         display.error(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:  # a file or folder that no room has expected to fail
+        display.error(f"{error.filename or 'The disk'} cannot be used: {error.strerror or error}.")
+        sys.exit(DiskError.exit_code)

@@ -34,21 +34,22 @@ class Stop:
 
     @property
     def exit_code(self) -> int:
-        """130 for SIGINT, 143 for SIGTERM, as shells count."""
+        """130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP, as shells count."""
         return 128 + (self.signal or 0)
 
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop, so that the work can be saved; restore the handlers after."""
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a wish to stop, so that the work can be saved; restore the handlers after."""
     stop = Stop()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        if stop:
+            raise SystemExit(128 + number)  # unwinds: a sweep still takes its runs down with it
         stop.signal = number
-        for each in previous:
-            signal.signal(each, signal.SIG_DFL)
 
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    previous = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield stop
     finally:

@@ -46,10 +46,10 @@ def sweep(
     display.sweep_result(planned, as_json=as_json)
     if stop:
         raise typer.Exit(stop.exit_code)
-    failed = [outcome.folder for outcome in outcomes if outcome.failed]
+    failed = [*planned.diverged, *(outcome.folder for outcome in outcomes if outcome.failed)]
     if failed:
-        names = ", ".join(folder.path.name for folder in failed)
+        names = ", ".join(f"{folder.path.name} ({folder.read().state})" for folder in failed)
         raise SweepError(
-            f"{len(failed)} of {len(planned.jobs)} runs failed: {names}. What each printed is in its {failed[0].log_file.name}; "
-            "the same command tries again."
+            f"{len(failed)} of {len(planned.runs)} runs did not finish: {names}. What each printed is in its "
+            f"{failed[0].log_file.name}. The same command tries failed runs again; a diverged one needs another recipe."
         )

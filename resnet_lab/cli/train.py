@@ -55,14 +55,8 @@ def train(
 
 
 def _train(settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None) -> None:
-    from resnet_lab.data.cifar10 import data_dir as find_data_dir
-    from resnet_lab.experiment import Resources, run, with_data
-    from resnet_lab.train.world import pick_device
+    from resnet_lab.experiment import Resources, run
 
-    pick_device(device)
-    settings = with_data(settings, folder, find_data_dir(data_dir), display.download)
-    if settings.data.dataset == "synthetic":
-        display.stand_in()
     with stop_signals() as stop, display.training(folder) as screen:
         for said in run(settings, folder, Resources(data_dir, device, threads), stop=lambda: bool(stop)):
             screen.show(said)

@@ -36,8 +36,9 @@ class Batches:
         indices = self.indices(step)
         device = self._train.images.device
         drawn = augment.draw(generator(self._seed, "data/augment", step), len(indices))
-        drawn = augment.Augmentation(*(part.to(device, non_blocking=True) for part in drawn))
-        batch = self._train.pick(indices.to(device, non_blocking=True))
+        at_once = device.type == "cuda"  # elsewhere a copy that is not waited for may read memory that is free again
+        drawn = augment.Augmentation(*(part.to(device, non_blocking=at_once) for part in drawn))
+        batch = self._train.pick(indices.to(device, non_blocking=at_once))
         return augment.apply(normalise(batch.images, self._mean), drawn), batch.labels
 
 

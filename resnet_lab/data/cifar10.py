@@ -6,6 +6,7 @@ Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
 import os
 import pickle
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def url() -> str:
 
 def find(folder: Path) -> Found | None:
     """Look for the unpacked data or the archive in `folder`; `folder` may be the unpacked folder itself."""
-    for root in (folder, folder.parent) if folder.resolve().name == FOLDER else (folder,):
+    resolved = folder.resolve()
+    for root in (folder, resolved.parent) if resolved.name == FOLDER else (folder,):
         if any((root / FOLDER / name).exists() for name in FILES):
             return Found(root, unpacked=True)
         if (root / ARCHIVE).is_file():
@@ -96,7 +98,13 @@ def unpack(archive: Path) -> None:
     if not check_integrity(str(archive), ARCHIVE_MD5):
         raise DataError(f"The archive {archive} has a wrong md5: remove it and run `resnet-lab data --download`.")
     try:
-        extract_archive(str(archive), str(archive.parent))
+        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=archive.parent) as aside:
+            extract_archive(str(archive), aside)
+            try:
+                (Path(aside) / FOLDER).rename(archive.parent / FOLDER)
+            except OSError:
+                if not (archive.parent / FOLDER).is_dir():  # else another process was faster
+                    raise
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"The archive {archive} cannot be unpacked beside itself: {error}.") from error
 

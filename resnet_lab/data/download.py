@@ -6,7 +6,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
@@ -14,30 +13,14 @@ from torchvision.datasets.utils import check_integrity
 
 from resnet_lab.data.cifar10 import ARCHIVE, ARCHIVE_MD5, unpack
 from resnet_lab.errors import DataError, DiskError
+from resnet_lab.records import DownloadProgress
 
 CONNECT_SECONDS = 18.0
 _BLOCK_BYTES = 1 << 16
 _MAX_RATE_WINDOW_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a download is. `seconds_left` is None until a rate has been measured."""
-
-    done_bytes: int
-    total_bytes: int | None
-    bytes_per_second: float
-    seconds: float
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At the rate so far."""
-        if self.total_bytes is None or self.bytes_per_second == 0:
-            return None
-        return (self.total_bytes - self.done_bytes) / self.bytes_per_second
-
-
-def download(address: str, folder: Path) -> Iterator[Progress]:
+def download(address: str, folder: Path) -> Iterator[DownloadProgress]:
     """Fetch and unpack the archive into `folder`, yielding progress; stop iterating to interrupt it.
 
     What has arrived stays in `cifar-10-python.tar.gz.part`, and the next call goes on from there.
@@ -52,7 +35,7 @@ def download(address: str, folder: Path) -> Iterator[Progress]:
         if response is not None:
             with response:
                 yield from _receive(response, part, have)
-    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise DataError(
             f"The download from {address} failed: {getattr(error, 'reason', None) or error or type(error).__name__}. "
             "The same command continues it; $RESNET_LAB_CIFAR10_URL names a mirror."
@@ -89,7 +72,7 @@ def _connect(address: str, have: int) -> HTTPResponse | None:
     return answer
 
 
-def _receive(response: HTTPResponse, part: Path, have: int) -> Iterator[Progress]:
+def _receive(response: HTTPResponse, part: Path, have: int) -> Iterator[DownloadProgress]:
     resumed = response.status == 206
     done = have if resumed else 0
     length = response.headers.get("Content-Length")
@@ -106,6 +89,6 @@ def _receive(response: HTTPResponse, part: Path, have: int) -> Iterator[Progress
                 recent.pop(0)
             then, then_done = recent[0]
             rate = (done - then_done) / (now - then) if now > then else 0.0
-            yield Progress(done, total, rate, now - begin)
+            yield DownloadProgress(done, total, rate, now - begin)
     if total is not None and done < total:
         raise ConnectionError(f"the connection closed after {done:,} of {total:,} bytes")

@@ -51,16 +51,18 @@ def build(config: ModelConfig, seed: int, device: torch.device | None = None) ->
 
 @torch.no_grad()
 def initialise(net: nn.Module, seed: int) -> None:
-    """He initialisation (arXiv 1502.01852, eq. 10): weights of zero mean and variance 2 / fan-in, zero biases, BN the identity.
+    """He initialisation of convolutions (arXiv 1502.01852, eq. 10): zero mean, variance 2 / fan-in; BN starts as the identity.
 
-    Every tensor is drawn from a generator keyed by its own name, so members of a matched pair start from equal values.
+    The final layer is drawn uniformly from +-1 / sqrt(fan-in) with zero biases, as in fb.resnet.torch; the paper does not say.
+    Every tensor comes from a generator keyed by its own name, so members of a matched pair start from equal values.
     """
     for name, module in net.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            fan_in = module.weight[0].numel()
-            values = torch.randn(module.weight.shape, generator=generator(seed, f"init/{name}.weight"))
-            module.weight.copy_(values * (2 / fan_in) ** 0.5)
-            if module.bias is not None:
-                module.bias.zero_()
+        source = generator(seed, f"init/{name}.weight")
+        if isinstance(module, nn.Conv2d):
+            module.weight.copy_(torch.randn(module.weight.shape, generator=source) * (2 / module.weight[0].numel()) ** 0.5)
+        elif isinstance(module, nn.Linear):
+            uniform = torch.rand(module.weight.shape, generator=source) * 2 - 1
+            module.weight.copy_(uniform / module.in_features**0.5)
+            module.bias.zero_()
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()

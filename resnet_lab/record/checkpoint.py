@@ -25,13 +25,13 @@ def save(folder: RunFolder, step: int, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     content = buffer.getvalue()
     path = directory / f"step-{step:08d}.pt"
-    write_atomically(path, content)
     manifest = read_json(directory / "manifest.json")
     manifest[path.name] = {"step": step, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     kept = dict(sorted(manifest.items())[-KEPT:])
-    write_json(directory / "manifest.json", kept)
+    write_json(directory / "manifest.json", kept)  # first: a checkpoint that is not listed could not be trusted
+    write_atomically(path, content)
     with disk_errors(directory):
-        for old in directory.glob("step-*.pt"):
+        for old in [*directory.glob("step-*.pt"), *directory.glob(".step-*")]:
             if old.name not in kept:
                 old.unlink()
     return path
@@ -56,7 +56,7 @@ def load_newest(folder: RunFolder) -> tuple[dict[str, Any] | None, list[str]]:
             continue
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return state, faults
-    if faults or any(directory.glob("step-*.pt")):
+    if any(directory.glob("step-*.pt")):
         reasons = ", ".join(faults) or "their manifest.json is missing"
         raise CheckpointError(
             f"No checkpoint in {directory} can be loaded: {reasons}. Remove {folder.path} to train it anew, or use --study NAME."

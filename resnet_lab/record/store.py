@@ -64,9 +64,13 @@ class RunFolder:
         """Make the folder with its config, unless it is there already. Raises ConfigError if it is another run's."""
         self.check(config)
         if not self.exists():
-            with disk_errors(self.path):
-                self.path.mkdir(parents=True, exist_ok=True)
+            self.make()
             write_json(self.path / "config.json", config.model_dump(mode="json"))
+
+    def make(self) -> None:
+        """Make the folder itself."""
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
 
     def check(self, config: RunConfig) -> None:
         """Raise ConfigError, naming the differing keys, where the folder holds a run of another configuration."""
@@ -146,15 +150,26 @@ class RunFolder:
             environment=read_json(self.path / "environment.json"),
         )
 
+    def ending(self) -> Event | None:
+        """The event that ended the run for good, finished or diverged, if there is one."""
+        return _ending(self.events())
+
+    def sync(self) -> None:
+        """Put the records on the disk, before a checkpoint that relies on them."""
+        path = self.path / "metrics.jsonl"
+        with disk_errors(path):
+            if path.exists():
+                with path.open("ab") as file:
+                    os.fsync(file.fileno())
+
     def _state(self, events: list[Event]) -> RunState:
-        last = next((event.name for event in reversed(events) if event.name != "checkpointed"), None)
-        if last == "finished":
-            return "finished"
+        end = _ending(events)
+        if end is not None:
+            return "finished" if end.name == "finished" else "diverged"
         if self.is_locked():
             return "running"
-        if last is None:
-            return "planned"
-        return "diverged" if last == "diverged" else "failed" if last == "failed" else "interrupted"
+        last = next((event.name for event in reversed(events) if event.name != "checkpointed"), None)
+        return "planned" if last is None else "failed" if last == "failed" else "interrupted"
 
 
 @dataclass(frozen=True)
@@ -194,6 +209,12 @@ class Run:
         if speed is None:
             return None
         return (self.config.recipe.steps - self.step) * self.config.recipe.batch_size / speed
+
+    @property
+    def parameters(self) -> int | None:
+        """Its parameter count, as its first event states it."""
+        counts = [event.detail.get("parameters") for event in self.events if event.name == "started"]
+        return counts[0] if counts and isinstance(counts[0], int) else None
 
     @property
     def is_stand_in(self) -> bool:
@@ -310,6 +331,11 @@ def _lines(path: Path) -> list[str]:
         return path.read_bytes().decode("utf-8", errors="replace").splitlines()
     except OSError:
         return []
+
+
+def _ending(events: list[Event]) -> Event | None:
+    ends = {event.name: event for event in events if event.name in ("finished", "diverged")}
+    return ends.get("finished") or ends.get("diverged")
 
 
 def _touched(folder: RunFolder) -> float:

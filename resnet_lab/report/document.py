@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_lab import paper
-from resnet_lab.compare import Cell, Comparison, Spread, percent, points
+from resnet_lab.compare import Cell, Comparison, Spread, points
 from resnet_lab.config import RunConfig, differences, flatten
 from resnet_lab.configfile import load_study, presets
 from resnet_lab.duration import duration
@@ -86,17 +86,21 @@ def error_table(comparison: Comparison) -> Table:
     """Errors by depth, plain beside residual; the table that the terminal shows as well."""
     depths = sorted({cell.depth for cell in comparison.cells})
     cells = {(cell.kind, cell.depth): cell for cell in comparison.cells}
-    columns = ("training (clean)", "test")
-    header = ("depth", *(f"{kind} {column}" for kind in ("plain", "residual") for column in columns), "seeds plain/residual")
+    columns = ("train", "test")
+    header = ("depth", *(f"{kind} {column}" for kind in ("plain", "residual") for column in columns), "seeds")
     rows = []
     for depth in depths:
         pair = cells.get(("plain", depth)), cells.get(("residual", depth))
         errors = [text for cell in pair for text in _errors_of(cell)]
-        rows.append((str(depth), *errors, "/".join(str(len(cell.seeds)) if cell else "0" for cell in pair)))
+        seeds = [str(len(cell.seeds)) if cell else "0" for cell in pair]
+        rows.append((str(depth), *errors, seeds[0] if seeds[0] == seeds[1] else " / ".join(seeds)))
     for gap_name, values in _gap_rows(comparison):
         rows.append((gap_name, *values, ""))
     return Table(
-        "Error at the last evaluation; mean and standard deviation over seeds where there are several.", header, tuple(rows)
+        "Error in percent at the last evaluation: clean training error, and test error; mean and standard deviation over seeds "
+        "where there are several; differences in points.",
+        header,
+        tuple(rows),
     )
 
 
@@ -105,8 +109,8 @@ def _errors_of(cell: Cell | None) -> tuple[str, str]:
 
 
 def spread(value: Spread) -> str:
-    """Percent, with the deviation over seeds where there is one."""
-    return percent(value.mean) if value.deviation is None else f"{100 * value.mean:.2f} ± {100 * value.deviation:.2f} %"
+    """A number of percent, with the deviation over seeds where there is one."""
+    return f"{100 * value.mean:.2f}" + ("" if value.deviation is None else f" ± {100 * value.deviation:.2f}")
 
 
 def _gap_rows(comparison: Comparison) -> list[tuple[str, tuple[str, ...]]]:
@@ -156,7 +160,7 @@ def _curves(comparison: Comparison) -> Section:
     ]
     description = "Error in percent against training steps. " + "; ".join(parts) + ". Training error dashed, test error bold."
     blocks = (
-        Picture(svg(curves(comparison)), "curves.svg", description),
+        Picture(svg(curves(comparison)), "../curves.svg", description),
         Text(
             "As in Figure 6 of He et al. 2015. Dashed: training error as trained, on augmented images in train mode, averaged "
             "since the last record. Bold: test error in evaluation mode. The points are in the study's curves.csv."
@@ -175,7 +179,7 @@ def _errors(comparison: Comparison) -> Section:
 
 
 def _recipe(runs: Sequence[Run]) -> Section:
-    settings = runs[0].config.model_dump(mode="json", exclude={"model", "seed"})
+    settings = runs[0].config.shared_settings()
     rows = tuple((key, _plain(value)) for key, value in flatten(settings))
     return Section("Recipe", (Table("Settings that all runs share; durations are steps.", ("setting", "value"), rows),))
 
@@ -208,14 +212,21 @@ def _runs(runs: Sequence[Run]) -> Section:
             run.name,
             run.state,
             f"{run.step:,} of {run.config.recipe.steps:,}",
-            next((f"{event.detail['parameters']:,}" for event in run.events if "parameters" in event.detail), "-"),
+            "-" if run.parameters is None else f"{run.parameters:,}",
             duration(sum(record.seconds for record in run.train) + sum(record.seconds for record in run.evaluations)),
             "-" if run.images_per_second is None else f"{run.images_per_second:,.0f} images/s",
             command(run.config),
         )
         for run in runs
     )
-    return Section("Runs", (Table("Every run of the study and the command that makes it again.", header, rows),))
+    return Section(
+        "Runs",
+        (
+            Table(
+                "Every run of the study and the command that makes it again; --study NAME puts it beside this one.", header, rows
+            ),
+        ),
+    )
 
 
 def command(config: RunConfig) -> str:

@@ -33,5 +33,12 @@ def _row(cells: "list[str] | tuple[str, ...]") -> str:
 
 
 def _inline(text: str) -> str:
-    """Keep markup that stands in a name or message from acting; our own backticks stay."""
-    return re.sub(r"([<>\[\]*_#])", r"\\\1", text.replace("\n", " "))
+    """Keep markup that stands in a name or message from acting; between backticks nothing acts."""
+    parts = text.replace("\n", " ").split("`")
+    if len(parts) % 2 == 0:  # a backtick without its partner
+        return _escaped(text.replace("\n", " ")).replace("`", "\\`")
+    return "`".join(part if index % 2 else _escaped(part) for index, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([<>\[\]*_#\\])", r"\\\1", text)

@@ -1,20 +1,28 @@
-"""From a study's folder to the files of its report."""
+"""From a study's folder to the files that people look at."""
 
 from pathlib import Path
 
-from resnet_lab.compare import compare
-from resnet_lab.record.store import disk_errors, read_study, write_atomically
+from resnet_lab.compare import Comparison, compare, comparison_values
+from resnet_lab.record.store import disk_errors, read_study, write_atomically, write_json
 from resnet_lab.report import document, figures, html, markdown
 
 
-def write(study: Path) -> tuple[Path, Path]:
-    """Write `report/index.html`, `report/report.md` and the figures beside it; returns both paths. Raises DiskError."""
+def write_comparison(study: Path) -> Comparison:
+    """Compare a study and write its `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
     comparison = compare(study.name, *read_study(study))
+    figures.save(figures.curves(comparison), study / "curves")
+    write_atomically(study / "curves.csv", figures.curve_points(comparison).encode())
+    write_json(study / "summary.json", comparison_values(comparison))
+    return comparison
+
+
+def write_report(study: Path) -> tuple[Path, Path]:
+    """Compare a study, and write `report/index.html` and `report/report.md` with its figure; returns both. Raises DiskError."""
+    comparison = write_comparison(study)
     built = document.build(comparison)
     folder = study / "report"
     with disk_errors(folder):
         folder.mkdir(exist_ok=True)
-    figures.save(figures.curves(comparison), folder / "curves")
     page, text = folder / "index.html", folder / "report.md"
     write_atomically(page, html.render(built).encode())
     write_atomically(text, markdown.render(built).encode())

@@ -17,7 +17,7 @@ from typing import Protocol
 from resnet_lab.record.store import RunFolder, disk_errors
 
 _POLL_SECONDS = 0.2
-_DIVERGED, _INTERRUPTED = 4, (130, 143)
+_DIVERGED, _LOCKED = 4, 75
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,12 @@ class Outcome:
 
     folder: RunFolder
     exit_code: int
+    was_stopped: bool = False
 
     @property
     def failed(self) -> bool:
-        """Whether the run did not finish and was not asked to stop."""
-        return self.exit_code not in (0, *_INTERRUPTED)
+        """Whether the run did not finish and the sweep had not asked it to stop."""
+        return self.exit_code != 0 and not self.was_stopped
 
 
 class Launcher(Protocol):
@@ -86,7 +87,7 @@ class LocalPool:
                     running[job.folder] = _start(job)
                 ended = [folder for folder, process in running.items() if process.poll() is not None]
                 for folder in ended:
-                    yield _outcome(folder, running.pop(folder).returncode)
+                    yield _outcome(folder, running.pop(folder).returncode, was_stopped=signalled)
                 if not ended and running:
                     time.sleep(_POLL_SECONDS)
                     yield None
@@ -110,10 +111,10 @@ def _send(processes: "Iterable[subprocess.Popen[bytes]]", number: int) -> None:
             process.send_signal(number)
 
 
-def _outcome(folder: RunFolder, exit_code: int) -> Outcome:
+def _outcome(folder: RunFolder, exit_code: int, *, was_stopped: bool) -> Outcome:
     exit_code = 128 - exit_code if exit_code < 0 else exit_code  # killed by a signal, as a shell counts it
-    outcome = Outcome(folder, exit_code)
-    if outcome.failed and exit_code != _DIVERGED:
+    outcome = Outcome(folder, exit_code, was_stopped)
+    if outcome.failed and exit_code not in (_DIVERGED, _LOCKED):  # a diverged run says so itself, a locked one is another's
         folder.append_event("failed", 0, exit_code=exit_code)
     return outcome
 

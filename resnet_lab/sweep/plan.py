@@ -9,12 +9,12 @@ import torch
 from resnet_lab.config import DataConfig, RunConfig
 from resnet_lab.configfile import StudyConfig
 from resnet_lab.data import cifar10
-from resnet_lab.data.download import Progress
-from resnet_lab.errors import DataError
+from resnet_lab.data.stand_in import resolve
 from resnet_lab.estimate import Forecast, Speed, forecast, measure
-from resnet_lab.experiment import Resources, with_data
+from resnet_lab.experiment import Resources, as_begun
 from resnet_lab.models.cost import Cost, count
 from resnet_lab.record.store import RunFolder, RunState
+from resnet_lab.records import DownloadProgress
 from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Job, LocalPool, Outcome, num_cores, threads_for
 from resnet_lab.train.world import pick_device, set_threads
@@ -42,6 +42,11 @@ class Plan:
     stand_in: bool
 
     @property
+    def diverged(self) -> tuple[RunFolder, ...]:
+        """Runs that have diverged and would do so again."""
+        return tuple(run.folder for run in self.runs if run.state == "diverged")
+
+    @property
     def seconds(self) -> float:
         """Estimated wall time: the work shared out evenly, and no less than the longest run."""
         times = [run.forecast.seconds for run in self.runs]
@@ -59,7 +64,7 @@ def plan(
     study: Path,
     resources: Resources,
     num_jobs: int | None,
-    show_download: Callable[[Progress | str], None],
+    show: Callable[[DownloadProgress | str], None],
     *,
     must_have_data: bool = True,
 ) -> Plan:
@@ -69,10 +74,13 @@ def plan(
     """
     configs = expand(source)
     device = pick_device(resources.device)
-    data = _data(configs[0], study, resources, show_download, must_have_data)
-    configs = [config.model_copy(update={"data": data}) for config in configs]
+    begun = next((config for config in configs if folder_of(config, study).exists()), configs[0])
+    configs = [config.model_copy(update={"data": as_begun(begun, folder_of(begun, study)).data}) for config in configs]
     for config in configs:
-        folder_of(config, study).check(config)
+        if config.data.dataset != "auto":
+            folder_of(config, study).check(config)
+    data = _data(configs[0].data, resources, show, must_have_data)
+    configs = [config.model_copy(update={"data": data}) for config in configs]
     num_devices = torch.cuda.device_count() if resources.device in ("auto", "cuda") and device.type == "cuda" else 1
     num_jobs = min(num_jobs or (num_cores() if device.type == "cpu" else num_devices), len(configs))
     threads = set_threads(resources.threads or threads_for(num_jobs, num_cores()))
@@ -80,24 +88,27 @@ def plan(
     data_dir = cifar10.data_dir(resources.data_dir)
     jobs = tuple(
         Job(run.folder, data_dir, f"cuda:{index % num_devices}" if num_devices > 1 else str(device), threads)
-        for index, run in enumerate(run for run in runs if run.state != "finished")
+        for index, run in enumerate(run for run in runs if run.state not in ("finished", "diverged"))
     )
     return Plan(study, runs, jobs, num_jobs, threads, str(device), data.dataset == "synthetic")
 
 
 def _data(
-    config: RunConfig, study: Path, resources: Resources, show: Callable[[Progress | str], None], must_have: bool
+    config: DataConfig, resources: Resources, show: Callable[[DownloadProgress | str], None], must_have: bool
 ) -> DataConfig:
     """The data config of all runs, with its images found good; where they need not be there, as it is."""
-    try:
-        data_dir = cifar10.data_dir(resources.data_dir)
-        data = with_data(config, folder_of(config, study), data_dir, show, may_download=must_have).data
-        if data.dataset == "cifar10":
-            cifar10.prepare(data_dir)
-    except DataError:
-        if must_have:
-            raise
-        return config.data
+    data_dir = cifar10.data_dir(resources.data_dir)
+    if not must_have:
+        return config
+    resolving = resolve(config, data_dir)
+    while True:
+        try:
+            show(next(resolving))
+        except StopIteration as done:
+            data: DataConfig = done.value
+            break
+    if data.dataset == "cifar10":
+        cifar10.prepare(data_dir)
     return data
 
 
@@ -116,7 +127,7 @@ def _longest_first(configs: list[RunConfig], study: Path, device: torch.device) 
         cost = costs[config.model]
         speed = speed.scaled(cost.multiply_adds / reference.multiply_adds)
         expected = forecast(config, cost, speed, from_step=run.step if run else 0)
-        if run and run.state == "finished":
+        if run and run.state in ("finished", "diverged"):
             expected = replace(expected, seconds=0.0)
         runs.append(PlannedRun(folder, run.state if run else "planned", expected))
     return tuple(sorted(runs, key=lambda run: run.forecast.seconds, reverse=True))

@@ -19,6 +19,12 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def forbid_tf32() -> None:
+    """Make fp32 mean IEEE fp32 on CUDA as well, where torch's convolutions would else round to TF32's 10 bits."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def set_threads(num_threads: int | None) -> int:
     """Use this many CPU threads, or torch's own choice; returns the number in force, on which CPU results depend bit by bit."""
     if num_threads is not None:
