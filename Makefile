@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint check clean
+.PHONY: demo test lint check wheel clean
 
 demo: $(VENV)/installed  ## the phenomenon in minutes: train, compare, report
 	$(BIN)/resnet-lab sweep demo
@@ -29,6 +29,11 @@ $(VENV)/installed-dev: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/installed
+
+wheel: $(VENV)/installed-dev  ## a wheel, with the presets in it
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m zipfile --list dist/*.whl | grep --quiet resnet_lab/configs/paper.toml
+	$(BIN)/python -m zipfile --list dist/*.whl | grep --quiet resnet_lab/report/page.html.jinja
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

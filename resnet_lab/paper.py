@@ -22,7 +22,7 @@ ALWAYS = (
     "after training.",
     "Pixels are divided by 255 before the per-pixel mean is subtracted; the paper does not state a scale. The first layer is "
     "batch-normalised, so only the size of its weights is concerned.",
-    "Weights of the final layer are drawn uniformly from +-1 / sqrt(fan-in), its biases are zero; the paper does not state either.",
+    "Weights of the final layer are drawn uniformly from +-1 / sqrt(fan-in), its biases are zero; the paper does not say.",
 )
 
 
