@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from resnet_lab.configfile import load_study
 from resnet_lab.record import store
 from resnet_lab.record.store import RunFolder
 from tests.conftest import tiny
@@ -154,6 +155,31 @@ def test_several_errors_are_listed_together(cli):
     assert answer.code == 2
     for sentence in ("Depth 21", "--plain or --residual", "--set: recipe.lr", "--set: data.x is not a setting"):
         assert sentence in answer.err
+
+
+def test_an_empty_data_folder_is_said(cli):
+    Path("data").mkdir()
+    for arguments in (["data"], ["train", "--depth", "8", "--plain"], ["sweep", "paper"]):
+        answer = cli(*arguments)
+        assert answer.code == 3
+        assert "There is no CIFAR-10 in data" in answer.err
+    assert list(Path("data").iterdir()) == []
+
+
+def test_a_finished_run_needs_no_data(cli):
+    folder = RunFolder(Path("runs/paper/plain-8-s0"))
+    folder.create(load_study("paper").run(kind="plain", depth=8))
+    folder.append_event("finished", 64_000)
+    answer = cli("train", "--config", "paper", "--depth", "8", "--plain")
+    assert answer.code == 0
+    assert "is finished, step 64,000" in answer.err
+
+
+def test_names_too_long_for_a_file_system_are_no_traceback(cli):
+    for arguments in (["compare", "x" * 300], ["train", "--config", "smoke", "--depth", "8", "--plain", "--study", "x" * 300]):
+        answer = cli(*arguments)
+        assert answer.code == 74
+        assert "Traceback" not in answer.err
 
 
 def test_a_corrupt_data_folder_is_named(cli, tmp_path):
