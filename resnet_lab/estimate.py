@@ -71,7 +71,7 @@ def forecast(config: RunConfig, cost: Cost, speed: Speed, from_step: int = 0) ->
     """What is left of a run at this speed."""
     steps = config.recipe.steps - from_step
     seconds = steps * speed.step_seconds + evaluated_images(config, from_step) * speed.eval_image_seconds
-    images_per_second = config.recipe.batch_size / speed.step_seconds
+    images_per_second = config.recipe.batch_size / speed.step_seconds if speed.step_seconds else 0.0
     return Forecast(config, cost.parameters, cost.multiply_adds, images_per_second, from_step, seconds)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from resnet_lab.config import RunConfig
+from resnet_lab.config import DataConfig, RunConfig
 from resnet_lab.data import cifar10
 from resnet_lab.data.batches import Batches, clean_batches
 from resnet_lab.data.images import Data, ImageSet
@@ -59,8 +59,8 @@ def run(
     begin with the DownloadProgress of a download and sentences on it.
     Raises LabError subclasses: ConfigError, DataError, DivergedError, CheckpointError, DiskError, LockedError.
     """
-    config = as_begun(config, folder)
-    folder.check(config)
+    begun = folder.config().data if folder.exists() else None
+    folder.check(as_begun(config, begun))
     ended = _how_it_ended(folder)
     if ended is not None:
         yield ended
@@ -69,7 +69,7 @@ def run(
     threads = set_threads(resources.threads)
     forbid_tf32()
     data_dir = cifar10.data_dir(resources.data_dir)
-    config = config.model_copy(update={"data": (yield from resolve(config.data, data_dir))})
+    config = config.model_copy(update={"data": (yield from resolve(config.data, data_dir, begun))})
     data = load(config.data, data_dir, config.seed)
     folder.make()
     with folder.lock():
@@ -80,11 +80,11 @@ def run(
         yield from session.train()
 
 
-def as_begun(config: RunConfig, folder: RunFolder) -> RunConfig:
-    """The config with `dataset = "auto"` decided as the run in the folder has it, if there is one."""
-    if config.data.dataset != "auto" or not folder.exists():
+def as_begun(config: RunConfig, begun: DataConfig | None) -> RunConfig:
+    """The config with `dataset = "auto"` decided as a run that has begun has it, if one has."""
+    if config.data.dataset != "auto" or begun is None:
         return config
-    return config.model_copy(update={"data": config.data.model_copy(update={"dataset": folder.config().data.dataset})})
+    return config.model_copy(update={"data": config.data.model_copy(update={"dataset": begun.dataset})})
 
 
 def _how_it_ended(folder: RunFolder) -> Event | None:

@@ -15,7 +15,6 @@ from resnet_lab.config import DataConfig
 from resnet_lab.data import cifar10, download, stand_in
 from resnet_lab.errors import DataError
 from resnet_lab.experiment import as_begun
-from resnet_lab.record.store import RunFolder
 from resnet_lab.records import DownloadProgress
 from tests.conftest import tiny
 
@@ -148,14 +147,9 @@ def test_progress_tells_the_time_left():
 AUTO = DataConfig(dataset="auto")
 
 
-def resolved(config: DataConfig, folder: Path, said: list[object]) -> DataConfig:
+def resolved(config: DataConfig, folder: Path, said: list[object], begun: DataConfig | None = None) -> DataConfig:
     """Run `resolve` to its end, collecting what it says."""
-    resolving = stand_in.resolve(config, folder)
-    while True:
-        try:
-            said.append(next(resolving))
-        except StopIteration as done:
-            return done.value
+    return stand_in.drain(stand_in.resolve(config, folder, begun), said.append)
 
 
 def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, monkeypatch):
@@ -191,8 +185,14 @@ def test_no_network_is_asked_where_the_data_is_present(server, tmp_path):
     assert server.asked == []
 
 
-def test_a_run_that_began_on_the_stand_in_goes_on_on_it(server, tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    folder.create(tiny())
-    assert as_begun(tiny(data__dataset="auto"), folder) == tiny()
+def test_a_run_that_began_on_the_stand_in_goes_on_on_it_and_says_so(server, tmp_path):
+    said: list[object] = []
+    begun = DataConfig(dataset="synthetic")
+    assert resolved(AUTO, tmp_path, said, begun).dataset == "synthetic"
+    assert said == []
+    (tmp_path / cifar10.FOLDER).mkdir()
+    (tmp_path / cifar10.FOLDER / "test_batch").touch()
+    assert resolved(AUTO, tmp_path, said, begun).dataset == "synthetic"
+    assert "CIFAR-10 is here now: --study NAME" in str(said)
+    assert as_begun(tiny(data__dataset="auto"), tiny().data) == tiny()
     assert server.asked == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from resnet_lab.configfile import load_study
 from resnet_lab.record.store import RunFolder
 from resnet_lab.sweep.launch import Job, LocalPool, threads_for
 from tests.conftest import settings, tiny
@@ -45,6 +46,18 @@ def test_a_sweep_trains_every_run_and_skips_them_the_second_time(cli, tmp_path):
     assert again.code == 0
     assert "0 of 2 runs to do" in again.err
     assert before == [(folder.path / "events.jsonl").read_bytes() for folder in folders]
+
+
+def test_a_finished_sweep_needs_no_data_and_measures_nothing(cli, tmp_path):
+    config = write_config(tmp_path / "real.toml", data={"dataset": "cifar10"}, evaluation={"every": 10})
+    for kind in ("plain", "residual"):
+        folder = RunFolder(tmp_path / "runs" / "real" / f"{kind}-8-s0")
+        folder.create(load_study(str(config)).run(kind=kind, depth=8))
+        folder.append_event("finished", 30)
+    answer = cli("sweep", config)
+    assert answer.code == 0
+    assert "0 of 2 runs to do" in answer.err
+    assert "about 0 s" in answer.err
 
 
 def test_one_failed_run_does_not_stop_the_others(cli, tmp_path):

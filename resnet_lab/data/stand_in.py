@@ -1,6 +1,6 @@
 """`dataset = "auto"`: CIFAR-10 where it is at hand or soon can be, else the synthetic stand-in."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from resnet_lab.config import DataConfig
@@ -13,22 +13,35 @@ PATIENCE_SECONDS = 300.0
 _MEASURE_SECONDS = 8.0
 
 
-def resolve(
-    config: DataConfig, folder: Path, *, may_download: bool = True
-) -> Generator[DownloadProgress | str, None, DataConfig]:
+Saying = Generator[DownloadProgress | str, None, DataConfig]
+
+
+def drain(saying: Saying, show: Callable[[DownloadProgress | str], None]) -> DataConfig:
+    """Run `resolve` to its end, showing what it says."""
+    while True:
+        try:
+            show(next(saying))
+        except StopIteration as done:
+            config: DataConfig = done.value
+            return config
+
+
+def resolve(config: DataConfig, folder: Path, begun: DataConfig | None = None) -> Saying:
     """Returns the config with a data set that is there; `folder` is where CIFAR-10 is looked for. Raises DataError.
 
-    `auto` downloads CIFAR-10 if that takes less than five minutes at the rate of the first seconds, and yields how far it is, or
-    why it was given up. What has arrived is kept for `resnet-lab data --download`.
+    `auto` is what a run that has `begun` has. Else it downloads CIFAR-10 if that takes less than five minutes at the rate of the
+    first seconds, and yields how far it is, or why it was given up. What has arrived is kept for `resnet-lab data --download`.
     """
     present = cifar10.find(folder) is not None
+    if config.dataset == "auto" and begun is not None:
+        if begun.dataset == "synthetic" and present:
+            yield "This began on the synthetic stand-in and goes on on it. CIFAR-10 is here now: --study NAME starts anew on it."
+        config = config.model_copy(update={"dataset": begun.dataset})
     if config.dataset == "cifar10" and not present:
         raise DataError(f"There is no CIFAR-10 in {folder}: {cifar10.HOW_TO_GET}.")
     if config.dataset != "auto":
         return config
-    reason = None
-    if not present:
-        reason = yield from _try_download(folder)
+    reason = None if present else (yield from _try_download(folder))
     if reason is None:
         return config.model_copy(update={"dataset": "cifar10"})
     yield f"{reason} `resnet-lab data --download` fetches CIFAR-10; the synthetic stand-in takes its place here."

@@ -1,23 +1,25 @@
 """What a sweep will do: which runs are left, in which order, with which resources, and how long it will take."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from resnet_lab.config import DataConfig, RunConfig
+from resnet_lab.config import Kind, RunConfig
 from resnet_lab.configfile import StudyConfig
 from resnet_lab.data import cifar10
-from resnet_lab.data.stand_in import resolve
+from resnet_lab.data.stand_in import drain, resolve
 from resnet_lab.estimate import Forecast, Speed, forecast, measure
 from resnet_lab.experiment import Resources, as_begun
-from resnet_lab.models.cost import Cost, count
-from resnet_lab.record.store import RunFolder, RunState
+from resnet_lab.models.cost import count
+from resnet_lab.record.store import Run, RunFolder, RunState
 from resnet_lab.records import DownloadProgress
 from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Job, LocalPool, Outcome, num_cores, threads_for
 from resnet_lab.train.world import pick_device, set_threads
+
+_ENDED: tuple[RunState, ...] = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
@@ -72,62 +74,48 @@ def plan(
 
     Raises ConfigError and DataError; with `must_have_data=False` missing data is no error.
     """
-    configs = expand(source)
+    told = expand(source)
     device = pick_device(resources.device)
-    begun = next((config for config in configs if folder_of(config, study).exists()), configs[0])
-    configs = [config.model_copy(update={"data": as_begun(begun, folder_of(begun, study)).data}) for config in configs]
-    for config in configs:
-        if config.data.dataset != "auto":
-            folder_of(config, study).check(config)
-    data = _data(configs[0].data, resources, show, must_have_data)
-    configs = [config.model_copy(update={"data": data}) for config in configs]
+    folders = [folder_of(config, study) for config in told]
+    begun = next((folder.config().data for folder in folders if folder.exists()), None)
+    configs = [as_begun(config, begun) for config in told]
+    for config, folder in zip(configs, folders, strict=True):
+        folder.check(config)
+    found = [folder.read() if folder.exists() else None for folder in folders]
+    is_done = all(run is not None and run.state in _ENDED for run in found)
+    data_dir = cifar10.data_dir(resources.data_dir)
+    if must_have_data and not is_done:
+        data = drain(resolve(told[0].data, data_dir, begun), show)
+        if data.dataset == "cifar10":
+            cifar10.prepare(data_dir)
+        configs = [config.model_copy(update={"data": data}) for config in configs]
     num_devices = torch.cuda.device_count() if resources.device in ("auto", "cuda") and device.type == "cuda" else 1
     num_jobs = min(num_jobs or (num_cores() if device.type == "cpu" else num_devices), len(configs))
     threads = set_threads(resources.threads or threads_for(num_jobs, num_cores()))
-    runs = _longest_first(configs, study, device)
-    data_dir = cifar10.data_dir(resources.data_dir)
+    speeds = {} if is_done else _speeds(configs, device)
+    runs = [_planned(config, folder, run, speeds) for config, folder, run in zip(configs, folders, found, strict=True)]
+    runs.sort(key=lambda run: run.forecast.seconds, reverse=True)
     jobs = tuple(
         Job(run.folder, data_dir, f"cuda:{index % num_devices}" if num_devices > 1 else str(device), threads)
-        for index, run in enumerate(run for run in runs if run.state not in ("finished", "diverged"))
+        for index, run in enumerate(run for run in runs if run.state not in _ENDED)
     )
-    return Plan(study, runs, jobs, num_jobs, threads, str(device), data.dataset == "synthetic")
+    return Plan(study, tuple(runs), jobs, num_jobs, threads, str(device), configs[0].data.dataset == "synthetic")
 
 
-def _data(
-    config: DataConfig, resources: Resources, show: Callable[[DownloadProgress | str], None], must_have: bool
-) -> DataConfig:
-    """The data config of all runs, with its images found good; where they need not be there, as it is."""
-    data_dir = cifar10.data_dir(resources.data_dir)
-    if not must_have:
-        return config
-    resolving = resolve(config, data_dir)
-    while True:
-        try:
-            show(next(resolving))
-        except StopIteration as done:
-            data: DataConfig = done.value
-            break
-    if data.dataset == "cifar10":
-        cifar10.prepare(data_dir)
-    return data
-
-
-def _longest_first(configs: list[RunConfig], study: Path, device: torch.device) -> tuple[PlannedRun, ...]:
-    """Forecasts from the shallowest net of each kind, scaled by multiply-adds to the deeper ones."""
-    measured: dict[str, tuple[Cost, Speed]] = {}
+def _speeds(configs: list[RunConfig], device: torch.device) -> dict[Kind, tuple[int, Speed]]:
+    """Multiply-adds and measured speed of the shallowest net of each kind."""
+    speeds: dict[Kind, tuple[int, Speed]] = {}
     for config in sorted(configs, key=lambda config: config.model.depth):
-        if config.model.kind not in measured:
-            measured[config.model.kind] = count(config.model), measure(config, device)
-    costs = {config.model: count(config.model) for config in configs}
-    runs = []
-    for config in configs:
-        folder = folder_of(config, study)
-        run = folder.read() if folder.exists() else None
-        reference, speed = measured[config.model.kind]
-        cost = costs[config.model]
-        speed = speed.scaled(cost.multiply_adds / reference.multiply_adds)
-        expected = forecast(config, cost, speed, from_step=run.step if run else 0)
-        if run and run.state in ("finished", "diverged"):
-            expected = replace(expected, seconds=0.0)
-        runs.append(PlannedRun(folder, run.state if run else "planned", expected))
-    return tuple(sorted(runs, key=lambda run: run.forecast.seconds, reverse=True))
+        if config.model.kind not in speeds:
+            speeds[config.model.kind] = count(config.model).multiply_adds, measure(config, device)
+    return speeds
+
+
+def _planned(config: RunConfig, folder: RunFolder, run: Run | None, speeds: dict[Kind, tuple[int, Speed]]) -> PlannedRun:
+    """A run with the time it will take: the speed of the shallowest net of its kind, scaled by multiply-adds."""
+    cost = count(config.model)
+    if run is not None and run.state in _ENDED:
+        return PlannedRun(folder, run.state, forecast(config, cost, Speed(0.0, 0.0), from_step=run.step))
+    multiply_adds, speed = speeds[config.model.kind]
+    expected = forecast(config, cost, speed.scaled(cost.multiply_adds / multiply_adds), from_step=run.step if run else 0)
+    return PlannedRun(folder, run.state if run else "planned", expected)
