@@ -18,6 +18,7 @@ from resnet_lab.config import Kind
 from resnet_lab.record.store import Run, write_atomically
 
 STAND_IN_NOTICE = "SYNTHETIC STAND-IN, NOT CIFAR-10"
+FEW_POINTS = 20
 _HUES = {"plain": "Oranges", "residual": "Blues"}
 _STYLE: Any = {
     "font.family": "sans-serif",
@@ -103,8 +104,10 @@ def _panel(axes: Axes, kind: Kind, runs: Sequence[Run]) -> None:
         for run in members:
             steps = [record.step / scale for record in run.train]
             axes.plot(steps, [100 * record.error for record in run.train], color=colour, linewidth=1, linestyle=(0, (3, 1.5)))
-            tests = [(record.step / scale, 100 * record.test_error) for record in run.evaluations]
-            axes.plot(*zip(*tests, strict=True) if tests else ((), ()), color=colour, linewidth=2.2, marker="o", markersize=2.5)
+            steps = [record.step / scale for record in run.evaluations]
+            marker = "o" if len(steps) <= FEW_POINTS else ""
+            tests = [100 * record.test_error for record in run.evaluations]
+            axes.plot(steps, tests, color=colour, linewidth=2.2, marker=marker, markersize=2.5)
         lasts = [100 * run.evaluations[-1].test_error for run in members if run.evaluations]
         if lasts:
             ends.append((float(np.mean(lasts)), f"{kind}-{depth}", colour))
