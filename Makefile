@@ -18,7 +18,7 @@ lint: $(VENV)/installed-dev  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint test  ## what everybody runs before a commit, and what CI runs
+check: lint test  ## what everybody runs before a commit
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -221,27 +221,31 @@ def to_steps(text: object, epoch_steps: float, total_steps: int | None) -> int |
     if match is None:
         return None
     amount, unit = float(match[1]), match[2]
-    if unit.startswith("epoch"):
-        return round(amount * epoch_steps)
     if unit.startswith("step"):
         return round(amount) if amount.is_integer() else None
-    return None if total_steps is None else round(amount / 100 * total_steps)
+    if unit.startswith("epoch"):
+        steps = amount * epoch_steps
+    elif total_steps is not None:
+        steps = amount / 100 * total_steps
+    else:
+        return None
+    return max(1, round(steps)) if amount > 0 else 0
 
 
 def _with_steps(raw: Settings) -> Settings:
     """The same settings with every duration in steps. What cannot be converted is left for validation to name."""
     raw = merge({"recipe": {"schedule": {"name": "plateau"}}}, raw)
-    schedule = _get(raw, ("recipe", "schedule"))
+    schedule = get(raw, ("recipe", "schedule"))
     if isinstance(schedule, dict) and schedule["name"] == "plateau":
         schedule.setdefault("every", "1 epoch")
     try:
         data = DataConfig.model_validate(raw.get("data", {}))
-        epoch_steps = math.ceil(data.num_train / _get(raw, ("recipe", "batch_size"), 128))
+        epoch_steps = max(1, math.ceil(data.num_train / get(raw, ("recipe", "batch_size"), 128)))
     except (ValidationError, TypeError, ValueError, ZeroDivisionError):
         epoch_steps = 1  # the settings are refused anyway, with these keys named
     total = RecipeConfig.model_fields["steps"].default
     for path in DURATION_KEYS:
-        parent = _get(raw, path[:-1])
+        parent = get(raw, path[:-1])
         if not isinstance(parent, dict) or path[-1] not in parent:
             continue
         value = parent[path[-1]]
@@ -292,7 +296,8 @@ def merge(base: Settings, over: Settings) -> Settings:
     return merged
 
 
-def _get(settings: Settings, path: Sequence[str], default: Any = None) -> Any:
+def get(settings: Settings, path: Sequence[str], default: Any = None) -> Any:
+    """The value at a path of keys, or the default where there is none."""
     for key in path:
         if not isinstance(settings, dict) or key not in settings:
             return default

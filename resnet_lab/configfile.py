@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from resnet_lab.config import DURATION_KEYS, RunConfig, Settings, SweepConfig, merge
+from resnet_lab.config import DURATION_KEYS, RunConfig, Settings, SweepConfig, get, merge
 from resnet_lab.errors import ConfigError
 
 DEFAULT_PRESET = "plateau"
@@ -29,7 +29,10 @@ class StudyConfig:
             over = merge(over, _nested(path, value))
         merged = merge(settings, over)
         self._settings = {key: value for key, value in merged.items() if key != "sweep"}
-        with _problems_named(self._where, SweepConfig):
+        for section in ("model", "sweep"):
+            if not isinstance(merged.get(section, {}), dict):
+                raise ConfigError(f"{self.where(section)}: {section} is a section, such as [{section}], got {merged[section]!r}.")
+        with _problems_named(self.where, SweepConfig):
             self.sweep = SweepConfig.model_validate(merged.get("sweep", {}))
 
     def run(self, **flags: Any) -> RunConfig:
@@ -42,10 +45,15 @@ class StudyConfig:
         settings = merge(self._settings, {"model": network})
         if "seed" in given:
             settings = merge(settings, {"seed": given["seed"]})
-        with _problems_named(self._where, RunConfig):
+        with _problems_named(self.where, RunConfig):
             return RunConfig.model_validate(settings)
 
-    def _where(self, key: str) -> str:
+    def sets(self, path: Sequence[str]) -> bool:
+        """Whether the file or an override sets this key."""
+        return get(self._settings, path) is not None
+
+    def where(self, key: str) -> str:
+        """What set a key: the file, or `--set`."""
         overridden = (".".join(path) for path, _ in self._overrides)
         return "--set" if any(f"{key}.".startswith(f"{path}.") for path in overridden) else self._source
 
@@ -108,8 +116,10 @@ def _is_inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
 def _sentences(detail: ErrorDetails, where: Callable[[str], str], model: type[BaseModel]) -> list[str]:
     if detail["type"] == "conflicts":
         return [f"{where(key)}: {key}: {message}." for key, message in detail["ctx"]["problems"]]
-    if detail["type"] == "depth":
-        return [f"{detail['msg']}."]
+    return [detail["msg"] + "." if detail["type"] == "depth" else _sentence(detail, where, model)]
+
+
+def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[BaseModel]) -> str:
     location = [str(part) for part in detail["loc"]]
     if location[:2] == ["recipe", "schedule"] and location[2:3] in (["plateau"], ["milestones"]):
         del location[2]  # pydantic names the variant there, which is no key
@@ -118,18 +128,21 @@ def _sentences(detail: ErrorDetails, where: Callable[[str], str], model: type[Ba
     key = ".".join(location)
     full = key if model is RunConfig else f"sweep.{key}"
     prefix = f"{where(full)}: {full}"
+    if detail["type"] == "extra_forbidden" and key in known_keys(model):
+        other = "milestones" if key.endswith(".milestones") else "plateau"
+        return f"{prefix} belongs to recipe.schedule.name = '{other}', which is not the schedule here."
     if detail["type"] == "extra_forbidden":
-        return [f"{prefix} is not a setting{_nearest(key, known_keys(model))}."]
+        return f"{prefix} is not a setting{_nearest(key, known_keys(model))}."
     if detail["type"] == "missing":
         hint = {"model.kind": "; say --plain or --residual", "model.depth": "; say --depth N, such as --depth 20"}
-        return [f"{full} is not set{hint.get(key, '')}."]
+        return f"{full} is not set{hint.get(key, '')}."
     if detail["type"] == "union_tag_invalid":
-        return [f"{prefix}.name must be 'plateau' or 'milestones', got {detail['input'].get('name')!r}."]
+        return f"{prefix}.name must be 'plateau' or 'milestones', got {detail['input'].get('name')!r}."
     message = detail["msg"][0].lower() + detail["msg"][1:].replace("valid tuple", "list")
     if detail["type"] == "int_type" and isinstance(detail["input"], str) and tuple(location) in DURATION_KEYS:
         units = "'400 steps' or '3 epochs'" if location[-1] == "steps" else "'400 steps', '3 epochs' or '50 %'"
         message = f"must be a whole number, or a duration such as {units}"
-    return [f"{prefix}: {message}, got {detail['input']!r}."]
+    return f"{prefix}: {message}, got {detail['input']!r}."
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:

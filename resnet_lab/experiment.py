@@ -23,7 +23,7 @@ from resnet_lab.estimate import Forecast, forecast, measure
 from resnet_lab.models.cost import count
 from resnet_lab.models.resnet import build
 from resnet_lab.record import checkpoint
-from resnet_lab.record.store import RunFolder, read_json, write_json
+from resnet_lab.record.store import RunFolder, read_json, run_folders, write_json
 from resnet_lab.records import DownloadProgress, EvalRecord, Event, Record
 from resnet_lab.rng import generator
 from resnet_lab.train.evaluate import evaluate
@@ -59,7 +59,7 @@ def run(
     begin with the DownloadProgress of a download and sentences on it.
     Raises LabError subclasses: ConfigError, DataError, DivergedError, CheckpointError, DiskError, LockedError.
     """
-    begun = folder.config().data if folder.exists() else None
+    begun = begun_data(folder.path.parent)
     folder.check(as_begun(config, begun))
     ended = _how_it_ended(folder)
     if ended is not None:
@@ -69,15 +69,30 @@ def run(
     threads = set_threads(resources.threads)
     forbid_tf32()
     data_dir = cifar10.data_dir(resources.data_dir)
-    config = config.model_copy(update={"data": (yield from resolve(config.data, data_dir, begun))})
+    resolving = resolve(config.data, data_dir, begun)
+    try:
+        while not stop():
+            yield next(resolving)
+        return  # asked to stop while it downloads: what has come is kept
+    except StopIteration as done:
+        config = config.model_copy(update={"data": done.value})
     data = load(config.data, data_dir, config.seed)
     folder.make()
     with folder.lock():
         folder.create(config)
-        _how_it_ended(folder)  # once more: another process may have had the run since
+        ended = _how_it_ended(folder)  # once more: another process may have had the run since
+        if ended is not None:
+            yield ended
+            return
         session = _Session(config, folder, data.to(device), device, stop)
         yield from session.begin(describe(device, threads, data.provenance))
         yield from session.train()
+
+
+def begun_data(study: Path) -> DataConfig | None:
+    """The data of the runs that a study has already, if it has any: all learn the same."""
+    folders = run_folders(study) if study.is_dir() else []
+    return folders[0].config().data if folders else None
 
 
 def as_begun(config: RunConfig, begun: DataConfig | None) -> RunConfig:

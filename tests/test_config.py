@@ -102,7 +102,10 @@ def test_identity_holds_all_settings_and_defaults():
         ({"recipe__schedule": {"name": "cosine"}}, "recipe.schedule.name must be 'plateau' or 'milestones', got 'cosine'."),
         ({"recipe__schedule": {"name": "milestones", "milestones": [30]}}, "milestones [30] must lie inside the 30 steps"),
         ({"recipe__schedule": {"name": "milestones", "milestones": [9, 3]}}, "milestones must increase, got [9, 3]."),
-        ({"recipe__schedule": {"name": "milestones", "patience": 3}}, "recipe.schedule.patience is not a setting"),
+        (
+            {"recipe__schedule": {"name": "milestones", "patience": 3}},
+            "recipe.schedule.patience belongs to recipe.schedule.name = 'plateau'",
+        ),
         ({"model": {"depth": 20}}, "model.kind is not set; say --plain or --residual."),
     ],
 )
@@ -164,6 +167,32 @@ def test_settings_that_do_not_fit_together_are_all_listed():
     with pytest.raises(ConfigError) as caught:
         load_study("paper", ["recipe.batch_size=99999", "recipe.steps=100"]).run(kind="plain", depth=20)
     assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("data.validation_images=50000", "data.validation_images: 50000 of 50000 images leave none to train on."),
+        ("data.train_images=1000", "data.validation_images: 5000 of 1000 images leave none to train on."),
+        ("recipe.schedule.milestones=[1]", "belongs to recipe.schedule.name = 'milestones', which is not the schedule here."),
+        ("model=5", "--set: model is a section, such as [model], got 5."),
+    ],
+)
+def test_the_cause_is_named_and_not_what_follows_from_it(override, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_study(None, [override]).run(kind="plain", depth=20)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_small_share_of_a_short_run_is_a_step():
+    config = load_study("quick", ["recipe.steps=5", "recipe.schedule.milestones=[2]"]).run(kind="plain", depth=20)
+    assert config.evaluation.every == 1
+
+
+def test_a_sweep_takes_no_setting_of_one_run():
+    with pytest.raises(ConfigError, match=r"--set: seed is of one run; a sweep has sweep\.seeds"):
+        expand(load_study("quick", ["seed=3"]))
 
 
 def test_a_run_stands_in_a_sweep_once():

@@ -225,6 +225,21 @@ def test_auto_from_python_takes_what_is_there(tmp_path, monkeypatch):
     assert [event.name for event in run(tiny(data__dataset="auto", recipe__steps=1), folder)] == ["finished"]
 
 
+def test_the_runs_of_a_study_learn_the_same_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", "http://127.0.0.1:1/x")
+    RunFolder(tmp_path / "plain-8-s0").create(tiny(model={"kind": "plain", "depth": 8, "width": 4}))
+    said = list(run(tiny(data__dataset="auto", recipe__steps=1), RunFolder(tmp_path / "residual-8-s0")))
+    assert not [each for each in said if isinstance(each, str)]  # nothing is looked for: the study is on the stand-in
+    assert isinstance(said[-1], Event)
+    assert said[-1].name == "finished"
+
+
+def test_a_stop_while_downloading_ends_there(tmp_path):
+    said = list(run(tiny(data__dataset="auto"), RunFolder(tmp_path / "run"), stop=lambda: True))
+    assert said == []
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_environment_is_an_allow_list(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "do-not-write-me")
     folder = RunFolder(tmp_path / "run")

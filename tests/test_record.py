@@ -151,6 +151,39 @@ def test_a_kill_while_a_checkpoint_is_written_costs_nothing(folder, monkeypatch)
         assert not list(folder.checkpoints.glob(".step*"))
 
 
+def test_a_full_disk_costs_no_checkpoint_however_often(folder, monkeypatch):
+    checkpoint.save(folder, 100, {"step": 100})
+
+    def full(path, content):
+        raise DiskError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_atomically", full)
+        for step in (200, 180):
+            with pytest.raises(DiskError):
+                checkpoint.save(folder, step, {"step": step})
+    state, _ = checkpoint.load_newest(folder)
+    assert state is not None
+    assert state["step"] == 100
+
+
+def test_lost_files_of_later_steps_do_not_displace_new_ones(folder):
+    for step in (100, 200):
+        checkpoint.save(folder, step, {"step": step})
+        (folder.checkpoints / f"step-{step:08d}.pt").unlink()
+    checkpoint.save(folder, 50, {"step": 50})
+    state, _ = checkpoint.load_newest(folder)
+    assert state is not None
+    assert state["step"] == 50
+
+
+def test_a_report_does_not_tell_where_it_was_made(folder, tmp_path):
+    (folder.path / "config.json").write_text("{")
+    _, faults = read_study(folder.path.parent)
+    assert len(faults) == 1
+    assert str(tmp_path) not in faults[0]
+
+
 def test_studies_are_found_newest_last_and_an_unreadable_run_is_named(folder, tmp_path):
     root = tmp_path / "runs"
     other = RunFolder(root / "another" / "plain-8-s0")

@@ -13,6 +13,7 @@ from resnet_lab.compare import compare
 from resnet_lab.configfile import load_study
 from resnet_lab.paper import departures
 from resnet_lab.record.store import RunFolder, read_study
+from resnet_lab.records import Event
 from resnet_lab.report import document, figures, html, markdown
 from resnet_lab.report.document import command, error_table
 from resnet_lab.report.write import write_report as write
@@ -135,6 +136,12 @@ def test_incomplete_studies_get_a_page_that_says_what_is_missing(runs):
     page = html.render(document.build(compare("s", runs)))
     assert "No verdict" in page
     assert "There is no finished" in page
+
+
+def test_a_change_of_environment_on_the_way_is_told():
+    run = made("plain", 20)
+    run.events.append(Event("2026-01-01T00:00:00+00:00", "resumed", 12, {"changed": {"threads": 2}}))
+    assert "plain-20-s0 went on at step 12 with threads = 2." in html.render(document.build(compare("s", [run])))
 
 
 def test_an_empty_folder_of_runs_is_a_page_too(tmp_path):

@@ -26,4 +26,4 @@ def compare(study: StudyArgument = None, runs: Runs = DEFAULT_ROOT, as_json: Jso
         display.result(sentence)
     for sentence in comparison.missing:
         display.note(sentence)
-    display.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder.name}` makes the page.")
+    display.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` makes the page.")

@@ -275,7 +275,7 @@ def sweep_result(plan: "Plan", *, as_json: bool) -> None:
     if as_json:
         result_json({"study": plan.study.name, "runs": [run_values(run) for run in runs]})
     elif all(run.state == "finished" for run in runs):
-        note(f"All {len(runs)} runs of {plan.study} are finished: `resnet-lab compare {plan.study.name}` shows them.")
+        note(f"All {len(runs)} runs of {plan.study} are finished: `resnet-lab compare {plan.study}` shows them.")
 
 
 RUN_HEADER = ("run", "state", "step", "train err", "test err", "img/s", "left")
@@ -292,7 +292,7 @@ def run_row(run: Run) -> tuple[str, ...]:
         percent(run.train[-1].error) if run.train else "-",
         percent(run.evaluations[-1].test_error) if run.evaluations else "-",
         f"{speed:,.0f}" if speed else "-",
-        duration(left) if left is not None and run.state != "finished" else "-",
+        "-" if left is None else duration(left),
     )
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from torchvision.datasets.utils import check_integrity
 
 from resnet_lab.data.cifar10 import ARCHIVE, ARCHIVE_MD5, unpack
-from resnet_lab.errors import DataError, DiskError
+from resnet_lab.errors import DataError
+from resnet_lab.record.store import disk_errors
 from resnet_lab.records import DownloadProgress
 
 CONNECT_SECONDS = 18.0
@@ -28,20 +29,19 @@ def download(address: str, folder: Path) -> Iterator[DownloadProgress]:
     """
     archive = folder / ARCHIVE
     part = archive.with_name(archive.name + ".part")
-    try:
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         have = part.stat().st_size if part.exists() else 0
+    try:
         response = _connect(address, have)
         if response is not None:
             with response:
                 yield from _receive(response, part, have)
-    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:  # URLError, TLS and socket errors are OSErrors
         raise DataError(
             f"The download from {address} failed: {getattr(error, 'reason', None) or error or type(error).__name__}. "
             "The same command continues it; $RESNET_LAB_CIFAR10_URL names a mirror."
         ) from error
-    except OSError as error:
-        raise DiskError(f"The archive cannot be written to {folder}: {error.strerror or error}.") from error
     if not check_integrity(str(part), ARCHIVE_MD5):
         part.unlink()
         raise DataError(f"What {address} sent is not the CIFAR-10 archive (its md5 differs), and was removed.")
@@ -79,9 +79,12 @@ def _receive(response: HTTPResponse, part: Path, have: int) -> Iterator[Download
     total = done + int(length) if length else None
     begin = time.monotonic()
     recent = [(begin, done)]
-    with part.open("ab" if resumed else "wb") as file:
+    with disk_errors(part):
+        file = part.open("ab" if resumed else "wb", buffering=0)
+    with file:
         while block := response.read1(_BLOCK_BYTES):
-            file.write(block)
+            with disk_errors(part):
+                file.write(block)
             done += len(block)
             now = time.monotonic()
             recent.append((now, done))

@@ -25,11 +25,13 @@ def save(folder: RunFolder, step: int, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     content = buffer.getvalue()
     path = directory / f"step-{step:08d}.pt"
-    manifest = read_json(directory / "manifest.json")
-    manifest[path.name] = {"step": step, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    kept = dict(sorted(manifest.items())[-KEPT:])
-    write_json(directory / "manifest.json", kept)  # first: a checkpoint that is not listed could not be trusted
+    listed = read_json(directory / "manifest.json")
+    older = {name: entry for name, entry in listed.items() if name < path.name and (directory / name).exists()}
+    entry = {"sha256": hashlib.sha256(content).hexdigest()}
+    write_json(directory / "manifest.json", older | {path.name: entry})  # first: one that is not listed could not be trusted
     write_atomically(path, content)
+    kept = dict(sorted((older | {path.name: entry}).items())[-KEPT:])
+    write_json(directory / "manifest.json", kept)
     with disk_errors(directory):
         for old in [*directory.glob("step-*.pt"), *directory.glob(".step-*")]:
             if old.name not in kept:

@@ -204,9 +204,9 @@ class Run:
 
     @property
     def seconds_left(self) -> float | None:
-        """Training time that it still needs at its own speed; None where none has been measured."""
+        """Training time that it still needs at its own speed; None where none has been measured, or the run has ended."""
         speed = self.images_per_second
-        if speed is None:
+        if speed is None or self.state in ("finished", "diverged"):
             return None
         return (self.config.recipe.steps - self.step) * self.config.recipe.batch_size / speed
 
@@ -253,7 +253,7 @@ def find_study(root: Path, name: str | None) -> Path:
         return found[-1]
     for path in (root / name, Path(name)):
         if path.is_dir() and run_folders(path):
-            return path
+            return path if path.name else path.resolve()
     known = ", ".join(path.name for path in found)
     raise ConfigError(f"There is no study {name!r} in {root}; " + (f"there are {known}." if known else "there are none yet."))
 
@@ -265,7 +265,8 @@ def read_study(study: Path) -> tuple[list[Run], list[str]]:
         try:
             runs.append(folder.read())
         except (ConfigError, DiskError) as error:
-            faults.append(f"{folder.path.name} cannot be read: {error}")
+            reason = str(error).replace(f"{study}/", "")  # a report does not tell where it was made
+            faults.append(f"{folder.path.name} cannot be read: {reason}")
     return runs, faults
 
 

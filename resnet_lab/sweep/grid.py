@@ -4,11 +4,21 @@ from pathlib import Path
 
 from resnet_lab.config import RunConfig
 from resnet_lab.configfile import StudyConfig
+from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
+
+_INSTEAD = {("seed",): "sweep.seeds", ("model", "kind"): "sweep.kinds", ("model", "depth"): "sweep.depths"}
 
 
 def expand(study: StudyConfig) -> list[RunConfig]:
     """The configs of all runs, seeds outermost, so that a sweep cut short has whole pairs. Raises ConfigError."""
+    wrong = [
+        f"{study.where('.'.join(path))}: {'.'.join(path)} is of one run; a sweep has {instead}."
+        for path, instead in _INSTEAD.items()
+        if study.sets(path)
+    ]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
     sweep = study.sweep
     return [
         study.run(kind=kind, depth=depth, seed=seed) for seed in sweep.seeds for depth in sweep.depths for kind in sweep.kinds

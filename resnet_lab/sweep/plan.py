@@ -11,7 +11,7 @@ from resnet_lab.configfile import StudyConfig
 from resnet_lab.data import cifar10
 from resnet_lab.data.stand_in import drain, resolve
 from resnet_lab.estimate import Forecast, Speed, forecast, measure
-from resnet_lab.experiment import Resources, as_begun
+from resnet_lab.experiment import Resources, as_begun, begun_data
 from resnet_lab.models.cost import count
 from resnet_lab.record.store import Run, RunFolder, RunState
 from resnet_lab.records import DownloadProgress
@@ -77,7 +77,7 @@ def plan(
     told = expand(source)
     device = pick_device(resources.device)
     folders = [folder_of(config, study) for config in told]
-    begun = next((folder.config().data for folder in folders if folder.exists()), None)
+    begun = begun_data(study)
     configs = [as_begun(config, begun) for config in told]
     for config, folder in zip(configs, folders, strict=True):
         folder.check(config)
