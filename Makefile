@@ -31,9 +31,10 @@ $(VENV)/installed-dev: pyproject.toml
 	touch $@ $(VENV)/installed
 
 wheel: $(VENV)/installed-dev  ## a wheel, with the presets in it
+	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	$(BIN)/python -m zipfile --list dist/*.whl | grep --quiet resnet_lab/configs/paper.toml
-	$(BIN)/python -m zipfile --list dist/*.whl | grep --quiet resnet_lab/report/page.html.jinja
+	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/configs/paper.toml
+	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/report/page.html.jinja
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
