@@ -73,6 +73,15 @@ def test_a_gap_within_the_margin_of_the_images_is_none():
     assert comparison.gaps[0].degradation == "not shown"
 
 
+@pytest.mark.parametrize(("deep", "expected"), [(0.2, "not shown"), (0.215, "undecided"), (0.22, "undecided"), (0.23, "shown")])
+def test_one_seed_does_not_decide_what_seeds_may_make(deep, expected):
+    comparison = compare("s", four(plain_deep=deep))
+    assert comparison.gaps[0].degradation == expected
+    assert ("one seed is too few" in comparison.verdict[0]) == (expected == "undecided")
+    two = [*four(plain_deep=deep), made("plain", 20, 1, train=0.2), made("plain", 56, 1, train=deep)]
+    assert compare("s", two).gaps[0].degradation == ("not shown" if deep == 0.2 else "shown")
+
+
 def test_seeds_that_disagree_are_undecided_and_only_shared_seeds_count():
     runs = [made("plain", 20, seed, train=0.2) for seed in range(3)]
     runs += [made("plain", 56, seed, train=error) for seed, error in [(0, 0.3), (1, 0.1), (7, 0.9)]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_lab import paper
-from resnet_lab.compare import Cell, Comparison, Spread, points
+from resnet_lab.compare import ONE_SEED_DECIDES, Cell, Comparison, Spread, points
 from resnet_lab.config import RunConfig, differences, flatten
 from resnet_lab.configfile import load_study, presets
 from resnet_lab.duration import duration
@@ -144,7 +144,8 @@ def _verdict(comparison: Comparison) -> Section:
         blocks.append(
             Text(
                 "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation "
-                "than the shallowest. A difference within twice its binomial standard error counts as none."
+                "than the shallowest. A difference within twice its binomial standard error counts as none; one seed alone "
+                f"decides none of {100 * ONE_SEED_DECIDES:g} points or less."
             )
         )
     if comparison.missing:
