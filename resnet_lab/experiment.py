@@ -1,7 +1,9 @@
 """One run from its config to its last record: starts it, resumes it, or says that it is finished.
 
-for said in run(config, RunFolder(Path("runs/mine/plain-20-s0"))):
-    print(said)
+Use::
+
+    for said in run(config, RunFolder(Path("runs/mine/plain-20-s0"))):
+        print(said)
 """
 
 import time
@@ -23,7 +25,8 @@ from resnet_lab.estimate import Forecast, forecast, measure
 from resnet_lab.models.cost import count
 from resnet_lab.models.resnet import build
 from resnet_lab.record import checkpoint
-from resnet_lab.record.store import RunFolder, read_json, run_folders, write_json
+from resnet_lab.record.files import read_json, write_json
+from resnet_lab.record.store import RunFolder, run_folders
 from resnet_lab.records import DownloadProgress, EvalRecord, Event, Record
 from resnet_lab.rng import generator
 from resnet_lab.train.evaluate import evaluate
@@ -59,7 +62,7 @@ def run(
     begin with the DownloadProgress of a download and sentences on it.
     Raises LabError subclasses: ConfigError, DataError, DivergedError, CheckpointError, DiskError, LockedError.
     """
-    begun = begun_data(folder.path.parent)
+    begun = begun_data(config.data, folder.path.parent)
     folder.check(as_begun(config, begun))
     ended = _how_it_ended(folder)
     if ended is not None:
@@ -89,15 +92,17 @@ def run(
         yield from session.train()
 
 
-def begun_data(study: Path) -> DataConfig | None:
-    """The data of the runs that a study has already, if it has any: all learn the same."""
+def begun_data(told: DataConfig, study: Path) -> DataConfig | None:
+    """What `dataset = "auto"` goes by: the data of the runs that a study has already, if it has any, since all learn the same."""
+    if told.dataset != "auto":
+        return None
     folders = run_folders(study) if study.is_dir() else []
     return folders[0].config().data if folders else None
 
 
 def as_begun(config: RunConfig, begun: DataConfig | None) -> RunConfig:
-    """The config with `dataset = "auto"` decided as a run that has begun has it, if one has."""
-    if config.data.dataset != "auto" or begun is None:
+    """The config with `dataset = "auto"` decided as the study has begun, if it has."""
+    if begun is None:
         return config
     return config.model_copy(update={"data": config.data.model_copy(update={"dataset": begun.dataset})})
 

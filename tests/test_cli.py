@@ -2,11 +2,13 @@
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from resnet_lab.cli.options import stop_signals
 from resnet_lab.configfile import load_study
 from resnet_lab.record import store
 from resnet_lab.record.store import RunFolder
@@ -104,6 +106,22 @@ def test_config_show_and_schema(cli):
     schema = json.loads(cli("config", "schema").out)
     assert not [section for section in (schema, *schema["$defs"].values()) if "required" in section]
     assert json.loads(cli("config", "show", "--json").out)["presets"].keys() == {"demo", "paper", "plateau", "quick", "smoke"}
+
+
+def test_a_hangup_is_ignored_where_nohup_says_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.exit_code == 143
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with stop_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.exit_code == 129
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_version(cli):

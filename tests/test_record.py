@@ -7,8 +7,9 @@ import torch
 from filelock import FileLock
 
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError, LockedError
-from resnet_lab.record import checkpoint, store
-from resnet_lab.record.store import RunFolder, find_study, read_study, studies, study_path, write_atomically
+from resnet_lab.record import checkpoint, files, store
+from resnet_lab.record.files import write_atomically
+from resnet_lab.record.store import RunFolder, find_study, read_study, studies, study_path
 from resnet_lab.records import TrainRecord, ValidationRecord, event_from_line, record_from_line
 from tests.conftest import tiny
 
@@ -89,7 +90,7 @@ def test_a_second_process_is_refused(folder, monkeypatch):
 def test_an_atomic_write_leaves_the_old_file_where_it_fails(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomically(path, b"old")
-    monkeypatch.setattr(store.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(DiskError, match="No space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

@@ -246,7 +246,7 @@ class SweepScreen:
         self._shown_at = 0.0
 
     def refresh(self) -> None:
-        """Read the folders and show them, once a second at most."""
+        """Read the folders and show them, every two seconds at most, or every half minute as lines."""
         pause = _LIVE_SECONDS if self._live else _PLAIN_SECONDS
         if time.monotonic() - self._shown_at < pause:
             return

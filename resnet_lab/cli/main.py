@@ -41,7 +41,7 @@ def _options(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line; exits with the codes of resnet_lab.errors, 130 for Ctrl-C and 143 for SIGTERM."""
+    """Run the command line; exits with the codes of resnet_lab.errors, 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
     try:
         app(args=argv, prog_name="resnet-lab")
     except LabError as error:

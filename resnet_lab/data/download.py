@@ -13,7 +13,7 @@ from torchvision.datasets.utils import check_integrity
 
 from resnet_lab.data.cifar10 import ARCHIVE, ARCHIVE_MD5, unpack
 from resnet_lab.errors import DataError
-from resnet_lab.record.store import disk_errors
+from resnet_lab.record.files import disk_errors
 from resnet_lab.records import DownloadProgress
 
 CONNECT_SECONDS = 18.0

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from resnet_lab.errors import CheckpointError
-from resnet_lab.record.store import RunFolder, disk_errors, read_json, write_atomically, write_json
+from resnet_lab.record.files import disk_errors, read_json, write_atomically, write_json
+from resnet_lab.record.store import RunFolder
 
 KEPT = 2
 

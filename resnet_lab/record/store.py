@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from filelock import FileLock, Timeout
 from resnet_lab.config import RunConfig, differences
 from resnet_lab.configfile import load_run
 from resnet_lab.errors import ConfigError, DiskError, LockedError
+from resnet_lab.record.files import append_line, disk_errors, read_json, read_lines, sync, write_json
 from resnet_lab.records import (
     EvalRecord,
     Event,
@@ -112,24 +112,24 @@ class RunFolder:
 
     def append(self, record: Record) -> None:
         """Add a record to metrics.jsonl."""
-        _append_line(self.path / "metrics.jsonl", to_line(record))
+        append_line(self.path / "metrics.jsonl", to_line(record))
 
     def append_event(self, name: str, step: int, **detail: Any) -> Event:
         """Add an event, with the time of now, to events.jsonl."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         event = Event(now, name, step, detail)
-        _append_line(self.path / "events.jsonl", to_line(event))
+        append_line(self.path / "events.jsonl", to_line(event))
         return event
 
     def events(self) -> list[Event]:
         """All readable events, oldest first."""
-        lines = _lines(self.path / "events.jsonl")
+        lines = read_lines(self.path / "events.jsonl")
         return [event for line in lines if (event := event_from_line(line)) is not None]
 
     def records(self) -> list[Record]:
         """The readable records by step: the last line of each type and step counts, a torn line does not."""
         last: dict[tuple[str, int], Record] = {}
-        for line in _lines(self.path / "metrics.jsonl"):
+        for line in read_lines(self.path / "metrics.jsonl"):
             record = record_from_line(line)
             if record is not None:
                 last[record.type, record.step] = record
@@ -156,11 +156,7 @@ class RunFolder:
 
     def sync(self) -> None:
         """Put the records on the disk, before a checkpoint that relies on them."""
-        path = self.path / "metrics.jsonl"
-        with disk_errors(path):
-            if path.exists():
-                with path.open("ab") as file:
-                    os.fsync(file.fileno())
+        sync(self.path / "metrics.jsonl")
 
     def _state(self, events: list[Event]) -> RunState:
         end = _ending(events)
@@ -268,70 +264,6 @@ def read_study(study: Path) -> tuple[list[Run], list[str]]:
             reason = str(error).replace(f"{study}/", "")  # a report does not tell where it was made
             faults.append(f"{folder.path.name} cannot be read: {reason}")
     return runs, faults
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by `content`, whole or not at all, and on the disk when this returns. Raises DiskError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with disk_errors(path):
-        try:
-            with aside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write indented JSON atomically."""
-    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, or an empty one where the file is missing or not one."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-@contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError into a DiskError that names the place and the way out."""
-    try:
-        yield
-    except OSError as error:
-        raise DiskError(
-            f"{path} cannot be used: {error.strerror or error}. Make room or name another folder with --runs."
-        ) from error
-
-
-def _append_line(path: Path, line: str) -> None:
-    with disk_errors(path), path.open("ab") as file:
-        if file.tell() > 0 and not _ends_with_newline(path):
-            line = "\n" + line  # what a killed process left of its last line stays a line of its own
-        file.write(line.encode())
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_bytes().decode("utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
 
 
 def _ending(events: list[Event]) -> Event | None:

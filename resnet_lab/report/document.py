@@ -194,7 +194,7 @@ def _departures(runs: Sequence[Run]) -> Section:
 
 
 def _environment(runs: Sequence[Run]) -> Section:
-    """What the environment files say, one column a distinct environment."""
+    """What the environment files say, a table for each distinct one, and what changed where a run was resumed."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(repr(run.environment), []).append(run)

@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 
 from resnet_lab.compare import KINDS, Comparison
 from resnet_lab.config import Kind
-from resnet_lab.record.store import Run, write_atomically
+from resnet_lab.record.files import write_atomically
+from resnet_lab.record.store import Run
 
 STAND_IN_NOTICE = "SYNTHETIC STAND-IN, NOT CIFAR-10"
 FEW_POINTS = 20

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from resnet_lab.compare import Comparison, compare, comparison_values
-from resnet_lab.record.store import disk_errors, read_study, write_atomically, write_json
+from resnet_lab.record.files import disk_errors, write_atomically, write_json
+from resnet_lab.record.store import read_study
 from resnet_lab.report import document, figures, html, markdown
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from resnet_lab.record.store import RunFolder, disk_errors
+from resnet_lab.record.files import disk_errors
+from resnet_lab.record.store import RunFolder
 
 _POLL_SECONDS = 0.2
 _DIVERGED, _LOCKED = 4, 75
@@ -115,7 +116,8 @@ def _outcome(folder: RunFolder, exit_code: int, *, was_stopped: bool) -> Outcome
     exit_code = 128 - exit_code if exit_code < 0 else exit_code  # killed by a signal, as a shell counts it
     outcome = Outcome(folder, exit_code, was_stopped)
     if outcome.failed and exit_code not in (_DIVERGED, _LOCKED):  # a diverged run says so itself, a locked one is another's
-        folder.append_event("failed", 0, exit_code=exit_code)
+        step = max((record.step for record in folder.records()), default=0)
+        folder.append_event("failed", step, exit_code=exit_code)
     return outcome
 
 

@@ -77,7 +77,7 @@ def plan(
     told = expand(source)
     device = pick_device(resources.device)
     folders = [folder_of(config, study) for config in told]
-    begun = begun_data(study)
+    begun = begun_data(told[0].data, study)
     configs = [as_begun(config, begun) for config in told]
     for config, folder in zip(configs, folders, strict=True):
         folder.check(config)

@@ -1,0 +1,84 @@
+"""Files that are replaced whole or only grow, and errors of the disk as one sentence."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from resnet_lab.errors import DiskError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file by `content`, whole or not at all, and on the disk when this returns. Raises DiskError."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with disk_errors(path):
+        try:
+            with aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write indented JSON atomically."""
+    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one where the file is missing or not one."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into a DiskError that names the place and the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{path} cannot be used: {error.strerror or error}. Make room or name another folder with --runs."
+        ) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file that only grows. Raises DiskError."""
+    with disk_errors(path), path.open("ab") as file:
+        if file.tell() > 0 and not _ends_with_newline(path):
+            line = "\n" + line  # what a killed process left of its last line stays a line of its own
+        file.write(line.encode())
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file, none where there is no file; bytes that are no text are replaced."""
+    try:
+        return path.read_bytes().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def sync(path: Path) -> None:
+    """Put what was appended to a file on the disk, if there is one. Raises DiskError."""
+    with disk_errors(path):
+        if path.exists():
+            with path.open("ab") as file:
+                os.fsync(file.fileno())
