@@ -130,9 +130,12 @@ class LogConfig(Section):
 
 
 class ComputeConfig(Section):
-    """Arithmetic of a run, the same for all runs of a study."""
+    """Arithmetic of a run, the same for all runs of a study, since each of these changes results in the last bits."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool | Literal["auto"] = Field("auto", description="compile the blocks; auto: where a trial shows that it pays")
+    cuda_graphs: bool = Field(False, description="replay compiled blocks as CUDA graphs")
+    deterministic: bool = Field(False, description="on CUDA: only algorithms whose results repeat bit for bit; slower")
 
 
 class RunConfig(Section):
@@ -195,6 +198,11 @@ class SweepConfig(Section):
         if len(set(values)) < len(values):
             raise PydanticCustomError("twice", "each may stand here once")
         return values
+
+
+def with_compile(config: RunConfig, compile: bool) -> RunConfig:
+    """The config with `compute.compile = "auto"` decided."""
+    return config.model_copy(update={"compute": config.compute.model_copy(update={"compile": compile})})
 
 
 def differences(left: RunConfig, right: RunConfig) -> list[tuple[str, Any, Any]]:
@@ -262,6 +270,8 @@ def _with_steps(raw: Settings) -> Settings:
 def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Settings that are valid one by one and not together."""
     data, recipe = config.data, config.recipe
+    if config.compute.cuda_graphs and config.compute.compile is not True:
+        yield "compute.cuda_graphs", "CUDA graphs are made of compiled blocks: set compute.compile = true as well"
     if data.num_train < 1:
         yield "data.validation_images", f"{data.validation_images} of {data.train_images} images leave none to train on"
     elif recipe.batch_size > data.num_train:

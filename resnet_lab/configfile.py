@@ -85,6 +85,8 @@ def load_run(text: str, source: str) -> RunConfig:
         settings = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{source} is not valid JSON: {error}.") from error
+    if isinstance(settings, dict) and get(settings, ("compute", "compile"), "auto") == "auto":
+        settings = merge(settings, {"compute": {"compile": False}})  # a run from before this setting was not compiled
     with _problems_named(lambda _: source, RunConfig):
         return RunConfig.model_validate(settings)
 

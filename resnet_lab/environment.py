@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from resnet_lab.config import ComputeConfig
+
 _PACKAGES = ("resnet-lab", "torchvision", "numpy")
 
 
-def describe(device: torch.device, threads: int, provenance: dict[str, Any]) -> dict[str, Any]:
-    """Versions, device, threads, numeric settings, git commit, and where the data comes from."""
+def describe(device: torch.device, threads: int, compute: ComputeConfig, provenance: dict[str, Any]) -> dict[str, Any]:
+    """Versions, device, threads, arithmetic, git commit, and where the data comes from; `compute` as it is on this machine."""
     return {
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)}
         | {name: _version(name) for name in _PACKAGES},
@@ -23,6 +25,10 @@ def describe(device: torch.device, threads: int, provenance: dict[str, Any]) -> 
         "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,  # type: ignore[no-untyped-call]
         "tf32": torch.backends.cudnn.allow_tf32 if device.type == "cuda" else None,
         "threads": threads,
+        "precision": compute.precision,
+        "compiled": compute.compile is True,
+        "cuda_graphs": compute.cuda_graphs,
+        "deterministic": compute.deterministic or device.type == "cpu",
         "git_commit": _git_commit(),
         "data": provenance,
     }

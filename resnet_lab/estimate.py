@@ -2,33 +2,45 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 
-from resnet_lab.config import Plateau, RunConfig
+from resnet_lab.compute import initial_state
+from resnet_lab.config import Plateau, RunConfig, with_compile
+from resnet_lab.data.batches import Batches, clean_batches
+from resnet_lab.data.images import ImageSet
+from resnet_lab.models.compile import why_not
 from resnet_lab.models.cost import Cost
-from resnet_lab.models.resnet import build
+from resnet_lab.models.fold import folded
 from resnet_lab.rng import generator
 from resnet_lab.train.evaluate import evaluate
 from resnet_lab.train.loop import update
-from resnet_lab.train.state import new_state
+from resnet_lab.train.world import wait
 
+PARTS = ("data", "forward", "backward", "optimizer")
 _MAX_STEPS, _MAX_SECONDS = 5, 3.0
-_EVAL_IMAGES = 500
+_NUM_IMAGES, _EVAL_IMAGES = 10_000, 500
+_TRIAL_SECONDS, _LEAST_GAIN = 60.0, 1.05
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Measured seconds of one training step and of one evaluated image."""
+    """Measured seconds of one training step, by part, and of one evaluated image."""
 
-    step_seconds: float
+    parts: Mapping[str, float]
     eval_image_seconds: float
 
+    @property
+    def step_seconds(self) -> float:
+        """All parts of a step."""
+        return sum(self.parts.values())
+
     def scaled(self, factor: float) -> "Speed":
-        """The speed of a network with `factor` times the multiply-adds, to first order."""
-        return Speed(self.step_seconds * factor, self.eval_image_seconds * factor)
+        """The speed of a network with `factor` times the multiply-adds, to first order; the data's part stays."""
+        parts = {part: seconds * (1 if part == "data" else factor) for part, seconds in self.parts.items()}
+        return Speed(parts, self.eval_image_seconds * factor)
 
 
 @dataclass(frozen=True)
@@ -45,26 +57,105 @@ class Forecast:
 
 def measure(config: RunConfig, device: torch.device) -> Speed:
     """Time steps of this network on made-up images: one unmeasured, then at most five, or three seconds' worth."""
-    state = new_state(build(config.model, config.seed, device), config.recipe, config.model.depth)
-    size = min(config.recipe.batch_size, config.data.num_train)
+    samples = sample(config, device)
+    taken: list[Speed] = []
+    while len(taken) < _MAX_STEPS and sum(speed.step_seconds for speed in taken) < _MAX_SECONDS:
+        taken.append(next(samples))
+    return median(taken)
+
+
+def sample(config: RunConfig, device: torch.device) -> Iterator[Speed]:
+    """Take one step after another on made-up images for as long as it is asked; the first is unmeasured.
+
+    Some images are evaluated at every fifth step; in between the last such time stands.
+    """
+    state = initial_state(config, device)
     source = generator(0, "estimate")
-    images = torch.randn(max(size, _EVAL_IMAGES), 3, 32, 32, generator=source).to(device, memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (len(images),), generator=source).to(device)
+    num_images = max(min(config.data.num_train, _NUM_IMAGES), config.recipe.batch_size)
+    images = torch.randint(0, 256, (num_images, 3, 32, 32), dtype=torch.uint8, generator=source).to(device)
+    train = ImageSet(images, torch.randint(0, 10, (num_images,), generator=source).to(device))
+    mean = torch.full((3, 32, 32), 0.5, device=device)
+    batches = Batches(train, mean, config.recipe.batch_size, 0)
+    evaluated = ImageSet(images[:_EVAL_IMAGES], train.labels[:_EVAL_IMAGES])
     state.net.train()
+    eval_seconds = 0.0
+    for step in range(-1, 1_000_000):
+        parts: dict[str, float] = {}
+        begin = time.perf_counter()
 
-    def step() -> None:
-        update(state, (images[:size], labels[:size]), config.recipe.lr, config.compute.precision)
-        state.found_inf.item()  # waits for the device
+        def _done(part: str) -> None:
+            nonlocal begin
+            wait(device)
+            now = time.perf_counter()
+            parts[part] = now - begin  # noqa: B023  # called within this very step
+            begin = now
 
-    def evaluation() -> None:
-        evaluate(state.net, [(images[:_EVAL_IMAGES], labels[:_EVAL_IMAGES])], config.compute.precision)
+        batch = batches(max(step, 0) % (num_images // config.recipe.batch_size))
+        _done("data")
+        update(state, batch, config.recipe.lr, config.compute.precision, _done)
+        if step < 0 or step % 5 == 0:
+            net, start = folded(state.net), time.perf_counter()
+            evaluate(net, clean_batches(evaluated, mean), config.compute.precision)
+            eval_seconds = (time.perf_counter() - start) / len(evaluated)
+        if step >= 0:
+            yield Speed(parts, eval_seconds)
 
-    step()
-    step_seconds: list[float] = []
-    while len(step_seconds) < _MAX_STEPS and sum(step_seconds) < _MAX_SECONDS:
-        step_seconds.append(_timed(step))
-    evaluation_seconds = min(_timed(evaluation), _timed(evaluation))
-    return Speed(statistics.median(step_seconds), evaluation_seconds / _EVAL_IMAGES)
+
+def median(taken: list[Speed]) -> Speed:
+    """The median of every part."""
+    parts = {part: statistics.median(speed.parts[part] for speed in taken) for part in PARTS}
+    return Speed(parts, statistics.median(speed.eval_image_seconds for speed in taken))
+
+
+@dataclass(frozen=True)
+class Footing:
+    """How a run is computed here: `config` with `compute.compile` decided, `here` as this machine can, at what speed.
+
+    `notice` is a sentence on the decision where there is something to say.
+    """
+
+    config: RunConfig
+    here: RunConfig
+    speed: Speed
+    notice: str | None = None
+
+
+def footing(config: RunConfig, device: torch.device, equal_steps: float | None = None) -> Footing:
+    """Measure a run's speed, and decide whether its study compiles blocks where the config leaves that open.
+
+    `equal_steps` is the study's whole work as steps of this network; those of this run if not given, none: nothing is tried.
+    """
+    if config.compute.compile is True:
+        fault = why_not(device)
+        here = with_compile(config, fault is None)
+        return Footing(config, here, measure(here, device), fault and f"Blocks are not compiled here: {fault}.")
+    eager = with_compile(config, False)
+    speed = measure(eager, device)
+    if config.compute.compile is False:
+        return Footing(config, config, speed)
+    steps = config.recipe.steps if equal_steps is None else equal_steps
+    compiled, notice = _trial(eager, device, speed, steps * speed.step_seconds)
+    decided = with_compile(config, compiled is not None)
+    return Footing(decided, decided, compiled or speed, notice)
+
+
+def _trial(config: RunConfig, device: torch.device, eager: Speed, seconds: float) -> tuple[Speed | None, str | None]:
+    """The speed with compiled blocks where that pays, else None; and a sentence where there is something to say.
+
+    A trial costs about a minute, compiling included. It is made where `seconds`, what the study's steps take as they are, are so
+    many that the least gain worth having would save as much.
+    """
+    if seconds * (1 - 1 / _LEAST_GAIN) < _TRIAL_SECONDS:
+        return None, None
+    fault = why_not(device)
+    if fault is not None:
+        return None, f"Blocks are not compiled here: {fault}."
+    compiled = measure(with_compile(config, True), device)
+    gain = eager.step_seconds / compiled.step_seconds
+    name = f"{config.model.kind}-{config.model.depth}"
+    if gain < _LEAST_GAIN:
+        return None, f"Compiled blocks are {gain:.2f} times as fast in a trial of {name} here: this study does without."
+    return compiled, f"Compiled blocks are {gain:.2f} times as fast in a trial of {name} here: this study compiles them."
 
 
 def forecast(config: RunConfig, cost: Cost, speed: Speed, from_step: int = 0) -> Forecast:
@@ -86,9 +177,3 @@ def evaluated_images(config: RunConfig, from_step: int = 0) -> int:
         every = config.recipe.schedule.every
         total += (steps // every - from_step // every) * data.validation_images
     return total
-
-
-def _timed(action: Callable[[], None]) -> float:
-    begin = time.perf_counter()
-    action()
-    return time.perf_counter() - begin

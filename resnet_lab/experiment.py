@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from resnet_lab.config import DataConfig, RunConfig
+from resnet_lab.compute import initial_state, set_up
+from resnet_lab.config import RunConfig, with_compile
 from resnet_lab.data import cifar10
 from resnet_lab.data.batches import Batches, clean_batches
 from resnet_lab.data.images import Data, ImageSet
@@ -21,9 +23,9 @@ from resnet_lab.data.load import load
 from resnet_lab.data.stand_in import resolve
 from resnet_lab.environment import describe
 from resnet_lab.errors import DivergedError
-from resnet_lab.estimate import Forecast, forecast, measure
+from resnet_lab.estimate import Forecast, Speed, footing, forecast
 from resnet_lab.models.cost import count
-from resnet_lab.models.resnet import build
+from resnet_lab.models.fold import folded
 from resnet_lab.record import checkpoint
 from resnet_lab.record.files import read_json, write_json
 from resnet_lab.record.store import RunFolder, run_folders
@@ -31,11 +33,11 @@ from resnet_lab.records import DownloadProgress, EvalRecord, Event, Record
 from resnet_lab.rng import generator
 from resnet_lab.train.evaluate import evaluate
 from resnet_lab.train.loop import train
-from resnet_lab.train.state import new_state
-from resnet_lab.train.world import forbid_tf32, pick_device, set_threads
+from resnet_lab.train.state import TrainState
+from resnet_lab.train.world import pick_device
 
 CHECKPOINT_SECONDS = 120.0
-_MATTERS = ("versions", "device", "device_name", "threads", "git_commit")  # what exact repetition rests on
+_MATTERS = ("versions", "device", "device_name", "threads", "compiled", "git_commit")  # what exact repetition rests on
 Stop = Callable[[], bool]
 
 
@@ -62,17 +64,17 @@ def run(
     begin with the DownloadProgress of a download and sentences on it.
     Raises LabError subclasses: ConfigError, DataError, DivergedError, CheckpointError, DiskError, LockedError.
     """
-    begun = begun_data(config.data, folder.path.parent)
-    folder.check(as_begun(config, begun))
+    begun = begun_as(config, folder.path.parent)
+    told, config = config, as_begun(config, begun)
+    folder.check(config)
     ended = _how_it_ended(folder)
     if ended is not None:
         yield ended
         return
     device = pick_device(resources.device)
-    threads = set_threads(resources.threads)
-    forbid_tf32()
+    threads = set_up(config.compute, device, resources.threads)
     data_dir = cifar10.data_dir(resources.data_dir)
-    resolving = resolve(config.data, data_dir, begun)
+    resolving = resolve(told.data, data_dir, begun.data if begun else None)
     try:
         while not stop():
             yield next(resolving)
@@ -82,29 +84,38 @@ def run(
     data = load(config.data, data_dir, config.seed)
     folder.make()
     with folder.lock():
+        stands = footing(config, device)
+        config = stands.config
         folder.create(config)
         ended = _how_it_ended(folder)  # once more: another process may have had the run since
         if ended is not None:
             yield ended
             return
-        session = _Session(config, folder, data.to(device), device, stop)
-        yield from session.begin(describe(device, threads, data.provenance))
+        if stands.notice is not None:
+            yield stands.notice
+        session = _Session(config, folder, data.to(device), initial_state(stands.here, device), stop)
+        environment = describe(device, threads, stands.here.compute, data.provenance)
+        yield from session.begin(environment, stands.speed)
         yield from session.train()
 
 
-def begun_data(told: DataConfig, study: Path) -> DataConfig | None:
-    """What `dataset = "auto"` goes by: the data of the runs that a study has already, if it has any, since all learn the same."""
-    if told.dataset != "auto":
+def begun_as(told: RunConfig, study: Path) -> RunConfig | None:
+    """What settings left to `auto` go by: a run that the study has already, if it has any, since all have them alike."""
+    if "auto" not in (told.data.dataset, told.compute.compile):
         return None
     folders = run_folders(study) if study.is_dir() else []
-    return folders[0].config().data if folders else None
+    return folders[0].config() if folders else None
 
 
-def as_begun(config: RunConfig, begun: DataConfig | None) -> RunConfig:
-    """The config with `dataset = "auto"` decided as the study has begun, if it has."""
+def as_begun(config: RunConfig, begun: RunConfig | None) -> RunConfig:
+    """The config with settings left to `auto` decided as the study has begun, if it has."""
     if begun is None:
         return config
-    return config.model_copy(update={"data": config.data.model_copy(update={"dataset": begun.dataset})})
+    if config.data.dataset == "auto":
+        config = config.model_copy(update={"data": config.data.model_copy(update={"dataset": begun.data.dataset})})
+    if config.compute.compile == "auto":
+        config = with_compile(config, begun.compute.compile is True)
+    return config
 
 
 def _how_it_ended(folder: RunFolder) -> Event | None:
@@ -121,13 +132,12 @@ def _how_it_ended(folder: RunFolder) -> Event | None:
 class _Session:
     """One process's work on a run."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder, data: Data, device: torch.device, stop: Stop) -> None:
-        self._config, self._folder, self._data, self._stop = config, folder, data, stop
-        self._state = new_state(build(config.model, config.seed, device), config.recipe, config.model.depth)
+    def __init__(self, config: RunConfig, folder: RunFolder, data: Data, state: TrainState, stop: Stop) -> None:
+        self._config, self._folder, self._data, self._state, self._stop = config, folder, data, state, stop
         self._batches = Batches(data.train, data.mean, config.recipe.batch_size, config.seed)
         self._saved_at = time.monotonic()
 
-    def begin(self, environment: dict[str, object]) -> Iterator[Forecast | Event]:
+    def begin(self, environment: dict[str, object], speed: Speed) -> Iterator[Forecast | Event]:
         """Restore the newest checkpoint, if any, and say what is about to happen."""
         saved, faults = checkpoint.load_newest(self._folder)
         cost = count(self._config.model)
@@ -139,10 +149,9 @@ class _Session:
         else:
             self._state.load_state_dict(saved)
             begun = read_json(self._folder.path / "environment.json")
-            changed = {key: environment[key] for key in _MATTERS if environment[key] != begun.get(key)}
+            changed = {key: environment[key] for key in _MATTERS if environment[key] != begun.get(key, environment[key])}
             yield self._folder.append_event("resumed", self._state.step, skipped=faults, changed=changed)
-        device = next(self._state.net.parameters()).device
-        yield forecast(self._config, cost, measure(self._config, device), from_step=self._state.step)
+        yield forecast(self._config, cost, speed, from_step=self._state.step)
 
     def train(self) -> Iterator[Record | Event]:
         """Train, record, evaluate and checkpoint to the end, or to the stop."""
@@ -198,10 +207,11 @@ class _Session:
 
     def _evaluate(self, num_train_images: int) -> EvalRecord:
         begin = time.perf_counter()
+        net = folded(self._state.net)
         train_subset = self._train_subset(num_train_images)
-        train_error, train_loss = self._measure(train_subset)
-        validation = self._measure(self._data.validation) if self._data.validation else (None, None)
-        test_error, test_loss = self._measure(self._data.test)
+        train_error, train_loss = self._measure(net, train_subset)
+        validation = self._measure(net, self._data.validation) if self._data.validation else (None, None)
+        test_error, test_loss = self._measure(net, self._data.test)
         return EvalRecord(
             step=self._state.step,
             train_error=train_error,
@@ -221,7 +231,7 @@ class _Session:
         order = torch.randperm(len(self._data.train), generator=generator(self._config.seed, "evaluation/train"))
         return self._data.train.pick(order[:num_images].to(self._data.train.labels.device))
 
-    def _measure(self, images: ImageSet) -> tuple[float, float]:
+    def _measure(self, net: nn.Module, images: ImageSet) -> tuple[float, float]:
         """Error and loss on `images`; given up with _Stopped when the run is to stop."""
 
         def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -230,10 +240,10 @@ class _Session:
                     raise _Stopped
                 yield batch
 
-        return evaluate(self._state.net, batches(), self._config.compute.precision)
+        return evaluate(net, batches(), self._config.compute.precision)
 
     def _validate(self) -> tuple[float, float]:
         """A plateau check, which is part of the step and so is never given up half-way."""
         assert self._data.validation is not None
         batches = clean_batches(self._data.validation, self._data.mean)
-        return evaluate(self._state.net, batches, self._config.compute.precision)
+        return evaluate(folded(self._state.net), batches, self._config.compute.precision)

@@ -18,6 +18,7 @@ TINY: dict[str, Any] = {
     "recipe": {"steps": 30, "batch_size": 16, "lr": 0.05, "schedule": {"name": "plateau", "every": 4, "patience": 1}},
     "evaluation": {"every": 7, "train_images": 30},
     "log": {"every": 5},
+    "compute": {"compile": False},
 }
 
 

@@ -15,7 +15,7 @@ from resnet_lab.record.store import RunFolder
 from tests.conftest import tiny
 from tests.test_data import fake_cifar10
 
-COMMANDS = ["train", "sweep", "compare", "report", "runs", "summary", "data", "config", "config show", "config schema"]
+COMMANDS = ["train", "sweep", "compare", "report", "runs", "summary", "bench", "data", "config", "config show", "config schema"]
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -38,12 +38,13 @@ def test_options_are_those_that_are_documented(cli):
     """Frozen: an option that comes, goes or changes its name is a change for users."""
     options = set(re.findall(r"--[a-z-]+", cli("train", "--help").out))
     assert options == {
-        "--depth", "--plain", "--residual", "--seed", "--config", "--set", "--study", "--runs", "--run", "--data-dir", "--device",
-        "--threads", "--help",
+        "--depth", "--plain", "--residual", "--seed", "--config", "--set", "--compile", "--no-compile", "--study",
+        "--runs", "--run", "--data-dir", "--device", "--threads", "--help",
     }  # fmt: skip
     options = set(re.findall(r"--[a-z-]+", cli("sweep", "--help").out))
     assert options == {
-        "--set", "--study", "--runs", "--jobs", "--threads", "--data-dir", "--device", "--dry-run", "--json", "--help"
+        "--set", "--compile", "--no-compile", "--study", "--runs", "--jobs", "--threads", "--data-dir", "--device", "--dry-run",
+        "--json", "--help",
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import torch
 from resnet_lab.config import DataConfig
 from resnet_lab.data import augment, cifar10, synthetic
 from resnet_lab.data.batches import Batches, clean_batches
+from resnet_lab.data.cifar10 import load as load_cifar10
 from resnet_lab.data.images import ImageSet, normalise, per_pixel_mean, split
 from resnet_lab.data.load import load
 from resnet_lab.errors import DataError
@@ -107,9 +108,9 @@ def test_a_batch_is_a_function_of_seed_and_step():
 
 
 def test_clean_batches_hold_every_image_once_in_order():
-    images = numbered(7)
-    labels = torch.cat([labels for _, labels in clean_batches(images, torch.zeros(3, 32, 32), batch_size=3)])
-    assert labels.tolist() == list(range(7))
+    images = numbered(300)
+    labels = torch.cat([labels for _, labels in clean_batches(images, torch.zeros(3, 32, 32))])
+    assert labels.tolist() == list(range(300))
 
 
 def test_the_stand_in_is_a_pure_function_of_its_seed():
@@ -168,6 +169,27 @@ def test_the_real_data_passes_its_md5_and_has_its_known_mean(cifar10):
     assert torch.bincount(data.train.labels).tolist() == [5_000] * 10
 
 
+def test_address_and_checksums_are_those_of_torchvision():
+    from torchvision.datasets import CIFAR10
+
+    assert (CIFAR10.url, CIFAR10.filename, CIFAR10.tgz_md5) == (cifar10.URL, cifar10.ARCHIVE, cifar10.ARCHIVE_MD5)
+    assert CIFAR10.base_folder == cifar10.FOLDER
+    assert list(cifar10.TRAIN_FILES.items()) == [tuple(pair) for pair in CIFAR10.train_list]
+    assert list(cifar10.TEST_FILES.items()) == [tuple(pair) for pair in CIFAR10.test_list]
+    assert cifar10.FILES[CIFAR10.meta["filename"]] == CIFAR10.meta["md5"]
+
+
+@pytest.mark.cifar10
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_the_images_are_those_that_torchvision_reads(cifar10, part):
+    from torchvision.datasets import CIFAR10
+
+    ours = dict(zip(("train", "test"), load_cifar10(cifar10), strict=True))[part]
+    theirs = CIFAR10(str(cifar10.resolve()), train=part == "train")
+    assert torch.equal(ours.images, torch.from_numpy(theirs.data).permute(0, 3, 1, 2))
+    assert ours.labels.tolist() == theirs.targets
+
+
 @pytest.mark.cifar10
 def test_one_flipped_bit_of_the_real_data_is_found(cifar10, tmp_path):
     folder = tmp_path / "cifar-10-batches-py"
@@ -193,6 +215,6 @@ def test_an_archive_is_unpacked_beside_itself(tmp_path, monkeypatch):
     with tarfile.open(tmp_path / cifar10.ARCHIVE, "w:gz") as archive:
         archive.add(folder, cifar10.FOLDER)
     shutil.rmtree(tmp_path / "source")
-    monkeypatch.setattr(cifar10, "check_integrity", lambda path, md5: True)
+    monkeypatch.setattr(cifar10, "has_md5", lambda path, md5: True)
     assert cifar10.prepare(tmp_path) == tmp_path
     assert (tmp_path / cifar10.FOLDER / "test_batch").read_bytes() == b"not the data"

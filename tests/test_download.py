@@ -194,5 +194,5 @@ def test_a_run_that_began_on_the_stand_in_goes_on_on_it_and_says_so(server, tmp_
     (tmp_path / cifar10.FOLDER / "test_batch").touch()
     assert resolved(AUTO, tmp_path, said, begun).dataset == "synthetic"
     assert "CIFAR-10 is here now: --study NAME" in str(said)
-    assert as_begun(tiny(data__dataset="auto"), tiny().data) == tiny()
+    assert as_begun(tiny(data__dataset="auto"), tiny()) == tiny()
     assert server.asked == []

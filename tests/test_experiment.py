@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from resnet_lab import experiment
+from resnet_lab.compute import initial_state
 from resnet_lab.data.batches import Batches
 from resnet_lab.errors import CheckpointError, DivergedError
+from resnet_lab.estimate import Footing, Speed
 from resnet_lab.experiment import run
 from resnet_lab.record import checkpoint
 from resnet_lab.record.store import RunFolder
@@ -22,13 +24,13 @@ STATEFUL = tiny(recipe__warmup={"from_depth": 8, "lr": 0.001, "until_error": 0.9
 def seen(monkeypatch):
     """The number of the step that is being made."""
     steps = {"step": 0}
-    original = Batches.__call__
 
-    def call(self, step):
-        steps["step"] = step + 1
-        return original(self, step)
+    class Counting(Batches):
+        def __call__(self, step):
+            steps["step"] = step + 1
+            return super().__call__(step)
 
-    monkeypatch.setattr(Batches, "__call__", call)
+    monkeypatch.setattr(experiment, "Batches", Counting)
     return steps
 
 
@@ -57,7 +59,9 @@ def assert_equal(left, right):
         assert left == right
 
 
-def test_resume_is_exact_from_every_step(tmp_path, seen):
+def test_resume_is_exact_from_every_step(tmp_path, seen, monkeypatch):
+    speed = Speed({"forward": 1.0}, 1.0)  # not measured anew for each of sixty starts
+    monkeypatch.setattr(experiment, "footing", lambda config, device: Footing(config, config, speed))
     whole = RunFolder(tmp_path / "whole")
     list(run(STATEFUL, whole))
     expected = lasting(whole)
@@ -153,7 +157,11 @@ def test_a_pair_sees_the_same_images_from_the_same_start(tmp_path):
     for kind in ("plain", "residual"):
         config = tiny(model={"kind": kind, "depth": 8, "width": 4})
         data = experiment.load(config.data, tmp_path, config.seed)
-        sessions.append(experiment._Session(config, RunFolder(tmp_path / kind), data, torch.device("cpu"), lambda: False))
+        sessions.append(
+            experiment._Session(
+                config, RunFolder(tmp_path / kind), data, initial_state(config, torch.device("cpu")), lambda: False
+            )
+        )
     first, second = sessions
     assert_equal(dict(first._state.net.state_dict()), dict(second._state.net.state_dict()))
     for step in (0, 5, 29):
@@ -246,7 +254,8 @@ def test_the_environment_is_an_allow_list(tmp_path, monkeypatch):
     list(run(tiny(recipe__steps=1), folder))
     environment = folder.read().environment
     assert set(environment) == {
-        "versions", "system", "device", "device_name", "cuda", "cudnn", "tf32", "threads", "git_commit", "data"
+        "versions", "system", "device", "device_name", "cuda", "cudnn", "tf32", "threads", "precision",
+        "compiled", "cuda_graphs", "deterministic", "git_commit", "data",
     }  # fmt: skip
     assert environment["versions"]["torch"] == torch.__version__
     everything = b"".join(path.read_bytes() for path in folder.path.rglob("*") if path.is_file())

@@ -6,6 +6,7 @@ import torch
 from resnet_lab.config import ModelConfig
 from resnet_lab.models.blocks import BasicBlock
 from resnet_lab.models.cost import count
+from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.models.shortcuts import Identity, make_shortcut
 
@@ -112,3 +113,23 @@ def test_stage_shapes_are_the_papers():
     assert shapes[7:13] == [(32, 16, 16)] * 6
     assert shapes[13:19] == [(64, 8, 8)] * 6
     assert shapes[19] == (10,)
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_folding_batch_normalisation_gives_the_same_function_and_leaves_the_network_alone(kind):
+    net = build(ModelConfig(kind=kind, depth=14, width=4), 0)
+    source = torch.Generator().manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # as after training: no value is the initial one, some weights are negative
+            for value in (module.weight, module.bias, module.running_mean):
+                value.data = torch.randn(value.shape, generator=source)
+            module.running_var = torch.rand(module.running_var.shape, generator=source) + 0.1
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    images = torch.randn(5, 3, 32, 32, generator=source)
+    fast = folded(net)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fast.modules())
+    assert net.training
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    with torch.no_grad():
+        expected = net.double().eval()(images.double())
+        torch.testing.assert_close(fast(images).double(), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())

@@ -16,7 +16,7 @@ LEVELS = {
     "compare": 0,
     "rng": 1, "data": 1, "models": 1, "train.world": 1, "record.checkpoint": 1, "environment": 1,
     "train": 2,
-    "estimate": 3, "experiment": 3, "report": 3, "sweep": 3,
+    "bench": 3, "compute": 3, "estimate": 3, "experiment": 3, "report": 3, "sweep": 3,
     "cli": 4, "__main__": 4,
 }  # fmt: skip
 NO_TORCH = ("cli", "report", "__main__", "sweep.launch")  # above level 0, and still quick to start

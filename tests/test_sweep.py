@@ -122,9 +122,10 @@ def command():
             process.communicate(timeout=120)
 
 
-def wait_for(condition, seconds: float = 180.0) -> None:
+def wait_for(condition, process, seconds: float = 180.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)
 
@@ -134,7 +135,7 @@ def test_a_signalled_run_saves_and_goes_on(number, code, tmp_path, command):
     folder = RunFolder(tmp_path / "run")
     folder.create(tiny(recipe__steps=100_000, recipe__schedule={"name": "milestones"}, evaluation__every=100_000))
     process = command("train", "--run", folder.path, "--threads", 1)
-    wait_for(lambda: len(folder.read().train) > 2)
+    wait_for(lambda: len(folder.read().train) > 2, process)
     process.send_signal(number)
     _, err = process.communicate(timeout=180)
     assert process.returncode == code, err
@@ -145,7 +146,7 @@ def test_a_signalled_run_saves_and_goes_on(number, code, tmp_path, command):
     stopped_at = read.events[-1].step
     assert (folder.checkpoints / f"step-{stopped_at:08d}.pt").is_file()
     again = command("train", "--run", folder.path, "--threads", 1)
-    wait_for(lambda: folder.read().step > stopped_at)
+    wait_for(lambda: folder.read().step > stopped_at, again)
     again.send_signal(number)
     _, err = again.communicate(timeout=180)
     assert f"Going on from step {stopped_at:,}." in err
@@ -156,7 +157,7 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path, command):
     config = write_config(tmp_path / "long.toml", **steps)
     folders = [RunFolder(tmp_path / "runs" / "long" / name) for name in ("plain-8-s0", "residual-8-s0")]
     process = command("sweep", config, "--jobs", 2)
-    wait_for(lambda: all(folder.exists() and folder.read().train for folder in folders))
+    wait_for(lambda: all(folder.exists() and folder.read().train for folder in folders), process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=180)
     assert process.returncode == 130, err
@@ -165,7 +166,7 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path, command):
     assert not any(folder.is_locked() for folder in folders)
     stopped_at = [folder.read().step for folder in folders]
     again = command("sweep", config, "--jobs", 2)
-    wait_for(lambda: all(folder.read().step > step for folder, step in zip(folders, stopped_at, strict=True)))
+    wait_for(lambda: all(folder.read().step > step for folder, step in zip(folders, stopped_at, strict=True)), again)
     again.send_signal(signal.SIGTERM)
     _, err = again.communicate(timeout=180)
     assert again.returncode == 143, err

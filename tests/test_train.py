@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from resnet_lab.compute import initial_state
 from resnet_lab.config import Milestones, ModelConfig, Plateau, RecipeConfig, Warmup
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.images import normalise
@@ -69,7 +70,7 @@ def test_a_short_batch_weighs_as_many_images_as_it_has():
 def records_of(config, steps=None):
     """Train without a folder; returns the final state and the training records."""
     data = load(config.data, None, config.seed)  # type: ignore[arg-type]  # no folder is read for the stand-in
-    state = new_state(build(config.model, config.seed), config.recipe, config.model.depth)
+    state = initial_state(config, torch.device("cpu"))
     batches = Batches(data.train, data.mean, config.recipe.batch_size, config.seed)
     found = []
     for records in train(state, batches, config.recipe, log_every=config.log.every, validate=lambda: (0.5, 1.0)):

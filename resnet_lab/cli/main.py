@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import compare, config, data, display, report, runs, summary, sweep, train
+from resnet_lab.cli import bench, compare, config, data, display, report, runs, summary, sweep, train
 from resnet_lab.errors import DiskError, LabError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("runs")(runs.runs)
 app.command("summary")(summary.summary)
+app.command("bench")(bench.bench)
 app.command("data")(data.data)
 app.add_typer(config.app, name="config")
 

@@ -18,9 +18,23 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a run; 
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as recipe.steps=2000.")
 ]
+Compile = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile the blocks, or do not: --set compute.compile=true or false. Else a trial decides, for the whole study.",
+        show_default=False,
+    ),
+]
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder; else the config's name.")]
 StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study's name or folder; else the newest.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def with_flags(overrides: list[str] | None, *, compile: bool | None) -> list[str]:
+    """The `--set` overrides with those that have a flag of their own."""
+    given = [] if compile is None else [f"compute.compile={str(compile).lower()}"]
+    return [*(overrides or []), *given]
 
 
 class Stop:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import DataDir, Device, Json, Runs, Set, StudyName, Threads, stop_signals
+from resnet_lab.cli.options import Compile, DataDir, Device, Json, Runs, Set, StudyName, Threads, stop_signals, with_flags
 from resnet_lab.configfile import load_study
 from resnet_lab.errors import SweepError
 from resnet_lab.record.store import DEFAULT_ROOT, study_path
@@ -14,6 +14,7 @@ from resnet_lab.record.store import DEFAULT_ROOT, study_path
 def sweep(
     config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; else plateau.")] = None,
     overrides: Set = None,
+    compile: Compile = None,
     study: StudyName = None,
     runs: Runs = DEFAULT_ROOT,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once; else one a core, or one a GPU.")] = None,
@@ -27,7 +28,7 @@ def sweep(
     from resnet_lab.experiment import Resources
     from resnet_lab.sweep.plan import plan
 
-    source = load_study(config, overrides or ())
+    source = load_study(config, with_flags(overrides, compile=compile))
     folder = study_path(runs, study or source.name)
     resources = Resources(data_dir, device, threads)
     planned = plan(source, folder, resources, jobs, display.download, must_have_data=not dry_run)

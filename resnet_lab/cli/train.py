@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import DataDir, Device, Runs, Set, StudyName, Threads, stop_signals
+from resnet_lab.cli.options import Compile, DataDir, Device, Runs, Set, StudyName, Threads, stop_signals, with_flags
 from resnet_lab.config import RunConfig
 from resnet_lab.configfile import load_study
 from resnet_lab.errors import ConfigError
@@ -21,6 +21,7 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the split, the initial values, batches and crops.")] = None,
     config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file; else plateau.")] = None,
     overrides: Set = None,
+    compile: Compile = None,
     study: StudyName = None,
     runs: Runs = DEFAULT_ROOT,
     run: Annotated[Path | None, typer.Option(help="Train, or go on with, the run whose config is in this folder.")] = None,
@@ -40,6 +41,7 @@ def train(
             "--seed": seed,
             "--config": config,
             "--set": overrides,
+            "--compile/--no-compile": compile,
             "--study": study,
         }
         clashing = [name for name, value in given.items() if value is not None]
@@ -48,7 +50,7 @@ def train(
         folder = RunFolder(run)
         settings = folder.config()
     else:
-        source = load_study(config, overrides or ())
+        source = load_study(config, with_flags(overrides, compile=compile))
         settings = source.run(kind=kind, depth=depth, seed=seed)
         folder = RunFolder(study_path(runs, study or source.name) / settings.name)
     _train(settings, folder, data_dir, device, threads)

@@ -28,12 +28,13 @@ def draw(generator: torch.Generator, num_images: int) -> Augmentation:
 def apply(images: Tensor, augmentation: Augmentation) -> Tensor:
     """Crop and flip `images` `(N, C, H, W)`, the padding being zeros: the mean image, once it is subtracted.
 
-    Returns `(N, C, H, W)` in channels-last memory format, which the gather gives for free.
+    Returns `(N, C, H, W)` in channels-last memory format.
     """
-    height, width = images.shape[-2:]
+    num_images, channels, height, width = images.shape
     padded = torch.nn.functional.pad(images, (PADDING,) * 4)
     rows = augmentation.offsets[:, :1] + torch.arange(height, device=images.device)
     across = torch.arange(width, device=images.device)
     columns = augmentation.offsets[:, 1:] + torch.where(augmentation.flips[:, None], across.flip(0), across)
-    picks = torch.arange(len(images), device=images.device)[:, None, None]
-    return padded[picks, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
+    pixels = rows[:, :, None] * padded.shape[3] + columns[:, None, :]  # (N, H, W), in the padded image
+    picks = pixels.view(num_images, 1, -1).expand(-1, channels, -1)
+    return padded.flatten(2).gather(2, picks).view_as(images).contiguous(memory_format=torch.channels_last)

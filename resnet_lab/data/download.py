@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from torchvision.datasets.utils import check_integrity
-
-from resnet_lab.data.cifar10 import ARCHIVE, ARCHIVE_MD5, unpack
+from resnet_lab.data.cifar10 import ARCHIVE, ARCHIVE_MD5, has_md5, unpack
 from resnet_lab.errors import DataError
 from resnet_lab.record.files import disk_errors
 from resnet_lab.records import DownloadProgress
@@ -42,7 +40,7 @@ def download(address: str, folder: Path) -> Iterator[DownloadProgress]:
             f"The download from {address} failed: {getattr(error, 'reason', None) or error or type(error).__name__}. "
             "The same command continues it; $RESNET_LAB_CIFAR10_URL names a mirror."
         ) from error
-    if not check_integrity(str(part), ARCHIVE_MD5):
+    if not has_md5(part, ARCHIVE_MD5):
         part.unlink()
         raise DataError(f"What {address} sent is not the CIFAR-10 archive (its md5 differs), and was removed.")
     part.replace(archive)

@@ -22,7 +22,7 @@ class ImageSet:
 
     def pick(self, indices: Tensor) -> "ImageSet":
         """The images at these indices, in their order."""
-        return ImageSet(self.images[indices], self.labels[indices])
+        return ImageSet(self.images.index_select(0, indices), self.labels.index_select(0, indices))
 
     def to(self, device: torch.device) -> "ImageSet":
         """The same on a device."""

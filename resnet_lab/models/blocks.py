@@ -30,5 +30,5 @@ class BasicBlock(nn.Module):
         """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
         y = self.conv2(functional.relu(self.conv1(x), inplace=True))
         if self.shortcut is not None:
-            y = y + self.shortcut(x)
+            y += self.shortcut(x)
         return functional.relu(y, inplace=True)

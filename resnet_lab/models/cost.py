@@ -1,5 +1,6 @@
 """What a network costs: parameters and multiply-adds, counted by torch's own counter on the meta device."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ class Cost:
     multiply_adds: int
 
 
+@functools.cache
 def count(config: ModelConfig) -> Cost:
     """Count a network without allocating it."""
     with torch.device("meta"):

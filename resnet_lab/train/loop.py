@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,24 +55,37 @@ def train(
         yield tuple(records)
 
 
-def update(state: TrainState, batch: Batch, lr: float, precision: Precision) -> tuple[Tensor, Tensor, int]:
+def update(
+    state: TrainState, batch: Batch, lr: float, precision: Precision, done: Callable[[str], None] = lambda part: None
+) -> tuple[Tensor, Tensor, int]:
     """One step of SGD. Returns the batch's mean loss and number of errors, on the device, and its size.
 
     A loss that is not finite sets `found_inf` for good, and with it the optimiser leaves the weights alone.
+    `done` is told when each part of the step has been given to the device: "forward", "backward", "optimizer".
     """
     images, labels = batch
     for group in state.optimizer.param_groups:
         group["lr"] = lr
-    with autocast(images.device, precision):
+    with autocast(images.device, precision), _eager_if_short(state.compiled_batch, len(labels)):
         logits = state.net(images)
         loss = functional.cross_entropy(logits.float(), labels)
     state.optimizer.zero_grad(set_to_none=True)
+    done("forward")
     loss.backward()  # type: ignore[no-untyped-call]
+    done("backward")
     with torch.no_grad():
         torch.maximum(state.found_inf, (~torch.isfinite(loss)).float(), out=state.found_inf)
         wrong = (logits.argmax(1) != labels).sum()
     state.optimizer.step()
+    done("optimizer")
     return loss.detach(), wrong, len(labels)
+
+
+def _eager_if_short(compiled_batch: int | None, num_images: int) -> AbstractContextManager[Any]:
+    """An epoch's short last batch goes through the blocks uncompiled: another shape would have to be compiled for it."""
+    if compiled_batch in (None, num_images):
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
 
 
 def _log(state: TrainState, lr: float) -> TrainRecord:

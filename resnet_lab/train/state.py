@@ -51,7 +51,10 @@ class Window:
 
 @dataclass
 class TrainState:
-    """A network in training after `step` updates. No random generator is part of it: draws are functions of the step."""
+    """A network in training after `step` updates. No random generator is part of it: draws are functions of the step.
+
+    `compiled_batch` is the batch size that the network's blocks are compiled for, None where they are not compiled.
+    """
 
     net: nn.Module
     optimizer: torch.optim.SGD
@@ -59,6 +62,7 @@ class TrainState:
     log: Window
     warmup: Window
     found_inf: Tensor
+    compiled_batch: int | None = None
     step: int = 0
 
     def raise_if_diverged(self) -> None:
@@ -91,7 +95,7 @@ class TrainState:
         self.warmup.load_state_dict(state["warmup"])
 
 
-def new_state(net: nn.Module, recipe: RecipeConfig, depth: int) -> TrainState:
+def new_state(net: nn.Module, recipe: RecipeConfig, depth: int, compiled_batch: int | None = None) -> TrainState:
     """The state before the first step: SGD with momentum and weight decay on all parameters, no Nesterov.
 
     The fused optimiser skips an update on the device where `found_inf` is set, so a NaN never reaches the weights.
@@ -102,4 +106,4 @@ def new_state(net: nn.Module, recipe: RecipeConfig, depth: int) -> TrainState:
     )
     found_inf = torch.zeros((), device=device)
     optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # read by SGD.step, as GradScaler sets it
-    return TrainState(net, optimizer, start(recipe, depth), Window(device), Window(device), found_inf)
+    return TrainState(net, optimizer, start(recipe, depth), Window(device), Window(device), found_inf, compiled_batch)

@@ -1,5 +1,8 @@
 """Where a run computes: its device and its CPU threads."""
 
+import os
+from contextlib import suppress
+
 import torch
 
 from resnet_lab.errors import ConfigError
@@ -19,14 +22,37 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def forbid_tf32() -> None:
-    """Make fp32 mean IEEE fp32 on CUDA as well, where torch's convolutions would else round to TF32's 10 bits."""
+def set_arithmetic(*, deterministic: bool) -> None:
+    """Make fp32 mean IEEE fp32 on CUDA as well, where torch's convolutions would else round to TF32's 10 bits.
+
+    There `deterministic` allows only algorithms whose results repeat bit for bit; otherwise cuDNN tries several and takes the
+    fastest. On a CPU every algorithm used repeats.
+    """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid, a pass each
 
 
 def set_threads(num_threads: int | None) -> int:
-    """Use this many CPU threads, or torch's own choice; returns the number in force, on which CPU results depend bit by bit."""
+    """Use this many CPU threads, or torch's own choice; returns the number in force, on which CPU results depend bit by bit.
+
+    Networks are chains, with nothing to run side by side: one inter-op thread is enough, and more would crowd the cores.
+    """
     if num_threads is not None:
         torch.set_num_threads(num_threads)
+    with suppress(RuntimeError):  # can be set once in a process, before its first parallel work
+        torch.set_num_interop_threads(1)
     return torch.get_num_threads()
+
+
+def wait(device: torch.device) -> None:
+    """Return when the device has done all it was given; the CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,117 @@
+"""`resnet-lab bench`: what this machine does with a config."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resnet_lab.cli import display
+from resnet_lab.cli.options import Compile, Device, Json, Set, Threads, with_flags
+from resnet_lab.configfile import load_study
+from resnet_lab.duration import duration
+
+if TYPE_CHECKING:
+    from resnet_lab.bench import Bench
+    from resnet_lab.sweep.plan import Outlook
+
+
+def bench(
+    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; else plateau.")] = None,
+    depth: Annotated[int | None, typer.Option(help="The network that is measured; else the shallowest of the sweep.")] = None,
+    plain: Annotated[
+        bool | None, typer.Option("--plain/--residual", help="Without shortcuts, or with them.", show_default=False)
+    ] = None,
+    overrides: Set = None,
+    compile: Compile = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs of the sweep at once; else one a core, or one a GPU.")] = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure; compiling and the sweep come on top.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Measure training speed here: images/s, the parts of a step, the share of what the machine can do, and hours per run."""
+    from resnet_lab import bench as measuring
+    from resnet_lab.compute import set_up
+    from resnet_lab.experiment import Resources
+    from resnet_lab.sweep.plan import outlook
+    from resnet_lab.train.world import pick_device
+
+    source = load_study(config, with_flags(overrides, compile=compile))
+    kind = source.sweep.kinds[0] if plain is None else "plain" if plain else "residual"
+    settings = source.run(kind=kind, depth=depth or min(source.sweep.depths))
+    place = pick_device(device)
+    found = measuring.bench(settings, place, set_up(settings.compute, place, threads), seconds)
+    _show(found, outlook(source, Resources(None, device, threads), jobs), as_json=as_json)
+
+
+def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
+    """What was measured of one network, and what the sweep of its config takes."""
+    if as_json:
+        display.result_json(_values(bench, outlook))
+        return
+    step = bench.speed.step_seconds
+    rows = [(part, f"{1e3 * seconds:,.1f}", f"{100 * seconds / step:.1f} %") for part, seconds in bench.speed.parts.items()]
+    display.table(("part of a step", "ms", "share"), [*rows, ("step", f"{1e3 * step:,.1f}", "100.0 %")])
+    model, recipe = bench.config.model, bench.config.recipe
+    display.result("")
+    display.result(
+        f"{model.kind}-{model.depth}, {recipe.batch_size} images a step, {bench.config.compute.precision}, {bench.device}, "
+        f"{bench.threads} thread{'s' if bench.threads > 1 else ''}: {bench.images_per_second:,.0f} images/s "
+        f"(medians of {bench.num_steps} steps)."
+    )
+    display.result(
+        f"That is {bench.images_per_second / bench.limit:.2f} of the machine's limit: matrix products at "
+        f"{bench.flops / 1e9:,.0f} GFLOP/s would do the multiply-adds of {bench.limit:,.0f} images/s."
+    )
+    display.result(
+        f"Evaluation: {1 / bench.speed.eval_image_seconds:,.0f} images/s, {100 * bench.evaluation_share:.1f} % of a run's time."
+    )
+    if bench.compiled is not None:
+        display.result(
+            f"Compiled blocks: {recipe.batch_size / bench.compiled.step_seconds:,.0f} images/s, "
+            f"{step / bench.compiled.step_seconds:.2f} times as fast, after {bench.compile_seconds:.0f} s of compiling."
+        )
+    if bench.fault is not None:
+        display.result(f"Blocks cannot be compiled here: {bench.fault}.")
+    display.result("")
+    each = {(run.config.model.kind, run.config.model.depth): run for run in outlook.forecasts}
+    runs = [
+        (
+            f"{kind}-{depth}",
+            f"{run.multiply_adds / 1e6:.1f} M",
+            f"{run.config.recipe.steps:,}",
+            f"{run.images_per_second:,.0f}",
+            duration(run.seconds),
+        )
+        for (kind, depth), run in each.items()
+    ]
+    display.table(("run", "mult-adds", "steps", "img/s", "time"), runs)
+    display.result(
+        f"The sweep's {len(outlook.forecasts)} runs, {outlook.num_jobs} at once with {outlook.threads} "
+        f"thread{'s' if outlook.threads > 1 else ''} each: about {duration(outlook.seconds)}."
+    )
+
+
+def _values(bench: "Bench", outlook: "Outlook") -> dict[str, Any]:
+    batch_size = bench.config.recipe.batch_size
+    compiled = bench.compiled and batch_size / bench.compiled.step_seconds
+    return {
+        "model": bench.config.model.model_dump(mode="json"),
+        "batch_size": batch_size,
+        "precision": bench.config.compute.precision,
+        "device": str(bench.device),
+        "threads": bench.threads,
+        "multiply_adds": bench.multiply_adds,
+        "steps_measured": bench.num_steps,
+        "step_seconds": bench.speed.step_seconds,
+        "parts": dict(bench.speed.parts),
+        "images_per_second": bench.images_per_second,
+        "matrix_product_flops": bench.flops,
+        "fraction_of_limit": bench.images_per_second / bench.limit,
+        "evaluated_images_per_second": 1 / bench.speed.eval_image_seconds,
+        "evaluation_share": bench.evaluation_share,
+        "compiled_images_per_second": compiled,
+        "compile_seconds": bench.compile_seconds,
+        "compile_fault": bench.fault,
+        "runs": [{"run": run.config.name, "steps": run.config.recipe.steps, "seconds": run.seconds} for run in outlook.forecasts],
+        "sweep": {"jobs": outlook.num_jobs, "threads": outlook.threads, "seconds": outlook.seconds},
+    }
