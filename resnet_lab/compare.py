@@ -9,10 +9,11 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from resnet_lab.config import Kind, differences
-from resnet_lab.record.store import Run
+from resnet_lab.record.store import Run, read_study
 
 Shown = Literal["shown", "not shown", "undecided"]
 # What one seed alone can decide. Over two or three seeds, training errors of the demo's networks had standard deviations of 0.2
@@ -89,6 +90,11 @@ class Comparison:
     gaps: tuple[Gap, ...]
     verdict: tuple[str, ...]
     missing: tuple[str, ...]
+
+
+def compare_study(folder: Path) -> Comparison:
+    """Read and compare the runs of a study's folder."""
+    return compare(folder.name, *read_study(folder))
 
 
 def compare(study: str, runs: Sequence[Run], faults: Sequence[str] = ()) -> Comparison:

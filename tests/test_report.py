@@ -15,7 +15,8 @@ from resnet_lab.paper import departures
 from resnet_lab.record.store import RunFolder, read_study
 from resnet_lab.records import Event
 from resnet_lab.report import document, figures, html, markdown
-from resnet_lab.report.document import command, error_table
+from resnet_lab.report.document import command
+from resnet_lab.report.tables import error_table
 from resnet_lab.report.write import write_report as write
 from tests.conftest import tiny
 from tests.test_compare import four, made

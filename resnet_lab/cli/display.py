@@ -42,7 +42,7 @@ def result(text: str) -> None:
 
 def result_json(values: Any) -> None:
     """One JSON object on stdout."""
-    print(json.dumps(values, indent=2))
+    print(json.dumps(values, indent=2), flush=True)
 
 
 def note(text: str) -> None:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import jinja2
 from markupsafe import Markup, escape
 
-from resnet_lab.report.document import Bullets, Document, Picture, Table, Text
+from resnet_lab.report.blocks import Bullets, Document, Picture, Table, Text
 
 
 def render(document: Document) -> str:

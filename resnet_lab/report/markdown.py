@@ -2,7 +2,7 @@
 
 import re
 
-from resnet_lab.report.document import Block, Bullets, Document, Picture, Table, Text
+from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Table, Text
 
 
 def render(document: Document) -> str:

@@ -2,24 +2,22 @@
 
 from pathlib import Path
 
-from resnet_lab.compare import Comparison, compare, comparison_values
+from resnet_lab.compare import Comparison, compare_study, comparison_values
 from resnet_lab.record.files import disk_errors, write_atomically, write_json
-from resnet_lab.record.store import read_study
 from resnet_lab.report import document, figures, html, markdown
 
 
-def write_comparison(study: Path) -> Comparison:
-    """Compare a study and write its `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
-    comparison = compare(study.name, *read_study(study))
+def write_comparison(study: Path, comparison: Comparison) -> None:
+    """Write a study's `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
     figures.save(figures.curves(comparison), study / "curves")
     write_atomically(study / "curves.csv", figures.curve_points(comparison).encode())
     write_json(study / "summary.json", comparison_values(comparison))
-    return comparison
 
 
 def write_report(study: Path) -> tuple[Path, Path]:
     """Compare a study, and write `report/index.html` and `report/report.md` with its figure; returns both. Raises DiskError."""
-    comparison = write_comparison(study)
+    comparison = compare_study(study)
+    write_comparison(study, comparison)
     built = document.build(comparison)
     folder = study / "report"
     with disk_errors(folder):
