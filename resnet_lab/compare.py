@@ -7,37 +7,32 @@ of optimisation, and choosing a step by its test error would be a selection on t
 import dataclasses
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from resnet_lab.config import Kind, differences
 from resnet_lab.record.store import Run, read_study
+from resnet_lab.records import EvalRecord
+from resnet_lab.spread import FEWEST_FOR_INTERVAL, Spread, half_width, sign_flip_p
 
 Shown = Literal["shown", "not shown", "undecided"]
-# What one seed alone can decide. Over two or three seeds, training errors of the demo's networks had standard deviations of 0.2
-# to 3.1 points, most of them 1 to 2; a smaller difference than this between two single runs may be one of seeds.
-ONE_SEED_DECIDES = 0.02
+# The smallest difference that matters, and what one or two seeds alone can decide. Over two or three seeds, training errors of
+# the demo's networks had standard deviations of 0.2 to 3.1 points, most of them 1 to 2.
+MATTERS = 0.02
+CHANCE = 0.9  # the error of a guess among ten classes
+_MANY_SEEDS = 50
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Mean over seeds, and their sample standard deviation where there are at least two."""
-
-    mean: float
-    deviation: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Of one value or more."""
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
-
-
-@dataclass(frozen=True)
 class Cell:
-    """The finished runs of one kind and depth; errors are fractions at the last evaluation."""
+    """The runs of one kind and depth. Errors are fractions at the last evaluation of the finished ones, one a seed.
+
+    `best_test_error` is the lowest of all evaluations: a selection on the test set, shown only where asked for.
+    `lost` names the diverged and failed runs, `at_chance` the finished ones whose clean training error is that of guessing.
+    """
 
     kind: Kind
     depth: int
@@ -45,51 +40,103 @@ class Cell:
     train_error: Spread
     test_error: Spread
     running_train_error: Spread | None
+    best_test_error: Spread
     train_images: int
     parameters: int | None
+    lost: tuple[str, ...]
+    at_chance: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Gap:
-    """Deepest minus shallowest of a kind, over the seeds that both have: the degradation, where it is positive.
+class Difference:
+    """One side minus another, paired over the seeds that both have."""
+
+    name: str
+    seeds: tuple[int, ...]
+    train_error: Spread
+    test_error: Spread
+
+
+@dataclass(frozen=True)
+class Gap(Difference):
+    """Deepest minus shallowest of a kind: the degradation, where it is positive.
 
     `margin` is twice the standard error with which two training errors on that many images differ by chance of the images
-    alone; a gap within it counts as none. It knows nothing of the spread over seeds.
+    alone. `p_value` is that of the exact one-sided sign-flip test of the training error, the primary endpoint.
     """
 
     kind: Kind
     shallow: int
     deep: int
-    seeds: tuple[int, ...]
     shallow_train_error: float
     deep_train_error: float
-    train_gaps: tuple[float, ...]
-    test_gaps: tuple[float, ...]
     margin: float
 
     @property
-    def degradation(self) -> Shown:
-        """Whether the deeper nets have the higher training error: in every seed, in none, or undecided.
+    def p_value(self) -> float:
+        """Of the differences in training error being no larger than zero; never below 2^-n with n seeds."""
+        return sign_flip_p(self.train_error.values)
 
-        Undecided are seeds that disagree, and one seed alone whose difference is no larger than seeds make.
+    @property
+    def degradation(self) -> Shown:
+        """Whether deeper nets of this kind have the higher training error.
+
+        From three seeds on the 95 % interval of the difference decides: above zero it is shown, below MATTERS not shown. One or
+        two seeds show it where all differ by more than MATTERS, and do not where none differs by more than the margin.
         """
-        above = [gap > self.margin for gap in self.train_gaps]
-        if len(above) == 1 and self.margin < self.train_gaps[0] <= ONE_SEED_DECIDES:
-            return "undecided"
-        return "shown" if all(above) else "undecided" if any(above) else "not shown"
+        interval = self.train_error.interval
+        if interval is not None:
+            return _decided(*interval)
+        if all(gap > max(MATTERS, self.margin) for gap in self.train_error.values):
+            return "shown"
+        return "not shown" if all(gap <= self.margin for gap in self.train_error.values) else "undecided"
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """How many more seeds would decide if they spread as these do: 0 if decided, None if more than 50 would not."""
+        if self.degradation != "undecided":
+            return 0
+        have, deviation = len(self.seeds), self.train_error.deviation
+        if self.train_error.interval is None or deviation is None:
+            return FEWEST_FOR_INTERVAL - have
+        for more in range(1, _MANY_SEEDS + 1):
+            half = half_width(have + more, deviation)
+            if _decided(self.train_error.mean - half, self.train_error.mean + half) != "undecided":
+                return more
+        return None
+
+
+def _decided(low: float, high: float) -> Shown:
+    return "shown" if low > 0 else "not shown" if high < MATTERS else "undecided"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A study's runs of one recipe, compared. `missing` says, a sentence each, what stands in the way of more."""
+    """A study's runs of one recipe, compared. `missing` says, a sentence each, what stands in the way of more.
+
+    `gains` are residual minus plain at each depth, `interaction` is the residual gap minus the plain one.
+    """
 
     study: str
     stand_in: bool
     runs: tuple[Run, ...]
     cells: tuple[Cell, ...]
     gaps: tuple[Gap, ...]
+    gains: tuple[Difference, ...]
+    interaction: Difference | None
     verdict: tuple[str, ...]
     missing: tuple[str, ...]
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """All of them, in the order in which they are shown."""
+        return (*self.gaps, *self.gains, *([self.interaction] if self.interaction else []))
+
+    @property
+    def shows_degradation(self) -> bool:
+        """Whether plain nets degrade and residual nets do not: the paper's finding."""
+        outcomes = {gap.kind: gap.degradation for gap in self.gaps}
+        return outcomes.get("plain") == "shown" and outcomes.get("residual") != "shown"
 
 
 def compare_study(folder: Path) -> Comparison:
@@ -101,16 +148,12 @@ def compare(study: str, runs: Sequence[Run], faults: Sequence[str] = ()) -> Comp
     """Compare the runs of the recipe that most of them share; the others are named in `missing`."""
     chosen, missing = _one_recipe(runs)
     finished = [run for run in chosen if run.state == "finished" and run.evaluations]
-    cells = tuple(
-        _cell(kind, depth, members)
-        for depth in sorted({run.config.model.depth for run in finished})
-        for kind in KINDS
-        if (members := [run for run in finished if run.config.model.kind == kind and run.config.model.depth == depth])
-    )
+    cells = tuple(_cells(chosen, finished))
     gaps = tuple(gap for kind in KINDS if (gap := _gap(kind, finished)) is not None)
+    gains = tuple(_gains(finished))
     missing = [*faults, *missing, *_unfinished(chosen), *_lacking(cells, gaps)]
     stand_in = any(run.is_stand_in for run in chosen)
-    return Comparison(study, stand_in, tuple(chosen), cells, gaps, _verdict(gaps), tuple(missing))
+    return Comparison(study, stand_in, tuple(chosen), cells, gaps, gains, _interaction(finished), _verdict(gaps), tuple(missing))
 
 
 def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
@@ -131,46 +174,126 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     return ordered[0], sentences
 
 
-def _cell(kind: Kind, depth: int, runs: Sequence[Run]) -> Cell:
+def _cells(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[Cell]:
+    for depth in sorted({run.config.model.depth for run in finished}):
+        for kind in KINDS:
+            members = [run for run in finished if (run.config.model.kind, run.config.model.depth) == (kind, depth)]
+            lost = [
+                f"{run.name} ({run.state})"
+                for run in runs
+                if (run.config.model.kind, run.config.model.depth) == (kind, depth) and run.state in ("diverged", "failed")
+            ]
+            if members:
+                yield _cell(kind, depth, sorted(members, key=lambda run: run.config.seed), lost)
+
+
+def _cell(kind: Kind, depth: int, runs: Sequence[Run], lost: Sequence[str]) -> Cell:
     last = [run.evaluations[-1] for run in runs]
     running = [run.train[-1].error for run in runs if run.train]
+    chance = [
+        run.name
+        for run, record in zip(runs, last, strict=True)
+        if record.train_error >= CHANCE - 2 * math.sqrt(CHANCE * (1 - CHANCE) / record.train_images)
+    ]
     return Cell(
         kind=kind,
         depth=depth,
         seeds=tuple(run.config.seed for run in runs),
-        train_error=Spread.of([record.train_error for record in last]),
-        test_error=Spread.of([record.test_error for record in last]),
-        running_train_error=Spread.of(running) if running else None,
+        train_error=Spread(tuple(record.train_error for record in last)),
+        test_error=Spread(tuple(record.test_error for record in last)),
+        running_train_error=Spread(tuple(running)) if running else None,
+        best_test_error=Spread(tuple(min(record.test_error for record in run.evaluations) for run in runs)),
         train_images=last[0].train_images,
         parameters=runs[0].parameters,
+        lost=tuple(lost),
+        at_chance=tuple(chance),
     )
+
+
+Last = dict[tuple[Kind, int, int], EvalRecord]
+
+
+def _last(runs: Iterable[Run]) -> Last:
+    """The last evaluation by kind, depth and seed."""
+    return {(run.config.model.kind, run.config.model.depth, run.config.seed): run.evaluations[-1] for run in runs}
+
+
+def _extremes(kind: Kind, last: Last) -> tuple[int, int] | None:
+    """The shallowest and the deepest of a kind, if there are two depths."""
+    depths = sorted({depth for each, depth, _ in last if each == kind})
+    return (depths[0], depths[-1]) if len(depths) > 1 else None
+
+
+def _shared(last: Last, *sides: tuple[Kind, int]) -> list[int]:
+    """The seeds that all these kinds and depths have."""
+    seeds = sorted({seed for _, _, seed in last})
+    return [seed for seed in seeds if all((*side, seed) in last for side in sides)]
 
 
 def _gap(kind: Kind, runs: Iterable[Run]) -> Gap | None:
     """Deepest minus shallowest among the depths of a kind; None where no two depths share a seed."""
-    last = {(run.config.model.depth, run.config.seed): run.evaluations[-1] for run in runs if run.config.model.kind == kind}
-    depths = sorted({depth for depth, _ in last})
-    if len(depths) < 2:
+    last = _last(runs)
+    extremes = _extremes(kind, last)
+    if extremes is None:
         return None
-    shallow, deep = depths[0], depths[-1]
-    seeds = sorted(seed for depth, seed in last if depth == shallow and (deep, seed) in last)
+    shallow, deep = extremes
+    seeds = _shared(last, (kind, shallow), (kind, deep))
     if not seeds:
         return None
-    pairs = [(last[shallow, seed], last[deep, seed]) for seed in seeds]
+    pairs = [(last[kind, shallow, seed], last[kind, deep, seed]) for seed in seeds]
     variance = statistics.fmean(
         sum(record.train_error * (1 - record.train_error) / record.train_images for record in pair) for pair in pairs
     )
     return Gap(
+        name=f"{kind}, {deep} - {shallow}",
+        seeds=tuple(seeds),
+        train_error=Spread(tuple(high.train_error - low.train_error for low, high in pairs)),
+        test_error=Spread(tuple(high.test_error - low.test_error for low, high in pairs)),
         kind=kind,
         shallow=shallow,
         deep=deep,
-        seeds=tuple(seeds),
         shallow_train_error=statistics.fmean(low.train_error for low, _ in pairs),
         deep_train_error=statistics.fmean(high.train_error for _, high in pairs),
-        train_gaps=tuple(high.train_error - low.train_error for low, high in pairs),
-        test_gaps=tuple(high.test_error - low.test_error for low, high in pairs),
         margin=2 * math.sqrt(variance),
     )
+
+
+def _gains(runs: Iterable[Run]) -> Iterator[Difference]:
+    """Residual minus plain at every depth that has both."""
+    last = _last(runs)
+    for depth in sorted({depth for _, depth, _ in last}):
+        seeds = _shared(last, ("plain", depth), ("residual", depth))
+        if seeds:
+            pairs = [(last["plain", depth, seed], last["residual", depth, seed]) for seed in seeds]
+            yield Difference(
+                f"residual - plain at {depth}",
+                tuple(seeds),
+                Spread(tuple(residual.train_error - plain.train_error for plain, residual in pairs)),
+                Spread(tuple(residual.test_error - plain.test_error for plain, residual in pairs)),
+            )
+
+
+def _interaction(runs: Iterable[Run]) -> Difference | None:
+    """How much more a residual net gains from depth than a plain one; None where the depths differ or no seed has all four."""
+    last = _last(runs)
+    extremes = _extremes("plain", last)
+    if extremes is None or extremes != _extremes("residual", last):
+        return None
+    shallow, deep = extremes
+    seeds = _shared(last, *((kind, depth) for kind in KINDS for depth in extremes))
+    if not seeds:
+        return None
+
+    def of(error: Callable[[EvalRecord], float]) -> Spread:
+        return Spread(
+            tuple(
+                (error(last["residual", deep, seed]) - error(last["residual", shallow, seed]))
+                - (error(last["plain", deep, seed]) - error(last["plain", shallow, seed]))
+                for seed in seeds
+            )
+        )
+
+    return Difference("interaction", tuple(seeds), of(lambda record: record.train_error), of(lambda record: record.test_error))
 
 
 def _verdict(gaps: Sequence[Gap]) -> tuple[str, ...]:
@@ -181,18 +304,29 @@ def _verdict(gaps: Sequence[Gap]) -> tuple[str, ...]:
 
 
 def _sentence(gap: Gap) -> str:
-    seeds = "one seed, so no interval" if len(gap.seeds) == 1 else f"mean of {len(gap.seeds)} seeds"
-    figures = (
-        f"training error {percent(gap.shallow_train_error)} at depth {gap.shallow}, {percent(gap.deep_train_error)} at depth "
-        f"{gap.deep} ({points(statistics.fmean(gap.train_gaps))} points; {seeds})"
-    )
-    why = "seeds disagree" if len(gap.seeds) > 1 else "one seed is too few for so small a difference"
     lead = {
         "shown": f"Degradation shown in {gap.kind} nets",
-        "not shown": f"No degradation in {gap.kind} nets",
-        "undecided": f"Degradation undecided in {gap.kind} nets, {why}",
+        "not shown": f"Degradation not shown in {gap.kind} nets",
+        "undecided": f"Degradation in {gap.kind} nets undecided: needs {_more_seeds(gap.seeds_needed)}",
     }
-    return f"{lead[gap.degradation]}: {figures}."
+    return (
+        f"{lead[gap.degradation]}. Training error {percent(gap.shallow_train_error)} at depth {gap.shallow}, "
+        f"{percent(gap.deep_train_error)} at depth {gap.deep}: {points(gap.train_error.mean)} points{_certainty(gap)}."
+    )
+
+
+def _more_seeds(number: int | None) -> str:
+    if number is None:
+        return f"more than {_MANY_SEEDS} more seeds"
+    return f"{number} more seed{'s' if number > 1 else ''}"
+
+
+def _certainty(gap: Gap) -> str:
+    count = len(gap.seeds)
+    if gap.train_error.interval is None:
+        return f" ({'one seed' if count == 1 else f'{count} seeds'}, too few for an interval)"
+    low, high = gap.train_error.interval
+    return f" (95 % interval {points(low)} to {points(high)} over {count} seeds; sign-flip test p = {gap.p_value:.3g})"
 
 
 def _unfinished(runs: Sequence[Run]) -> list[str]:
@@ -217,16 +351,37 @@ def _lacking(cells: Sequence[Cell], gaps: Sequence[Gap]) -> list[str]:
     return sentences
 
 
-def comparison_values(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON values; errors and gaps are fractions."""
+def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str, Any]:
+    """The comparison as JSON values; errors and differences are fractions. `best` adds the lowest test error over time."""
+    cells = [_values(cell) for cell in comparison.cells]
+    if not best:
+        for cell in cells:
+            del cell["best_test_error"]
     return {
         "study": comparison.study,
         "stand_in": comparison.stand_in,
         "verdict": list(comparison.verdict),
-        "cells": [dataclasses.asdict(cell) for cell in comparison.cells],
-        "gaps": [dataclasses.asdict(gap) | {"degradation": gap.degradation} for gap in comparison.gaps],
+        "shows_degradation": comparison.shows_degradation,
+        "cells": cells,
+        "gaps": [
+            _values(gap) | {"degradation": gap.degradation, "seeds_needed": gap.seeds_needed, "p_value": gap.p_value}
+            for gap in comparison.gaps
+        ],
+        "gains": [_values(gain) for gain in comparison.gains],
+        "interaction": comparison.interaction and _values(comparison.interaction),
         "runs": [run_values(run) for run in comparison.runs],
         "missing": list(comparison.missing),
+    }
+
+
+def _values(item: Cell | Difference) -> dict[str, Any]:
+    """The fields as JSON values; a spread as its values, mean, deviation and interval."""
+    fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+    return {
+        name: {"values": value.values, "mean": value.mean, "deviation": value.deviation, "interval": value.interval}
+        if isinstance(value, Spread)
+        else value
+        for name, value in fields.items()
     }
 
 

@@ -37,6 +37,12 @@ class CheckpointError(LabError):
     exit_code = 6
 
 
+class NotShownError(LabError):
+    """The study does not show what `compare --expect-degradation` asks for."""
+
+    exit_code = 7
+
+
 class DiskError(LabError):
     """A folder cannot be read or written, or the disk is full."""
 

@@ -1,12 +1,14 @@
 """The comparison by hand-made runs: means, gaps, verdicts, and what is missing."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from resnet_lab.compare import Spread, compare
+from resnet_lab.compare import compare, comparison_values
 from resnet_lab.record.store import Run, RunFolder
 from resnet_lab.records import EvalRecord, Event, TrainRecord
+from resnet_lab.spread import Spread, half_width
 from tests.conftest import tiny
 
 
@@ -28,27 +30,24 @@ def made(kind, depth, seed=0, *, train=0.1, test=0.2, state="finished", images=1
     )
 
 
-def test_cells_hold_mean_and_sample_deviation_of_the_last_evaluation():
-    comparison = compare("s", [made("plain", 20, seed, train=train) for seed, train in enumerate([0.1, 0.2, 0.6])])
+def test_cells_hold_one_value_a_seed_of_the_last_evaluation():
+    comparison = compare("s", [made("plain", 20, seed, train=train) for seed, train in [(1, 0.2), (0, 0.1), (2, 0.6)]])
     (cell,) = comparison.cells
-    assert cell.train_error.mean == pytest.approx(0.3)
-    assert cell.train_error.deviation == pytest.approx(0.2645751311)
-    assert cell.test_error == Spread(pytest.approx(0.2), pytest.approx(0.0))
+    assert cell.seeds == (0, 1, 2)
+    assert cell.train_error == Spread((0.1, 0.2, 0.6))
+    assert cell.test_error == Spread((0.2, 0.2, 0.2))
     assert cell.running_train_error is not None
     assert cell.running_train_error.mean == pytest.approx(0.35)
-    assert (cell.seeds, cell.parameters, cell.train_images) == ((0, 1, 2), 123, 10_000)
+    assert cell.best_test_error == Spread((0.02, 0.02, 0.02))
+    assert (cell.parameters, cell.train_images) == (123, 10_000)
 
 
-def test_one_seed_has_no_deviation():
-    assert compare("s", [made("plain", 20)]).cells[0].train_error == Spread(0.1, None)
-
-
-def four(plain_deep=0.3, residual_deep=0.05):
+def four(plain_deep=0.3, residual_deep=0.05, seed=0):
     return [
-        made("plain", 20, train=0.2),
-        made("plain", 56, train=plain_deep, test=0.35),
-        made("residual", 20, train=0.1),
-        made("residual", 56, train=residual_deep),
+        made("plain", 20, seed, train=0.2),
+        made("plain", 56, seed, train=plain_deep, test=0.35),
+        made("residual", 20, seed, train=0.1),
+        made("residual", 56, seed, train=residual_deep),
     ]
 
 
@@ -56,15 +55,29 @@ def test_the_verdict_names_the_gap_of_each_kind():
     comparison = compare("s", four())
     plain, residual = comparison.gaps
     assert (plain.shallow, plain.deep, plain.degradation, residual.degradation) == (20, 56, "shown", "not shown")
-    assert plain.train_gaps == (pytest.approx(0.1),)
-    assert plain.test_gaps == (pytest.approx(0.15),)
-    assert (
-        "Degradation shown in plain nets: training error 20.00 % at depth 20, 30.00 % at depth 56 (+10.00 points"
-        in (comparison.verdict[0])
+    assert plain.train_error.values == (pytest.approx(0.1),)
+    assert plain.test_error.values == (pytest.approx(0.15),)
+    assert comparison.verdict == (
+        "Degradation shown in plain nets. Training error 20.00 % at depth 20, 30.00 % at depth 56: +10.00 points "
+        "(one seed, too few for an interval).",
+        "Degradation not shown in residual nets. Training error 10.00 % at depth 20, 5.00 % at depth 56: -5.00 points "
+        "(one seed, too few for an interval).",
     )
-    assert "No degradation in residual nets" in comparison.verdict[1]
-    assert "one seed, so no interval" in comparison.verdict[0]
     assert comparison.missing == ()
+    assert comparison.shows_degradation
+
+
+def test_gains_and_the_interaction_are_paired():
+    comparison = compare("s", [*four(seed=0), *four(plain_deep=0.4, seed=1), made("plain", 20, 2)])
+    shallow, deep = comparison.gains
+    assert (shallow.name, shallow.seeds, shallow.train_error.mean) == ("residual - plain at 20", (0, 1), pytest.approx(-0.1))
+    assert deep.train_error.values == (pytest.approx(-0.25), pytest.approx(-0.35))
+    assert comparison.interaction is not None
+    assert comparison.interaction.train_error.values == (pytest.approx(-0.15), pytest.approx(-0.25))
+    assert comparison.interaction.test_error.values == (pytest.approx(-0.15), pytest.approx(-0.15))
+    assert [each.name for each in comparison.differences] == [
+        "plain, 56 - 20", "residual, 56 - 20", "residual - plain at 20", "residual - plain at 56", "interaction"
+    ]  # fmt: skip
 
 
 def test_a_gap_within_the_margin_of_the_images_is_none():
@@ -74,20 +87,67 @@ def test_a_gap_within_the_margin_of_the_images_is_none():
 
 
 @pytest.mark.parametrize(("deep", "expected"), [(0.2, "not shown"), (0.215, "undecided"), (0.22, "undecided"), (0.23, "shown")])
-def test_one_seed_does_not_decide_what_seeds_may_make(deep, expected):
+def test_one_or_two_seeds_do_not_decide_what_seeds_may_make(deep, expected):
     comparison = compare("s", four(plain_deep=deep))
     assert comparison.gaps[0].degradation == expected
-    assert ("one seed is too few" in comparison.verdict[0]) == (expected == "undecided")
-    two = [*four(plain_deep=deep), made("plain", 20, 1, train=0.2), made("plain", 56, 1, train=deep)]
-    assert compare("s", two).gaps[0].degradation == ("not shown" if deep == 0.2 else "shown")
+    assert ("undecided: needs 2 more seeds." in comparison.verdict[0]) == (expected == "undecided")
+    two = compare("s", [*four(plain_deep=deep), *four(plain_deep=deep, seed=1)])
+    assert two.gaps[0].degradation == expected
+    assert ("undecided: needs 1 more seed." in two.verdict[0]) == (expected == "undecided")
 
 
-def test_seeds_that_disagree_are_undecided_and_only_shared_seeds_count():
+def test_from_three_seeds_on_the_interval_decides():
+    gaps = {"clear": (0.1, 0.11, 0.12), "none": (0.0, 0.001, -0.001), "small": (0.004, 0.005, 0.006), "wide": (0.0, 0.05, 0.01)}
+    outcomes = {}
+    for name, values in gaps.items():
+        runs = [run for seed, gap in enumerate(values) for run in four(plain_deep=0.2 + gap, seed=seed)]
+        outcomes[name] = compare("s", runs)
+    assert {name: outcome.gaps[0].degradation for name, outcome in outcomes.items()} == {
+        "clear": "shown", "none": "not shown", "small": "shown", "wide": "undecided"
+    }  # fmt: skip
+    clear = outcomes["clear"].verdict[0]
+    assert "+11.00 points (95 % interval +8.52 to +13.48 over 3 seeds; sign-flip test p = 0.125)." in clear
+    assert outcomes["clear"].gaps[0].seeds_needed == 0
+    wide = outcomes["wide"].gaps[0]
+    assert wide.seeds_needed is not None
+    assert f"needs {wide.seeds_needed} more seeds" in outcomes["wide"].verdict[0]
+    deviation = wide.train_error.deviation
+    half = [half_width(3 + more, deviation) for more in (wide.seeds_needed - 1, wide.seeds_needed)]
+    assert half[0] >= wide.train_error.mean > half[1]  # so many seeds and no fewer bring zero out of the interval
+
+
+def test_a_hopeless_spread_says_so():
+    runs = [run for seed, gap in enumerate((-0.1, 0.14, 0.01)) for run in four(plain_deep=0.2 + gap, seed=seed)]
+    comparison = compare("s", runs)
+    assert comparison.gaps[0].seeds_needed is None
+    assert "needs more than 50 more seeds" in comparison.verdict[0]
+
+
+def test_only_shared_seeds_count():
     runs = [made("plain", 20, seed, train=0.2) for seed in range(3)]
     runs += [made("plain", 56, seed, train=error) for seed, error in [(0, 0.3), (1, 0.1), (7, 0.9)]]
     (gap,) = compare("s", runs).gaps
     assert gap.seeds == (0, 1)
     assert gap.degradation == "undecided"
+
+
+def test_lost_runs_are_counted_and_chance_is_named():
+    runs = [made("plain", 56, 0, train=0.899), made("plain", 56, 1, state="diverged"), made("plain", 56, 2, state="failed")]
+    (cell,) = compare("s", runs).cells
+    assert cell.lost == ("plain-56-s1 (diverged)", "plain-56-s2 (failed)")
+    assert cell.at_chance == ("plain-56-s0",)
+    assert compare("s", [made("plain", 56, train=0.85)]).cells[0].at_chance == ()
+
+
+def test_the_values_are_json_and_hide_the_best_over_time(tmp_path):
+    comparison = compare("s", [run for seed in range(3) for run in four(seed=seed)])
+    values = json.loads(json.dumps(comparison_values(comparison)))
+    first = values["cells"][0]["train_error"]
+    assert (first["values"], first["deviation"]) == ([0.2] * 3, 0.0)
+    assert [first["mean"], *first["interval"]] == pytest.approx([0.2] * 3)
+    assert values["gaps"][0]["p_value"] == 0.125
+    assert "best_test_error" not in values["cells"][0]
+    assert comparison_values(comparison, best=True)["cells"][0]["best_test_error"]["mean"] == 0.02
 
 
 def test_runs_of_another_recipe_are_left_out_and_the_keys_named():

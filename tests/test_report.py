@@ -16,7 +16,7 @@ from resnet_lab.record.store import RunFolder, read_study
 from resnet_lab.records import Event
 from resnet_lab.report import document, figures, html, markdown
 from resnet_lab.report.document import command
-from resnet_lab.report.tables import error_table
+from resnet_lab.report.tables import NO_INTERVAL, difference_table, error_table, interval_table
 from resnet_lab.report.write import write_report as write
 from tests.conftest import tiny
 from tests.test_compare import four, made
@@ -95,7 +95,24 @@ def test_the_markdown_has_the_same_sections_and_numbers(comparison):
 def test_the_table_has_plain_beside_residual_and_the_gap(comparison):
     rows = error_table(comparison).rows
     assert rows[0] == ("20", "20.00", "20.00", "10.00", "20.00", "1")
-    assert rows[-1] == ("56 minus 20", "+10.00", "+15.00", "-5.00", "+0.00", "")
+    assert len(rows) == 2
+    best = error_table(comparison, best=True)
+    assert best.header[:4] == ("depth", "plain train", "plain test", "plain best test")
+    assert best.rows[0][:4] == ("20", "20.00", "20.00", "2.00")
+    assert "selection on the test set" in best.caption
+
+
+def test_differences_and_intervals_are_tables_that_say_why_there_is_no_interval(comparison):
+    differences = difference_table(comparison)
+    assert differences.rows[0] == ("plain, 56 - 20", "1", "+10.00", "+15.00")
+    assert differences.rows[-1] == ("interaction", "1", "-15.00", "-15.00")
+    assert NO_INTERVAL in differences.caption
+    runs = [made("plain", 20, seed, train=0.2 + seed / 100) for seed in range(3)] + [made("plain", 20, 3, state="diverged")]
+    intervals = interval_table(compare("s", runs))
+    assert intervals.rows == (
+        ("plain-20", "3", "21.00 [18.52, 23.48]", "20.00 [20.00, 20.00]", "26.00 [23.52, 28.48]", "plain-20-s3 (diverged)"),
+    )
+    assert NO_INTERVAL not in intervals.caption
 
 
 def test_the_figure_draws_every_run_on_one_scale_with_names_at_the_lines(comparison):

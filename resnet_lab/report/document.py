@@ -5,14 +5,14 @@ import shlex
 from collections.abc import Sequence
 
 from resnet_lab import paper
-from resnet_lab.compare import ONE_SEED_DECIDES, Comparison
+from resnet_lab.compare import MATTERS, Comparison
 from resnet_lab.config import RunConfig, differences, flatten
 from resnet_lab.configfile import load_study, presets
 from resnet_lab.duration import duration
 from resnet_lab.record.store import Run
 from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Section, Table, Text
 from resnet_lab.report.figures import STAND_IN_NOTICE, curves, svg
-from resnet_lab.report.tables import error_table
+from resnet_lab.report.tables import difference_table, error_table, interval_table
 
 FEW_STEPS = 10_000
 
@@ -20,6 +20,8 @@ FEW_STEPS = 10_000
 def build(comparison: Comparison) -> Document:
     """The report of a study; everything in it comes from the study's files."""
     sections = [_verdict(comparison), _curves(comparison), _errors(comparison)]
+    if comparison.differences:
+        sections.append(_differences(comparison))
     if comparison.runs:
         sections += [_recipe(comparison.runs), _departures(comparison.runs), _environment(comparison.runs)]
         sections.append(_runs(comparison.runs))
@@ -48,8 +50,9 @@ def _verdict(comparison: Comparison) -> Section:
         blocks.append(
             Text(
                 "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation "
-                "than the shallowest. A difference within twice its binomial standard error counts as none; one seed alone "
-                f"decides none of {100 * ONE_SEED_DECIDES:g} points or less."
+                f"than the shallowest. From three seeds on the 95 % interval decides: above zero, or below {100 * MATTERS:g} "
+                f"points. One or two seeds show it where every difference is above {100 * MATTERS:g} points, and do not where "
+                "none is outside twice its binomial standard error."
             )
         )
     if comparison.missing:
@@ -80,7 +83,15 @@ def _errors(comparison: Comparison) -> Section:
     images = sorted({cell.train_images for cell in comparison.cells})
     number = " or ".join(f"{count:,}" for count in images)
     note = f"Clean training error: evaluation mode, no augmentation, on {number} training images."
-    return Section("Errors", (error_table(comparison), Text(note)))
+    chance = [name for cell in comparison.cells for name in cell.at_chance]
+    sentences = [Text(note)]
+    if chance:
+        sentences.append(Text(f"At chance level, as if nothing had been learnt: {', '.join(chance)}."))
+    return Section("Errors", (error_table(comparison), interval_table(comparison), *sentences))
+
+
+def _differences(comparison: Comparison) -> Section:
+    return Section("Paired differences", (difference_table(comparison),))
 
 
 def _recipe(runs: Sequence[Run]) -> Section:

@@ -1,33 +1,36 @@
 """A comparison as tables, for the report and for the terminal."""
 
-from resnet_lab.compare import Cell, Comparison, Spread, points
+from resnet_lab.compare import Cell, Comparison
 from resnet_lab.report.blocks import Table
+from resnet_lab.spread import FEWEST_FOR_INTERVAL, Spread
+
+NO_INTERVAL = f"An interval takes {FEWEST_FOR_INTERVAL} seeds or more; with fewer, none is printed."
 
 
-def error_table(comparison: Comparison) -> Table:
-    """Errors by depth, plain beside residual; the table that the terminal shows as well."""
+def error_table(comparison: Comparison, *, best: bool = False) -> Table:
+    """Errors by depth, plain beside residual; with `best` the lowest test error over time as well."""
     depths = sorted({cell.depth for cell in comparison.cells})
     cells = {(cell.kind, cell.depth): cell for cell in comparison.cells}
-    columns = ("train", "test")
+    columns = ("train", "test", *(["best test"] if best else []))
     header = ("depth", *(f"{kind} {column}" for kind in ("plain", "residual") for column in columns), "seeds")
     rows = []
     for depth in depths:
         pair = cells.get(("plain", depth)), cells.get(("residual", depth))
-        errors = [text for cell in pair for text in _errors_of(cell)]
+        errors = [text for cell in pair for text in _errors_of(cell, best=best)]
         seeds = [str(len(cell.seeds)) if cell else "0" for cell in pair]
         rows.append((str(depth), *errors, seeds[0] if seeds[0] == seeds[1] else " / ".join(seeds)))
-    for gap_name, values in _gap_rows(comparison):
-        rows.append((gap_name, *values, ""))
+    selection = " Best test: the lowest over time, a selection on the test set and no estimate of it." if best else ""
     return Table(
         "Error in percent at the last evaluation: clean training error, and test error; mean and standard deviation over seeds "
-        "where there are several; differences in points.",
+        f"where there are several.{selection}",
         header,
         tuple(rows),
     )
 
 
-def _errors_of(cell: Cell | None) -> tuple[str, str]:
-    return ("-", "-") if cell is None else (spread(cell.train_error), spread(cell.test_error))
+def _errors_of(cell: Cell | None, *, best: bool) -> tuple[str, ...]:
+    shown = () if cell is None else (cell.train_error, cell.test_error, cell.best_test_error)[: 3 if best else 2]
+    return tuple(map(spread, shown)) if shown else ("-",) * (3 if best else 2)
 
 
 def spread(value: Spread) -> str:
@@ -35,10 +38,41 @@ def spread(value: Spread) -> str:
     return f"{100 * value.mean:.2f}" + ("" if value.deviation is None else f" ± {100 * value.deviation:.2f}")
 
 
-def _gap_rows(comparison: Comparison) -> list[tuple[str, tuple[str, ...]]]:
-    """Deepest minus shallowest in points: one row, or one a kind where the depths differ."""
-    rows: dict[str, dict[str, tuple[str, str]]] = {}
-    for gap in comparison.gaps:
-        mean = [points(sum(gaps) / len(gaps)) for gaps in (gap.train_gaps, gap.test_gaps)]
-        rows.setdefault(f"{gap.deep} minus {gap.shallow}", {})[gap.kind] = (mean[0], mean[1])
-    return [(name, (*by_kind.get("plain", ("-", "-")), *by_kind.get("residual", ("-", "-")))) for name, by_kind in rows.items()]
+def interval_table(comparison: Comparison) -> Table:
+    """Every kind and depth with its 95 % intervals, and the runs that are not in them."""
+    rows = tuple(
+        (
+            f"{cell.kind}-{cell.depth}",
+            str(len(cell.seeds)),
+            *(with_interval(value, "{:.2f}") for value in (cell.train_error, cell.test_error)),
+            "-" if cell.running_train_error is None else with_interval(cell.running_train_error, "{:.2f}"),
+            ", ".join(cell.lost) or "none",
+        )
+        for cell in comparison.cells
+    )
+    header = ("network", "seeds", "clean training error", "test error", "running training error", "diverged or failed")
+    few = any(len(cell.seeds) < FEWEST_FOR_INTERVAL for cell in comparison.cells)
+    caption = "Mean error in percent at the last evaluation, with Student's 95 % interval over seeds."
+    return Table(f"{caption} {NO_INTERVAL}" if few else caption, header, rows)
+
+
+def difference_table(comparison: Comparison) -> Table:
+    """Paired differences in points: deeper minus shallower, residual minus plain, and the interaction."""
+    rows = tuple(
+        (each.name, str(len(each.seeds)), with_interval(each.train_error, "{:+.2f}"), with_interval(each.test_error, "{:+.2f}"))
+        for each in comparison.differences
+    )
+    few = any(len(each.seeds) < FEWEST_FOR_INTERVAL for each in comparison.differences)
+    caption = "Differences in points, paired over seeds, with Student's 95 % interval."
+    if comparison.interaction is not None:
+        caption += " Interaction: the residual difference over depth minus the plain one."
+    return Table(f"{caption} {NO_INTERVAL}" if few else caption, ("difference", "seeds", "training error", "test error"), rows)
+
+
+def with_interval(value: Spread, form: str) -> str:
+    """A mean and its interval in percent or points, such as `+5.31 [+4.80, +5.82]`; the mean alone where there is none."""
+    mean = form.format(100 * value.mean)
+    if value.interval is None:
+        return mean
+    low, high = (form.format(100 * bound) for bound in value.interval)
+    return f"{mean} [{low}, {high}]"
