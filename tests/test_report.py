@@ -14,7 +14,7 @@ from resnet_lab.configfile import load_study
 from resnet_lab.paper import departures
 from resnet_lab.record.store import RunFolder, read_study
 from resnet_lab.records import Event
-from resnet_lab.report import document, figures, html, markdown
+from resnet_lab.report import charts, document, figures, html, markdown
 from resnet_lab.report.document import command
 from resnet_lab.report.tables import NO_INTERVAL, difference_table, error_table, interval_table
 from resnet_lab.report.write import write_report as write
@@ -130,7 +130,7 @@ def test_the_figure_draws_every_run_on_one_scale_with_names_at_the_lines(compari
 
 
 def test_the_points_are_all_there_with_all_their_digits(comparison):
-    lines = figures.curve_points(comparison).splitlines()
+    lines = charts.curve_points(comparison).splitlines()
     assert lines[0] == "run,kind,depth,seed,step,series,error"
     assert "plain-56-s0,plain,56,0,30,test,0.35" in lines
     assert len(lines) == 1 + 4 * (1 + 2 * 2)

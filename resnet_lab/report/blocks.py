@@ -27,12 +27,41 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Series:
+    """A line of a chart: `part` ("training" or "test") of one run. `values` are percent; `hours` are since the run's start."""
+
+    run: str
+    network: str
+    kind: str
+    seed: int
+    part: str
+    colour: str
+    steps: tuple[int, ...]
+    hours: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The data of a figure, for the page's script to draw anew; `drops` are the steps at which the lr is divided."""
+
+    series: tuple[Series, ...]
+    epoch_steps: int
+    drops: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A figure: SVG for the page, a file name for Markdown, and what it shows in words."""
+    """A figure: SVG for the page, a file name for Markdown, what it shows in words, and the table behind it.
+
+    With a `chart` it can be explored where scripts run.
+    """
 
     svg: str
     file: str
     description: str
+    table: Table
+    chart: Chart | None = None
 
 
 Block = Text | Bullets | Table | Picture

@@ -11,7 +11,8 @@ from resnet_lab.configfile import load_study, presets
 from resnet_lab.duration import duration
 from resnet_lab.record.store import Run
 from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Section, Table, Text
-from resnet_lab.report.figures import STAND_IN_NOTICE, curves, svg
+from resnet_lab.report.charts import chart, curve_table
+from resnet_lab.report.figures import STAND_IN_NOTICE, colours, curves, svg
 from resnet_lab.report.tables import difference_table, error_table, interval_table
 
 FEW_STEPS = 10_000
@@ -68,7 +69,13 @@ def _curves(comparison: Comparison) -> Section:
     ]
     description = "Error in percent against training steps. " + "; ".join(parts) + ". Training error dashed, test error bold."
     blocks = (
-        Picture(svg(curves(comparison)), "../curves.svg", description),
+        Picture(
+            svg(curves(comparison)),
+            "../curves.svg",
+            description,
+            curve_table(comparison),
+            chart(comparison, colours(comparison)),
+        ),
         Text(
             "As in Figure 6 of He et al. 2015. Dashed: training error as trained, on augmented images in train mode, averaged "
             "since the last record. Bold: test error in evaluation mode. The points are in the study's curves.csv."

@@ -1,8 +1,7 @@
 """The figures of a study: the one place that plots. Depth is lightness and kind is hue, readable in greyscale."""
 
-import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from resnet_lab.compare import KINDS, Comparison
 from resnet_lab.config import Kind
 from resnet_lab.record.files import write_atomically
 from resnet_lab.record.store import Run
+from resnet_lab.report.charts import points
 
 STAND_IN_NOTICE = "SYNTHETIC STAND-IN, NOT CIFAR-10"
 FEW_POINTS = 20
@@ -69,28 +69,6 @@ def svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def curve_points(comparison: Comparison) -> str:
-    """The points of the curves as CSV; `error` is a fraction."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["run", "kind", "depth", "seed", "step", "series", "error"])
-    for run in comparison.runs:
-        head = [run.name, run.config.model.kind, run.config.model.depth, run.config.seed]
-        rows = sorted(_points(run))
-        writer.writerows([*head, step, series, repr(error)] for step, series, error in rows)
-    return buffer.getvalue()
-
-
-def _points(run: Run) -> Iterator[tuple[int, str, float]]:
-    for record in run.train:
-        yield record.step, "training, running", record.error
-    for evaluation in run.evaluations:
-        yield evaluation.step, "training, clean", evaluation.train_error
-        yield evaluation.step, "test", evaluation.test_error
-        if evaluation.validation_error is not None:
-            yield evaluation.step, "validation", evaluation.validation_error
-
-
 def _panel(axes: Axes, kind: Kind, runs: Sequence[Run]) -> None:
     axes.set_title(f"{kind} networks")
     axes.grid(axis="y", color="0.9", linewidth=0.6)
@@ -121,7 +99,7 @@ def _panel(axes: Axes, kind: Kind, runs: Sequence[Run]) -> None:
 
 def _limits(runs: Sequence[Run]) -> tuple[float, float]:
     """The range of all errors in percent, with some room."""
-    errors = [100 * error for run in runs for _, _, error in _points(run)] or [0.0, 100.0]
+    errors = [100 * error for run in runs for _, _, error in points(run)] or [0.0, 100.0]
     room = max(0.06 * (max(errors) - min(errors)), 0.5)
     return max(0.0, min(errors) - room), min(100.0, max(errors) + room)
 
@@ -143,6 +121,15 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
             weight="bold",
             annotation_clip=False,
         )
+
+
+def colours(comparison: Comparison) -> dict[tuple[str, int], str]:
+    """The colour of every kind and depth."""
+    found: dict[tuple[str, int], str] = {}
+    for kind in KINDS:
+        depths = sorted({run.config.model.depth for run in comparison.runs if run.config.model.kind == kind})
+        found |= {(kind, depth): _colour(kind, position, len(depths)) for position, depth in enumerate(depths)}
+    return found
 
 
 def _colour(kind: Kind, position: int, number: int) -> str:

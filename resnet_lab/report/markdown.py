@@ -21,7 +21,7 @@ def _block(block: Block) -> str:
             return _inline(text)
         case Bullets(items):
             return "\n".join(f"- {_inline(item)}" for item in items)
-        case Picture(_, file, description):
+        case Picture(file=file, description=description):
             return f"![{_inline(description)}]({file})"
         case Table(caption, header, rows):
             lines = [_row(header), _row(["---"] * len(header)), *map(_row, rows)]

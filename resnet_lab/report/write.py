@@ -4,13 +4,13 @@ from pathlib import Path
 
 from resnet_lab.compare import Comparison, compare_study, comparison_values
 from resnet_lab.record.files import disk_errors, write_atomically, write_json
-from resnet_lab.report import document, figures, html, markdown
+from resnet_lab.report import charts, document, figures, html, markdown
 
 
 def write_comparison(study: Path, comparison: Comparison) -> None:
     """Write a study's `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
     figures.save(figures.curves(comparison), study / "curves")
-    write_atomically(study / "curves.csv", figures.curve_points(comparison).encode())
+    write_atomically(study / "curves.csv", charts.curve_points(comparison).encode())
     write_json(study / "summary.json", comparison_values(comparison))
 
 

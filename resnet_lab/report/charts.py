@@ -1,0 +1,104 @@
+"""The data behind the curves: as series for the page's script, as a table for readers, as CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from resnet_lab.compare import Comparison
+from resnet_lab.record.store import Run
+from resnet_lab.records import EvalRecord, TrainRecord
+from resnet_lab.report.blocks import Chart, Series, Table
+
+_TENTHS = 10
+
+
+def chart(comparison: Comparison, colours: dict[tuple[str, int], str]) -> Chart:
+    """Running training error and test error of every run; `colours` are by kind and depth."""
+    series = tuple(
+        line for run in comparison.runs for line in _series(run, colours[run.config.model.kind, run.config.model.depth])
+    )
+    epoch_steps = comparison.runs[0].config.epoch_steps if comparison.runs else 1
+    drops = sorted({step for run in comparison.runs for step in lr_drops(run)})
+    return Chart(series, epoch_steps, tuple(drops))
+
+
+def _series(run: Run, colour: str) -> Iterator[Series]:
+    model = run.config.model
+    hours = hours_at(run)
+    lines = (
+        ("training", [(record.step, record.error) for record in run.train]),
+        ("test", [(record.step, record.test_error) for record in run.evaluations]),
+    )
+    for part, points in lines:
+        yield Series(
+            run=run.name,
+            network=f"{model.kind}-{model.depth}",
+            kind=model.kind,
+            seed=run.config.seed,
+            part=part,
+            colour=colour,
+            steps=tuple(step for step, _ in points),
+            hours=tuple(round(hours[step], 5) for step, _ in points),
+            values=tuple(round(100 * error, 4) for _, error in points),
+        )
+
+
+def hours_at(run: Run) -> dict[int, float]:
+    """Hours of training and evaluation until each recorded step."""
+    hours, total = {}, 0.0
+    records: Sequence[TrainRecord | EvalRecord] = sorted(
+        [*run.train, *run.evaluations], key=lambda record: (record.step, record.type == "eval")
+    )
+    for record in records:
+        total += record.seconds / 3600
+        hours[record.step] = total
+    return hours
+
+
+def lr_drops(run: Run) -> list[int]:
+    """The steps at which the lr becomes smaller; the low-lr start's rise is none."""
+    lrs = [(record.step, record.lr) for record in run.train]
+    return [step for (_, before), (step, after) in zip(lrs, lrs[1:], strict=False) if after < before]
+
+
+def curve_table(comparison: Comparison) -> Table:
+    """Running training error and test error of every run at the tenths of its steps: the latest record at or before each."""
+    rows = []
+    for run in comparison.runs:
+        marks = [run.config.recipe.steps * tenth // _TENTHS for tenth in range(1, _TENTHS + 1)]
+        for part, points in (
+            ("training", [(record.step, record.error) for record in run.train]),
+            ("test", [(record.step, record.test_error) for record in run.evaluations]),
+        ):
+            rows.append((f"{run.name} {part}", *(_at(points, mark) for mark in marks)))
+    header = ("error in %", *(f"{100 * tenth // _TENTHS} %" for tenth in range(1, _TENTHS + 1)))
+    return Table("The curves as numbers: the last value at each tenth of a run's steps.", header, tuple(rows))
+
+
+def _at(points: Sequence[tuple[int, float]], mark: int) -> str:
+    reached = [error for step, error in points if step <= mark]
+    passed = bool(points) and points[-1][0] >= mark
+    return f"{100 * reached[-1]:.2f}" if reached and passed else "-"
+
+
+def curve_points(comparison: Comparison) -> str:
+    """All points of all runs as CSV; `error` is a fraction."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["run", "kind", "depth", "seed", "step", "series", "error"])
+    for run in comparison.runs:
+        head = [run.name, run.config.model.kind, run.config.model.depth, run.config.seed]
+        rows = sorted(points(run))
+        writer.writerows([*head, step, series, repr(error)] for step, series, error in rows)
+    return buffer.getvalue()
+
+
+def points(run: Run) -> Iterator[tuple[int, str, float]]:
+    """Step, name of the series and error of every record."""
+    for record in run.train:
+        yield record.step, "training, running", record.error
+    for evaluation in run.evaluations:
+        yield evaluation.step, "training, clean", evaluation.train_error
+        yield evaluation.step, "test", evaluation.test_error
+        if evaluation.validation_error is not None:
+            yield evaluation.step, "validation", evaluation.validation_error
