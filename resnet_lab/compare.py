@@ -284,7 +284,7 @@ def _interaction(runs: Iterable[Run]) -> Difference | None:
     if not seeds:
         return None
 
-    def of(error: Callable[[EvalRecord], float]) -> Spread:
+    def _of(error: Callable[[EvalRecord], float]) -> Spread:
         return Spread(
             tuple(
                 (error(last["residual", deep, seed]) - error(last["residual", shallow, seed]))
@@ -293,7 +293,7 @@ def _interaction(runs: Iterable[Run]) -> Difference | None:
             )
         )
 
-    return Difference("interaction", tuple(seeds), of(lambda record: record.train_error), of(lambda record: record.test_error))
+    return Difference("interaction", tuple(seeds), _of(lambda record: record.train_error), _of(lambda record: record.test_error))
 
 
 def _verdict(gaps: Sequence[Gap]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 
 from resnet_lab.compare import Comparison
@@ -58,7 +59,7 @@ def hours_at(run: Run) -> dict[int, float]:
 def lr_drops(run: Run) -> list[int]:
     """The steps at which the lr becomes smaller; the low-lr start's rise is none."""
     lrs = [(record.step, record.lr) for record in run.train]
-    return [step for (_, before), (step, after) in zip(lrs, lrs[1:], strict=False) if after < before]
+    return [step for (_, before), (step, after) in itertools.pairwise(lrs) if after < before]
 
 
 def curve_table(comparison: Comparison) -> Table:
