@@ -9,23 +9,26 @@ from resnet_lab.compare import MATTERS, Comparison
 from resnet_lab.config import RunConfig, differences, flatten
 from resnet_lab.configfile import load_study, presets
 from resnet_lab.duration import duration
+from resnet_lab.published import NUMBERS
 from resnet_lab.record.store import Run
+from resnet_lab.report import figures
 from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Section, Table, Text
-from resnet_lab.report.charts import chart, curve_table
-from resnet_lab.report.figures import STAND_IN_NOTICE, colours, curves, svg
-from resnet_lab.report.tables import difference_table, error_table, interval_table
+from resnet_lab.report.charts import chart, curve_table, lr_drops
+from resnet_lab.report.tables import difference_table, error_table, interval_table, spread
 
 FEW_STEPS = 10_000
 
 
-def build(comparison: Comparison) -> Document:
-    """The report of a study; everything in it comes from the study's files."""
-    sections = [_verdict(comparison), _curves(comparison), _errors(comparison)]
+def build(comparison: Comparison, x: figures.X = "step") -> Document:
+    """The report of a study; everything in it comes from the study's files. `x` is the figures' horizontal axis."""
+    sections = [_verdict(comparison), _curves(comparison, x), _errors(comparison)]
     if comparison.differences:
         sections.append(_differences(comparison))
+    if comparison.cells:
+        sections.append(_published(comparison))
     if comparison.runs:
-        sections += [_recipe(comparison.runs), _departures(comparison.runs), _environment(comparison.runs)]
-        sections.append(_runs(comparison.runs))
+        runs = comparison.runs
+        sections += [_recipe(runs), _departures(runs), _environment(runs), _speed(comparison, x), _runs(runs), _events(runs)]
     return Document(f"Plain and residual networks: {comparison.study}", _notices(comparison), tuple(sections))
 
 
@@ -33,8 +36,8 @@ def _notices(comparison: Comparison) -> tuple[str, ...]:
     notices = []
     if comparison.stand_in:
         notices.append(
-            f"{STAND_IN_NOTICE}. These networks were trained on procedurally generated shapes; nothing here is a result on "
-            "CIFAR-10. `resnet-lab data --download` fetches the real images."
+            f"{figures.STAND_IN_NOTICE}. These networks were trained on procedurally generated shapes; nothing here is a result "
+            "on CIFAR-10. `resnet-lab data --download` fetches the real images."
         )
     steps = max((run.config.recipe.steps for run in comparison.runs), default=0)
     if 0 < steps < FEW_STEPS:
@@ -61,27 +64,44 @@ def _verdict(comparison: Comparison) -> Section:
     return Section("Verdict", tuple(blocks))
 
 
-def _curves(comparison: Comparison) -> Section:
+def _curves(comparison: Comparison, x: figures.X) -> Section:
     kinds = {"plain": "left", "residual": "right"}
     parts = [
         f"{side}, {kind}: " + (", ".join(run.name for run in comparison.runs if run.config.model.kind == kind) or "no runs")
         for kind, side in kinds.items()
     ]
     description = "Error in percent against training steps. " + "; ".join(parts) + ". Training error dashed, test error bold."
-    blocks = (
+    blocks: list[Block] = [
         Picture(
-            svg(curves(comparison)),
+            figures.svg(figures.curves(comparison, x)),
             "../curves.svg",
             description,
             curve_table(comparison),
-            chart(comparison, colours(comparison)),
+            chart(comparison, figures.colours(comparison)),
         ),
         Text(
             "As in Figure 6 of He et al. 2015. Dashed: training error as trained, on augmented images in train mode, averaged "
-            "since the last record. Bold: test error in evaluation mode. The points are in the study's curves.csv."
+            "since the last record, and over neighbouring records where there are many. Bold: test error in evaluation mode. "
+            "Over several seeds the line is their mean and the band reaches from the lowest to the highest. Dotted: a drop of the lr. "
+            "The points are in the study's curves.csv."
         ),
-    )
-    return Section("Curves", blocks)
+    ]
+    if has_figure_1(comparison):
+        blocks += [
+            Picture(
+                figures.svg(figures.degradation(comparison, x)),
+                "../degradation.svg",
+                "Training error on the left and test error on the right of the shallowest and the deepest plain network.",
+                error_table(comparison),
+            ),
+            Text("As in Figure 1 of He et al. 2015. Were the deeper network overfitting, its training error would be lower."),
+        ]
+    return Section("Curves", tuple(blocks))
+
+
+def has_figure_1(comparison: Comparison) -> bool:
+    """Whether there are plain networks of two depths to show."""
+    return len({run.config.model.depth for run in comparison.runs if run.config.model.kind == "plain" and run.train}) > 1
 
 
 def _errors(comparison: Comparison) -> Section:
@@ -94,11 +114,46 @@ def _errors(comparison: Comparison) -> Section:
     sentences = [Text(note)]
     if chance:
         sentences.append(Text(f"At chance level, as if nothing had been learnt: {', '.join(chance)}."))
-    return Section("Errors", (error_table(comparison), interval_table(comparison), *sentences))
+    picture = Picture(
+        figures.svg(figures.by_depth(comparison)),
+        "../depth.svg",
+        "Clean training error on the left and test error on the right against depth, plain and residual, at the last evaluation.",
+        interval_table(comparison),
+    )
+    return Section("Errors", (error_table(comparison), picture, *sentences))
 
 
 def _differences(comparison: Comparison) -> Section:
     return Section("Paired differences", (difference_table(comparison),))
+
+
+def _published(comparison: Comparison) -> Section:
+    """Published numbers beside ours where the recipe is the paper's, and why not where it is not."""
+    depths = figures.published_depths(comparison)
+    if not depths:
+        return Section(
+            "Paper against ours",
+            (Text("Published numbers stand here only beside runs of the paper's recipe at depths that were published."),),
+        )
+    ours = {(cell.kind, cell.depth): cell for cell in comparison.cells}
+    rows = tuple(
+        (
+            f"{number.kind}-{number.depth}",
+            number.source,
+            f"{number.test_error:.2f}",
+            "-" if number.train_error is None else f"{number.train_error:.2f}",
+            spread(ours[number.kind, number.depth].test_error),
+            spread(ours[number.kind, number.depth].train_error),
+        )
+        for number in NUMBERS
+        if (number.kind, number.depth) in ours
+    )
+    caption = (
+        "Error in percent. Published training errors were measured by each source in its own way; ours is the clean one, of the "
+        "last evaluation. No source has plain networks over several seeds."
+    )
+    header = ("network", "source", "test, published", "training, published", "test, here", "training, here")
+    return Section("Paper against ours", (Table(caption, header, rows),))
 
 
 def _recipe(runs: Sequence[Run]) -> Section:
@@ -132,6 +187,45 @@ def _environment(runs: Sequence[Run]) -> Section:
         for key, value in flatten(event.detail["changed"])
     )
     return Section("Environment and data", (*tables, *([Bullets(changes)] if changes else [])))
+
+
+def _speed(comparison: Comparison, x: figures.X) -> Section:
+    rows = tuple(
+        (
+            run.name,
+            f"{run.train[0].lr:g}" if run.train else "-",
+            ", ".join(f"{step:,}" for step in lr_drops(run)) or "none",
+            "-" if run.images_per_second is None else f"{run.images_per_second:,.0f}",
+            duration(sum(record.seconds for record in run.train)),
+            duration(sum(record.seconds for record in run.evaluations)),
+        )
+        for run in comparison.runs
+    )
+    header = ("run", "first lr", "lr drops at steps", "images per second, last", "training", "evaluation")
+    table = Table("Learning rate and speed of every run.", header, rows)
+    description = "Learning rate on the left and images per second on the right of every run."
+    return Section(
+        "Learning rate and speed", (Picture(figures.svg(figures.traces(comparison, x)), "../traces.svg", description, table),)
+    )
+
+
+def _events(runs: Sequence[Run]) -> Section:
+    """What happened to every run; checkpoints are counted, not listed."""
+    rows = tuple(
+        (
+            run.name,
+            event.time,
+            event.name,
+            f"{event.step:,}",
+            "; ".join(f"{key}: {_plain(value)}" for key, value in event.detail.items()),
+        )
+        for run in runs
+        for event in run.events
+        if event.name != "checkpointed"
+    )
+    checkpoints = sum(event.name == "checkpointed" for run in runs for event in run.events)
+    caption = f"What happened to every run, in UTC; {checkpoints:,} checkpoints are not listed."
+    return Section("Events", (Table(caption, ("run", "time", "event", "step", "detail"), rows),))
 
 
 def _runs(runs: Sequence[Run]) -> Section:

@@ -1,9 +1,9 @@
 """The figures of a study: the one place that plots. Depth is lightness and kind is hue, readable in greyscale."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -14,13 +14,17 @@ from matplotlib.lines import Line2D
 
 from resnet_lab.compare import KINDS, Comparison
 from resnet_lab.config import Kind
+from resnet_lab.published import NUMBERS, PAPER, is_comparable
 from resnet_lab.record.files import write_atomically
 from resnet_lab.record.store import Run
-from resnet_lab.report.charts import points
+from resnet_lab.records import EvalRecord, TrainRecord
+from resnet_lab.report.charts import hours_at, lr_drops, points
 
 STAND_IN_NOTICE = "SYNTHETIC STAND-IN, NOT CIFAR-10"
-FEW_POINTS = 20
+FEW_POINTS, MOST_POINTS = 20, 300
+X = Literal["step", "epoch", "hours"]
 _HUES = {"plain": "Oranges", "residual": "Blues"}
+_DASHED, _THIN, _BOLD = (0, (3, 1.5)), 1.0, 2.2
 _STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -32,25 +36,146 @@ _STYLE: Any = {
 }
 
 
-def curves(comparison: Comparison) -> Figure:
-    """Error against steps, plain and residual side by side on one scale, as in Fig. 6: training dashed, test bold."""
+R = TypeVar("R", TrainRecord, EvalRecord)
+
+
+class Line(NamedTuple):
+    """Percent against the horizontal axis; `low` and `high` are the extremes over seeds."""
+
+    x: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class Axis(NamedTuple):
+    """The horizontal axis: where a record of a run lies on it, its name, and its end."""
+
+    of: Callable[[Run, int], float]
+    label: str
+    end: float
+
+
+def curves(comparison: Comparison, x: X = "step") -> Figure:
+    """As Fig. 6: error of every network, plain and residual side by side on one scale, training dashed, test bold."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(8, 4.2), layout="constrained")
-        panels = figure.subplots(1, len(KINDS), sharey=True)
-        panels[0].set_ylim(*_limits(comparison.runs))  # shared by both panels
-        panels[0].set_ylabel("error (%)")
+        figure, panels = _panels(comparison, "training and test error")
+        axis = _axis(comparison.runs, x)
+        panels[0].set_ylim(*_limits(comparison.runs))
         for kind, axes in zip(KINDS, panels, strict=True):
-            _panel(axes, kind, [run for run in comparison.runs if run.config.model.kind == kind])
-        styles = [
-            Line2D([], [], color="0.2", linewidth=1, linestyle=(0, (3, 1.5)), label="training (running, augmented)"),
-            Line2D([], [], color="0.2", linewidth=2.2, label="test"),
-        ]
-        figure.legend(handles=styles, loc="outside lower center", ncols=2, frameon=False)
-        title = f"{comparison.study}: training and test error"
-        if comparison.stand_in:
-            figure.suptitle(f"{STAND_IN_NOTICE}\n{title}", fontsize=10, color="#b00020", weight="bold")
-        else:
-            figure.suptitle(title, fontsize=10)
+            runs = [run for run in comparison.runs if run.config.model.kind == kind]
+            _prepare(axes, f"{kind} networks", axis, runs)
+            ends = []
+            for name, members, colour in _networks(comparison, runs):
+                _draw(axes, _training(members, axis), colour, test=False)
+                tests = _test(members, axis)
+                _draw(axes, tests, colour, test=True)
+                ends += [(tests.mean[-1], name, colour)] if tests.mean else []
+            if not runs:
+                axes.text(0.5, 0.5, f"no {kind} runs", transform=axes.transAxes, ha="center", color="0.4")
+            _label_ends(axes, ends)
+        several = any(len(cell.seeds) > 1 for cell in comparison.cells)
+        figure.legend(handles=_styles(several=several), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def degradation(comparison: Comparison, x: X = "step") -> Figure:
+    """As Fig. 1: the shallowest and the deepest plain network, training error on the left and test error on the right."""
+    with mpl.rc_context(_STYLE):
+        figure, panels = _panels(comparison, "plain networks, shallowest and deepest")
+        axis = _axis(comparison.runs, x)
+        networks = list(_networks(comparison, [run for run in comparison.runs if run.config.model.kind == "plain"]))
+        chosen = [networks[0], networks[-1]]
+        runs = [run for _, members, _ in chosen for run in members]
+        panels[0].set_ylim(*_limits(runs))
+        for axes, title, lines in ((panels[0], "training error", _training), (panels[1], "test error", _test)):
+            _prepare(axes, title, axis, runs)
+            ends = []
+            for name, members, colour in chosen:
+                line = lines(members, axis)
+                _draw(axes, line, colour, test=title == "test error")
+                ends += [(line.mean[-1], name, colour)] if line.mean else []
+            _label_ends(axes, ends)
+    return figure
+
+
+def by_depth(comparison: Comparison) -> Figure:
+    """Error at the last evaluation against depth; published test errors beside it where all runs follow the paper's recipe."""
+    with mpl.rc_context(_STYLE):
+        figure, panels = _panels(comparison, "error against depth")
+        depths = sorted({cell.depth for cell in comparison.cells})
+        for axes, title in zip(panels, ("clean training error", "test error"), strict=True):
+            axes.set_title(title)
+            axes.grid(axis="y", color="0.9", linewidth=0.6)
+            axes.set_xlabel("depth (weighted layers)")
+            axes.set_xticks(depths)
+            ends = []
+            for kind in KINDS:
+                colour = _colour(kind, 1, 2)
+                cells = [cell for cell in comparison.cells if cell.kind == kind]
+                errors = [cell.train_error if axes is panels[0] else cell.test_error for cell in cells]
+                means = [100 * error.mean for error in errors]
+                reach = [0.0 if error.interval is None else 100 * (error.interval[1] - error.mean) for error in errors]
+                style = "o-" if kind == "residual" else "s-"
+                axes.errorbar(
+                    [cell.depth for cell in cells], means, yerr=reach, fmt=style, color=colour, capsize=3, linewidth=1.6
+                )
+                ends += [(means[-1], kind, colour)] if means else []
+            _label_ends(axes, ends)
+        if published := published_depths(comparison):
+            for kind, marker in (("plain", "s"), ("residual", "o")):
+                others = [number for number in NUMBERS if number.kind == kind and number.depth in published]
+                for is_paper, face in ((False, "none"), (True, _colour(kind, 1, 2))):
+                    chosen = [number for number in others if (number.source == PAPER) == is_paper]
+                    axes.plot(
+                        [number.depth + (1.2 if is_paper else -1.2) for number in chosen],
+                        [number.test_error for number in chosen],
+                        marker,
+                        color=_colour(kind, 0, 2),
+                        markerfacecolor=face,
+                        markersize=6 if is_paper else 4,
+                    )
+            handles = [
+                Line2D([], [], marker="o", color="0.3", label="here"),
+                Line2D([], [], marker="o", color="0.3", linestyle="", markersize=6, label="the paper (right of it)"),
+                Line2D(
+                    [], [], marker="o", color="0.3", linestyle="", markerfacecolor="none", markersize=4, label="others (left)"
+                ),
+            ]
+            figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def published_depths(comparison: Comparison) -> list[int]:
+    """The depths at which published numbers may stand beside ours: none unless every run follows the paper's recipe."""
+    if not comparison.cells or not all(is_comparable(run.config) for run in comparison.runs):
+        return []
+    return sorted({cell.depth for cell in comparison.cells} & {number.depth for number in NUMBERS})
+
+
+def traces(comparison: Comparison, x: X = "step") -> Figure:
+    """The lr and the speed of every run."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8, 3.6), layout="constrained")
+        _title(figure, comparison, "learning rate and speed")
+        left, right = figure.subplots(1, 2)
+        axis = _axis(comparison.runs, x)
+        _prepare(left, "learning rate", axis, [])
+        left.set_yscale("log")
+        _prepare(right, "images per second while training", axis, [])
+        ends: dict[str, tuple[float, str, str]] = {}
+        for name, members, colour in _networks(comparison, comparison.runs):
+            for run in members:
+                lrs = _changes([(axis.of(run, record.step), record.lr) for record in run.train])
+                left.step([place for place, _ in lrs], [lr for _, lr in lrs], where="pre", color=colour, linewidth=1.4)
+                speeds = _medians(
+                    [(axis.of(run, each.step), each.images / each.seconds) for each in run.train if each.seconds > 0]
+                )
+                right.plot([place for place, _ in speeds], [speed for _, speed in speeds], color=colour, linewidth=_THIN)
+                if speeds:
+                    ends[name] = (speeds[-1][1], name, colour)
+        right.set_ylim(bottom=0)
+        _label_ends(right, list(ends.values()))
     return figure
 
 
@@ -69,32 +194,123 @@ def svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def _panel(axes: Axes, kind: Kind, runs: Sequence[Run]) -> None:
-    axes.set_title(f"{kind} networks")
-    axes.grid(axis="y", color="0.9", linewidth=0.6)
+def colours(comparison: Comparison) -> dict[tuple[str, int], str]:
+    """The colour of every kind and depth."""
+    found: dict[tuple[str, int], str] = {}
+    for kind in KINDS:
+        depths = sorted({run.config.model.depth for run in comparison.runs if run.config.model.kind == kind})
+        found |= {(kind, depth): _colour(kind, position, len(depths)) for position, depth in enumerate(depths)}
+    return found
+
+
+def _panels(comparison: Comparison, what: str) -> tuple[Figure, Sequence[Axes]]:
+    """Two panels on one scale of percent under the study's name."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    panels[0].set_ylabel("error (%)")
+    _title(figure, comparison, what)
+    return figure, panels
+
+
+def _title(figure: Figure, comparison: Comparison, what: str) -> None:
+    title = f"{comparison.study}: {what}"
+    if comparison.stand_in:
+        figure.suptitle(f"{STAND_IN_NOTICE}\n{title}", fontsize=10, color="#b00020", weight="bold")
+    else:
+        figure.suptitle(title, fontsize=10)
+
+
+def _axis(runs: Sequence[Run], x: X) -> Axis:
     longest = max((run.config.recipe.steps for run in runs), default=0)
+    if x == "epoch":
+        return Axis(
+            lambda run, step: step / run.config.epoch_steps, "epochs", longest / runs[0].config.epoch_steps if runs else 0
+        )
+    if x == "hours":
+        hours = {run.name: hours_at(run) for run in runs}
+        unit, scale = ("hours", 1) if any(each and max(each.values()) >= 2 for each in hours.values()) else ("minutes", 60)
+        end = max((max(each.values(), default=0.0) for each in hours.values()), default=0.0)
+        return Axis(lambda run, step: scale * hours[run.name].get(step, 0.0), f"{unit} of training and evaluation", scale * end)
     scale, unit = (1000, "thousand steps") if longest >= 2000 else (1, "steps")
-    axes.set_xlabel(unit)
-    depths = sorted({run.config.model.depth for run in runs})
-    ends: list[tuple[float, str, str]] = []
-    for position, depth in enumerate(depths):
-        colour = _colour(kind, position, len(depths))
-        members = [run for run in runs if run.config.model.depth == depth]
-        for run in members:
-            steps = [record.step / scale for record in run.train]
-            axes.plot(steps, [100 * record.error for record in run.train], color=colour, linewidth=1, linestyle=(0, (3, 1.5)))
-            steps = [record.step / scale for record in run.evaluations]
-            marker = "o" if len(steps) <= FEW_POINTS else ""
-            tests = [100 * record.test_error for record in run.evaluations]
-            axes.plot(steps, tests, color=colour, linewidth=2.2, marker=marker, markersize=2.5)
-        lasts = [100 * run.evaluations[-1].test_error for run in members if run.evaluations]
-        if lasts:
-            ends.append((float(np.mean(lasts)), f"{kind}-{depth}", colour))
-    if longest:
-        axes.set_xlim(0, longest / scale)
-    if not runs:
-        axes.text(0.5, 0.5, f"no {kind} runs", transform=axes.transAxes, ha="center", color="0.4")
-    _label_ends(axes, ends)
+    return Axis(lambda run, step: step / scale, unit, longest / scale)
+
+
+def _prepare(axes: Axes, title: str, axis: Axis, runs: Sequence[Run]) -> None:
+    axes.set_title(title)
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    axes.set_xlabel(axis.label)
+    if axis.end:
+        axes.set_xlim(0, axis.end)
+    for place in sorted({axis.of(run, step) for run in runs for step in lr_drops(run)}):
+        axes.axvline(place, color="0.75", linewidth=0.8, linestyle=":", zorder=0)
+
+
+def _networks(comparison: Comparison, runs: Sequence[Run]) -> Iterator[tuple[str, list[Run], str]]:
+    """Name, runs and colour of every network, shallow first."""
+    palette = colours(comparison)
+    for kind, depth in sorted({(run.config.model.kind, run.config.model.depth) for run in runs}):
+        members = [run for run in runs if (run.config.model.kind, run.config.model.depth) == (kind, depth)]
+        yield f"{kind}-{depth}", members, palette[kind, depth]
+
+
+def _training(runs: Sequence[Run], axis: Axis) -> Line:
+    return _thinned(_over_seeds(runs, axis, lambda run: run.train, lambda record: record.error))
+
+
+def _test(runs: Sequence[Run], axis: Axis) -> Line:
+    return _over_seeds(runs, axis, lambda run: run.evaluations, lambda record: record.test_error)
+
+
+def _over_seeds(runs: Sequence[Run], axis: Axis, records: Callable[[Run], Sequence[R]], error: Callable[[R], float]) -> Line:
+    """Mean and extremes over the runs at the steps that all of them have recorded."""
+    tables = [{record.step: 100 * error(record) for record in records(run)} for run in runs]
+    tables = [table for table in tables if table]
+    steps = sorted(set.intersection(*map(set, tables))) if tables else []
+    values = [[table[step] for table in tables] for step in steps]
+    places = [float(np.mean([axis.of(run, step) for run in runs if records(run)])) for step in steps]
+    return Line(places, [float(np.mean(each)) for each in values], list(map(min, values)), list(map(max, values)))
+
+
+def _thinned(line: Line) -> Line:
+    """Means of neighbouring points, so that no line has more than can be seen."""
+    size = -(-len(line.x) // MOST_POINTS)
+    if size <= 1:
+        return line
+    means = ([float(np.mean(values[at : at + size])) for at in range(0, len(values), size)] for values in line)
+    return Line(*means)
+
+
+def _draw(axes: Axes, line: Line, colour: str, *, test: bool) -> None:
+    marker = "o" if test and len(line.x) <= FEW_POINTS else ""
+    style: Any = {"linewidth": _BOLD, "marker": marker, "markersize": 2.5} if test else {"linewidth": _THIN, "linestyle": _DASHED}
+    axes.plot(line.x, line.mean, color=colour, **style)
+    if line.low != line.high:
+        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _styles(*, several: bool) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color="0.2", linewidth=_THIN, linestyle=_DASHED, label="training (running, augmented)"),
+        Line2D([], [], color="0.2", linewidth=_BOLD, label="test"),
+    ]
+    if several:
+        handles.append(Line2D([], [], color="0.2", linewidth=7, alpha=0.18, label="from the lowest to the highest seed"))
+    return handles
+
+
+def _changes(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points at which the value differs from the one before or after, and the ends."""
+    values = [value for _, value in points]
+    kept = [0, len(points) - 1] if points else []
+    kept += [place for at in range(1, len(points)) if values[at] != values[at - 1] for place in (at - 1, at)]
+    return [points[place] for place in sorted(set(kept))]
+
+
+def _medians(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Medians of neighbouring points, which a pause does not move."""
+    size = max(5, -(-len(points) // MOST_POINTS)) if len(points) >= 10 else 1
+    groups = [points[at : at + size] for at in range(0, len(points), size)]
+    return [(float(np.mean([place for place, _ in group])), float(np.median([value for _, value in group]))) for group in groups]
 
 
 def _limits(runs: Sequence[Run]) -> tuple[float, float]:
@@ -121,15 +337,6 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
             weight="bold",
             annotation_clip=False,
         )
-
-
-def colours(comparison: Comparison) -> dict[tuple[str, int], str]:
-    """The colour of every kind and depth."""
-    found: dict[tuple[str, int], str] = {}
-    for kind in KINDS:
-        depths = sorted({run.config.model.depth for run in comparison.runs if run.config.model.kind == kind})
-        found |= {(kind, depth): _colour(kind, position, len(depths)) for position, depth in enumerate(depths)}
-    return found
 
 
 def _colour(kind: Kind, position: int, number: int) -> str:

@@ -7,18 +7,23 @@ from resnet_lab.record.files import disk_errors, write_atomically, write_json
 from resnet_lab.report import charts, document, figures, html, markdown
 
 
-def write_comparison(study: Path, comparison: Comparison) -> None:
+def write_comparison(study: Path, comparison: Comparison, x: figures.X = "step") -> None:
     """Write a study's `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
-    figures.save(figures.curves(comparison), study / "curves")
+    figures.save(figures.curves(comparison, x), study / "curves")
     write_atomically(study / "curves.csv", charts.curve_points(comparison).encode())
     write_json(study / "summary.json", comparison_values(comparison))
 
 
-def write_report(study: Path) -> tuple[Path, Path]:
-    """Compare a study, and write `report/index.html` and `report/report.md` with its figure; returns both. Raises DiskError."""
+def write_report(study: Path, x: figures.X = "step") -> tuple[Path, Path]:
+    """Compare a study, and write `report/index.html` and `report/report.md` with its figures; returns both. Raises DiskError."""
     comparison = compare_study(study)
-    write_comparison(study, comparison)
-    built = document.build(comparison)
+    write_comparison(study, comparison, x)
+    figures.save(figures.traces(comparison, x), study / "traces")
+    if comparison.cells:
+        figures.save(figures.by_depth(comparison), study / "depth")
+    if document.has_figure_1(comparison):
+        figures.save(figures.degradation(comparison, x), study / "degradation")
+    built = document.build(comparison, x)
     folder = study / "report"
     with disk_errors(folder):
         folder.mkdir(exist_ok=True)

@@ -1,0 +1,54 @@
+"""Test errors that others have published for these networks, to stand beside runs of the paper's own recipe."""
+
+from typing import NamedTuple
+
+from resnet_lab.config import Kind, RunConfig
+from resnet_lab.paper import departures
+
+
+class Published(NamedTuple):
+    """Test error in percent. `train_error` is the final training error where it was published, each measured in its own way."""
+
+    source: str
+    kind: Kind
+    depth: int
+    test_error: float
+    train_error: float | None = None
+
+
+PAPER = "He et al. 2015, Table 6"
+# Reproductions on GitHub, by the names of their repositories' owners; the last epoch except where said.
+NUMBERS = (
+    Published(PAPER, "residual", 20, 8.75),
+    Published(PAPER, "residual", 32, 7.51),
+    Published(PAPER, "residual", 44, 7.17),
+    Published(PAPER, "residual", 56, 6.97),
+    Published(PAPER, "residual", 110, 6.61),  # mean of 5 runs, ± 0.16
+    Published("a-martyn", "plain", 20, 9.69, 0.74),
+    Published("a-martyn", "plain", 32, 10.04, 0.79),
+    Published("a-martyn", "plain", 44, 11.56, 2.76),
+    Published("a-martyn", "plain", 56, 13.07, 3.33),
+    Published("a-martyn", "residual", 20, 8.04, 0.40),
+    Published("a-martyn", "residual", 32, 7.79, 0.12),
+    Published("a-martyn", "residual", 44, 7.51, 0.05),
+    Published("a-martyn", "residual", 56, 7.46, 0.04),
+    Published("hhhhuangggg", "plain", 20, 9.35, 1.12),
+    Published("hhhhuangggg", "plain", 56, 12.32, 3.75),
+    Published("hhhhuangggg", "residual", 20, 8.23, 0.61),
+    Published("hhhhuangggg", "residual", 56, 7.13, 0.06),
+    Published("ltzhenry", "plain", 20, 8.88, 1.52),
+    Published("ltzhenry", "plain", 56, 11.83, 3.73),
+    Published("ltzhenry", "plain", 110, 78.39, 77.8),
+    Published("akamaster (best epoch)", "residual", 20, 8.27),
+    Published("akamaster (best epoch)", "residual", 32, 7.37),
+    Published("akamaster (best epoch)", "residual", 44, 6.90),
+    Published("akamaster (best epoch)", "residual", 56, 6.61),
+    Published("akamaster (best epoch)", "residual", 110, 6.32),
+    Published("AmroAbujabal (3 seeds)", "residual", 20, 8.39),
+    Published("AmroAbujabal (3 seeds)", "residual", 56, 7.45),
+)
+
+
+def is_comparable(config: RunConfig) -> bool:
+    """Whether a run follows the paper's recipe in every setting, so that its errors may stand beside published ones."""
+    return not departures(config)
