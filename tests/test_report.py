@@ -7,13 +7,15 @@ import shlex
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from resnet_lab.compare import compare
 from resnet_lab.configfile import load_study
 from resnet_lab.paper import departures
+from resnet_lab.published import NUMBERS, PAPER
 from resnet_lab.record.store import RunFolder, read_study
-from resnet_lab.records import Event
+from resnet_lab.records import Event, TrainRecord
 from resnet_lab.report import charts, document, figures, html, markdown
 from resnet_lab.report.document import command
 from resnet_lab.report.tables import NO_INTERVAL, difference_table, error_table, interval_table
@@ -189,3 +191,77 @@ def test_the_command_in_the_report_makes_the_same_config():
         seed = int(words[words.index("--seed") + 1]) if "--seed" in words else None
         again = load_study(words[3], overrides).run(kind=config.model.kind, depth=config.model.depth, seed=seed)
         assert again == config
+
+
+@pytest.mark.parametrize(
+    ("x", "label"), [("step", "steps"), ("epoch", "epochs"), ("hours", "minutes of training and evaluation")]
+)
+def test_the_horizontal_axis_is_steps_epochs_or_time(x, label, comparison):
+    axes = figures.curves(comparison, x).axes[0]
+    assert axes.get_xlabel() == label
+    (last,) = {line.get_xdata()[-1] for line in axes.lines if line.get_linewidth() == 2.2}
+    # 30 steps, in epochs of 5 steps (80 images in batches of 16); a second of training and two evaluations of a second
+    assert last == pytest.approx({"step": 30, "epoch": 6, "hours": 3 / 60}[x])
+    assert axes.get_xlim()[1] == pytest.approx(last)
+
+
+def test_seeds_become_a_mean_and_a_band():
+    runs = [made("plain", depth, seed, test=0.2 + seed / 10) for depth in (20, 56) for seed in range(3)]
+    figure = figures.curves(compare("s", runs))
+    axes = figure.axes[0]
+    bold = [line for line in axes.lines if line.get_linewidth() == 2.2]
+    assert [line.get_ydata()[-1] for line in bold] == [pytest.approx(30.0)] * 2
+    assert len(axes.collections) == 2 * 1 + 0  # the tests' bands; the training errors are equal
+    assert "lowest to the highest seed" in figures.svg(figure)
+
+
+def test_drops_of_the_lr_are_marked_where_they_happen():
+    run = made("plain", 20)
+    run.train[:] = [TrainRecord(step, 0.5, 1.0, lr, 80, 1.0) for step, lr in [(5, 0.01), (10, 0.1), (20, 0.01), (30, 0.001)]]
+    assert charts.lr_drops(run) == [20, 30]
+    axes = figures.curves(compare("s", [run])).axes[0]
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [20, 30]
+
+
+def test_figure_1_shows_the_shallowest_and_the_deepest_plain_network():
+    comparison = compare("s", [made(kind, depth) for kind in ("plain", "residual") for depth in (20, 32, 56)])
+    training, test = figures.degradation(comparison).axes
+    assert (training.get_title(), test.get_title()) == ("training error", "test error")
+    assert {text.get_text() for axes in (training, test) for text in axes.texts} == {"plain-20", "plain-56"}
+    assert document.has_figure_1(comparison)
+    assert not document.has_figure_1(compare("s", [made("plain", 20), made("residual", 56)]))
+
+
+def test_published_numbers_stand_only_beside_the_papers_recipe(comparison):
+    assert figures.published_depths(comparison) == []
+    assert "only beside runs of the paper's recipe" in html.render(document.build(comparison)).replace("&#39;", "'")
+    runs = [
+        dataclasses.replace(made(kind, 20), config=load_study("paper").run(kind=kind, depth=20)) for kind in ("plain", "residual")
+    ]
+    ours = compare("s", runs)
+    assert figures.published_depths(ours) == [20]
+    text = markdown.render(document.build(ours))
+    assert "| residual-20 | He et al. 2015, Table 6 | 8.75 | - | 20.00 | 10.00 |" in text
+    assert "| plain-20 | a-martyn | 9.69 | 0.74 | 20.00 | 10.00 |" in text
+
+
+def test_published_numbers_are_those_of_table_6():
+    found = {number.depth: number.test_error for number in NUMBERS if number.source == PAPER}
+    assert found == {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.61}
+
+
+def test_long_curves_are_thinned_by_means_and_keep_their_level():
+    run = made("plain", 20)
+    run.train[:] = [TrainRecord(step, 0.25 + 0.05 * (step % 2), 1.0, 0.1, 80, 1.0) for step in range(1, 1281)]
+    axes = figures.curves(compare("s", [run])).axes[0]
+    (thin,) = [line for line in axes.lines if line.get_linewidth() == 1.0]
+    assert len(thin.get_xdata()) <= 300
+    assert np.mean(thin.get_ydata()) == pytest.approx(27.5, abs=0.2)
+
+
+def test_events_are_listed_and_checkpoints_counted(comparison):
+    comparison.runs[0].events.append(Event("2026-01-01T00:01:00+00:00", "checkpointed", 9, {"file": "step-9.pt"}))
+    text = markdown.render(document.build(comparison))
+    assert "1 checkpoints are not listed" in text
+    assert "step-9.pt" not in text
+    assert "| started | 0 | parameters: 123 |" in text

@@ -1,12 +1,12 @@
 """`resnet-lab compare`: the table, the verdict and the curves of a study."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Json, Runs, StudyArgument
+from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
 from resnet_lab.compare import Comparison, compare_study, comparison_values
 from resnet_lab.errors import NotShownError
 from resnet_lab.record.store import DEFAULT_ROOT, find_study
@@ -21,6 +21,7 @@ def compare(
         bool,
         typer.Option("--expect-degradation", help="Exit with 7 unless plain nets degrade with depth and residual do not."),
     ] = False,
+    x: XAxis = "step",
     as_json: Json = False,
 ) -> None:
     """Plain against residual, shallow against deep: table, verdict, and curves.png, .svg, .pdf and .csv in the study's folder."""
@@ -32,7 +33,7 @@ def compare(
         display.result_json(comparison_values(comparison, best=best))
     else:
         _show(comparison, best=best)
-    _draw(folder, comparison)
+    _draw(folder, comparison, x)
     if not as_json:
         display.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` makes the page.")
     if expect_degradation and not comparison.shows_degradation:
@@ -51,7 +52,7 @@ def _show(comparison: Comparison, *, best: bool) -> None:
         display.note(sentence)
 
 
-def _draw(folder: Path, comparison: Comparison) -> None:
+def _draw(folder: Path, comparison: Comparison, x: Literal["step", "epoch", "hours"]) -> None:
     from resnet_lab.report.write import write_comparison  # slow to import; the table is there before it
 
-    write_comparison(folder, comparison)
+    write_comparison(folder, comparison, x)

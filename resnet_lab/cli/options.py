@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,7 @@ Compile = Annotated[
 ]
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder; else the config's name.")]
 StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study's name or folder; else the newest.")]
+XAxis = Annotated[Literal["step", "epoch", "hours"], typer.Option("--x", help="The horizontal axis of the figures.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
