@@ -39,11 +39,9 @@ def render(document: Document) -> str:
     numbers = count(1)
     environment.filters |= {"code": _code, "data": _data, "drawing": lambda picture: drawing(picture.svg, f"f{next(numbers)}-")}
     style, script = (files("resnet_lab.report").joinpath(name).read_text() for name in ("page.css", "page.js"))
-    policy = (
-        f"default-src 'none'; style-src {_hashed(style)}; script-src {_hashed(script)}; base-uri 'none'; form-action 'none'"
-    )
+    policy = f"default-src 'none'; style-src {_hashed(style)}; script-src {_hashed(script)}; base-uri 'none'; form-action 'none'"
     return environment.get_template("page.html.jinja").render(
-        document=document, version=version("resnet-lab"), policy=policy, style=Markup(style), script=Markup(script)
+        document=document, version=version("resnet-lab"), policy=Markup(policy), style=Markup(style), script=Markup(script)
     )
 
 
@@ -70,7 +68,7 @@ def drawing(svg: str, prefix: str) -> Markup:
     for element in root.iter():
         element.attrib |= dict(_declarations(element.attrib.pop("style", "")))
         name = element.attrib.pop("id", None)
-        if name in named:
+        if name is not None and name in named:
             element.set("id", prefix + name)
         for key, value in element.attrib.items():
             if key == f"{{{_XLINK}}}href" or value.startswith("url("):
@@ -94,13 +92,13 @@ def _drop(element: ET.Element, *tags: str) -> None:
 def _declarations(style: str) -> Iterator[tuple[str, str]]:
     """The declarations of a style; `font`, which is no attribute in SVG, as its parts."""
     for declaration in filter(None, map(str.strip, style.split(";"))):
-        name, value = map(str.strip, declaration.split(":", 1))
+        name, value = (part.strip() for part in declaration.split(":", 1))
         font = _FONT.fullmatch(value) if name == "font" else None
         if font is None:
             yield name, value
             continue
         for word in font[1].split():
-            yield ("font-style" if word in ("italic", "oblique") else "font-weight"), word
+            yield "font-style" if word in ("italic", "oblique") else "font-weight", word
         yield from (("font-size", font[2]), ("font-family", font[3]))
 
 

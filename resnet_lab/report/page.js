@@ -45,7 +45,7 @@
     const wanted = chart.series.filter((each) => state.networks.has(each.network) && state.seeds.has(each.seed));
     const single = wanted.map((each) => {
       const points = each.steps.map((step, index) => ({ step, x: x(step, each.hours[index]), y: each.values[index] }));
-      return { ...each, name: state.mean ? each.network : each.run, points: each.part === "training" ? smoothed(points, state.width) : points };
+      return { ...each, name: state.mean || chart.single ? each.network : each.run, points: each.part === "training" ? smoothed(points, state.width) : points };
     });
     if (!state.mean) return single;
     return unique(single.map((each) => `${each.network} ${each.part}`)).map((key) => {
@@ -80,6 +80,7 @@
     const still = figure.querySelector(".static");
     const networks = unique(chart.series.map((each) => each.network));
     const seeds = unique(chart.series.map((each) => each.seed)).sort((one, other) => one - other);
+    chart.single = seeds.length < 2;
     const colours = new Map(chart.series.map((each) => [each.network, each.colour]));
     const state = { unit: "steps", width: 1, mean: seeds.length > 1, networks: new Set(networks), seeds: new Set(seeds), at: null };
     let scene = null;
@@ -107,9 +108,9 @@
     }, swatch(colours.get(network)), network));
     const live = html("div", { class: "live", role: "group", "aria-label": still.getAttribute("aria-label") },
       controls(), html("div", { class: "legend", role: "group", "aria-label": "Networks" }, ...legend),
-      html("p", { class: "hint" }, "A click hides or shows a network; double click, Shift+click or Shift+Enter shows it alone, and again shows all."),
+      html("p", { class: "hint" }, "Thin and dashed: training. Bold: test. A click hides or shows a network; double click, Shift+click or Shift+Enter shows it alone, and again shows all."),
       view, readout, ...(chart.note ? [html("p", { class: "hint note" }, chart.note)] : []));
-    const swap = html("button", { type: "button", "aria-pressed": "false", click: () => show(!still.hidden) }, "Static figure");
+    const swap = html("button", { type: "button", "aria-pressed": "false", click: () => show(still.hidden) }, "Static figure");
     still.before(html("div", { class: "bar swap" }, swap));
     still.after(live);
 
@@ -164,7 +165,7 @@
       const panel = { width: beside ? width / 2 : width, height: Math.round(Math.min(Math.max((beside ? width / 2 : width) * 0.72, 230), 400)) };
       const named = panel.width >= 340;
       const right = named ? 20 + 7 * Math.max(...networks.map((network) => network.length)) : 16;
-      const ys = drawn.flatMap((line) => line.points.flatMap((each) => (line.band ? [each.low, each.high] : [each.y])));
+      const ys = lines(chart, { ...state, width: 1 }).flatMap((line) => line.points.flatMap((each) => (line.band ? [each.low, each.high] : [each.y])));
       const lowest = ys.length ? ys.reduce((one, other) => Math.min(one, other)) : 0;
       const highest = ys.length ? ys.reduce((one, other) => Math.max(one, other)) : 100;
       const room = Math.max(0.06 * (highest - lowest), 0.5);
@@ -180,7 +181,7 @@
         const own = drawn.filter((line) => line.kind === kind);
         const group = svg("g", { transform: beside ? `translate(${index * panel.width} 0)` : `translate(0 ${index * panel.height})` });
         group.append(svg("text", { class: "head", x: LEFT, y: 15 }, `${kind} networks, error in %`));
-        for (const tick of ticks(low, high, down / 45)) {
+        for (const tick of ticks(low, high, down / 35)) {
           const y = place({ x: 0 }, tick)[1];
           group.append(svg("line", { class: "grid", x1: LEFT, x2: LEFT + across, y1: y, y2: y }),
             svg("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, `${tick}`));
