@@ -1,13 +1,32 @@
-"""A document as one self-contained HTML page: no script, no request, everything from disk escaped."""
+"""A document as one self-contained HTML page: no request, everything from disk escaped, all of it there without scripts.
 
+The page's policy lets nothing act but its own style and script, by their hashes. Styles that stand in the figures' SVG would need
+'unsafe-inline', so they are turned into SVG attributes, which say the same; the texts of a figure stay texts.
+"""
+
+import base64
+import hashlib
+import json
 import re
-from collections.abc import Callable
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from importlib.metadata import version
+from importlib.resources import files
+from itertools import count
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
-from resnet_lab.report.blocks import Bullets, Document, Picture, Table, Text
+from resnet_lab.report.blocks import Bullets, Chart, Document, Picture, Series, Table, Text
+
+MOST_POINTS = 400
+_SVG = "http://www.w3.org/2000/svg"
+_XLINK = "http://www.w3.org/1999/xlink"
+_FONT = re.compile(r"((?:(?:italic|oblique|bold|[1-9]00) )*)([\d.]+px) (.+)")
+_REFERENCE = re.compile(r"#([\w.-]+)")
+_IN_JSON = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 def render(document: Document) -> str:
@@ -17,9 +36,17 @@ def render(document: Document) -> str:
     )
     kinds = {"text": Text, "bullets": Bullets, "table": Table, "picture": Picture}
     environment.tests |= {name: _is(kind) for name, kind in kinds.items()}
-    environment.filters |= {"code": _code, "drawing": _drawing}
-    template = environment.get_template("page.html.jinja")
-    return template.render(document=document, version=version("resnet-lab"))
+    numbers = count(1)
+    environment.filters |= {"code": _code, "data": _data, "drawing": lambda picture: drawing(picture.svg, f"f{next(numbers)}-")}
+    style, script = (files("resnet_lab.report").joinpath(name).read_text() for name in ("page.css", "page.js"))
+    policy = f"default-src 'none'; style-src {_hashed(style)}; script-src {_hashed(script)}; base-uri 'none'; form-action 'none'"
+    return environment.get_template("page.html.jinja").render(
+        document=document, version=version("resnet-lab"), policy=Markup(policy), style=Markup(style), script=Markup(script)
+    )
+
+
+def _hashed(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _is(kind: type) -> Callable[[object], bool]:
@@ -32,6 +59,65 @@ def _code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
 
 
-def _drawing(picture: Picture) -> Markup:
-    """The figure's SVG; matplotlib has escaped the texts in it itself."""
-    return Markup(picture.svg)
+def drawing(svg: str, prefix: str) -> Markup:
+    """A figure's SVG with styles as attributes, and `prefix` before those of its ids that it refers to; the others go."""
+    root = ET.fromstring(svg)
+    _drop(root, f"{{{_SVG}}}metadata", f"{{{_SVG}}}style")
+    root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}  # what matplotlib's style element says of everything
+    named = {name for element in root.iter() for value in element.attrib.values() for name in _REFERENCE.findall(value)}
+    for element in root.iter():
+        element.attrib |= dict(_declarations(element.attrib.pop("style", "")))
+        name = element.attrib.pop("id", None)
+        if name is not None and name in named:
+            element.set("id", prefix + name)
+        for key, value in element.attrib.items():
+            if key == f"{{{_XLINK}}}href" or value.startswith("url("):
+                element.set(key, value.replace("#", f"#{prefix}"))
+        if element.text and not element.text.strip():
+            element.text = None
+        element.tail = None
+    ET.register_namespace("", _SVG)
+    ET.register_namespace("xlink", _XLINK)
+    return Markup(ET.tostring(root, encoding="unicode"))
+
+
+def _drop(element: ET.Element, *tags: str) -> None:
+    for child in list(element):
+        if child.tag in tags:
+            element.remove(child)
+        else:
+            _drop(child, *tags)
+
+
+def _declarations(style: str) -> Iterator[tuple[str, str]]:
+    """The declarations of a style; `font`, which is no attribute in SVG, as its parts."""
+    for declaration in filter(None, map(str.strip, style.split(";"))):
+        name, value = (part.strip() for part in declaration.split(":", 1))
+        font = _FONT.fullmatch(value) if name == "font" else None
+        if font is None:
+            yield name, value
+            continue
+        for word in font[1].split():
+            yield "font-style" if word in ("italic", "oblique") else "font-weight", word
+        yield from (("font-size", font[2]), ("font-family", font[3]))
+
+
+def _data(chart: Chart) -> Markup:
+    """The chart as JSON in which nothing is markup, with the training points thinned."""
+    longest = max((len(series.steps) for series in chart.series if series.part == "training"), default=0)
+    stride = -(-longest // MOST_POINTS) or 1
+    note = f"Of the training records every {stride}th and the last are drawn." if stride > 1 else ""
+    drawn = [thinned(series, stride) if series.part == "training" else series for series in chart.series if series.steps]
+    values: dict[str, Any] = {**asdict(chart), "series": [asdict(series) for series in drawn], "note": note}
+    return Markup(json.dumps(values, separators=(",", ":")).translate(_IN_JSON))
+
+
+def thinned(series: Series, stride: int) -> Series:
+    """Every `stride`th point of a series, so that those of equal runs are at equal steps, and always the last."""
+    kept = [index for index in range(len(series.steps)) if (index + 1) % stride == 0 or index + 1 == len(series.steps)]
+    return replace(
+        series,
+        steps=tuple(series.steps[index] for index in kept),
+        hours=tuple(series.hours[index] for index in kept),
+        values=tuple(series.values[index] for index in kept),
+    )
