@@ -108,7 +108,7 @@
     }, swatch(colours.get(network)), network));
     const live = html("div", { class: "live", role: "group", "aria-label": still.getAttribute("aria-label") },
       controls(), html("div", { class: "legend", role: "group", "aria-label": "Networks" }, ...legend),
-      html("p", { class: "hint" }, "Thin and dashed: training. Bold: test. A click hides or shows a network; double click, Shift+click or Shift+Enter shows it alone, and again shows all."),
+      html("p", { class: "hint" }, "Thin and dashed: training. Bold: test. Values are those of the nearest record. A click hides or shows a network; double click, Shift+click or Shift+Enter shows it alone, and again shows all."),
       view, readout, ...(chart.note ? [html("p", { class: "hint note" }, chart.note)] : []));
     const swap = html("button", { type: "button", "aria-pressed": "false", click: () => show(still.hidden) }, "Static figure");
     still.before(html("div", { class: "bar swap" }, swap));
