@@ -38,6 +38,7 @@ DURATION_KEYS = (
     ("recipe", "warmup", "window"),
     ("evaluation", "every"),
     ("log", "every"),
+    ("log", "keep"),
 )
 
 
@@ -124,9 +125,10 @@ class EvaluationConfig(Section):
 
 
 class LogConfig(Section):
-    """How often the running training error is recorded."""
+    """How often the running training error is recorded, and which checkpoints are kept."""
 
     every: Duration = Field(50, gt=0)
+    keep: tuple[Duration, ...] = Field((), strict=False, description="steps whose checkpoints are kept for good, for `analyze`")
 
 
 class ComputeConfig(Section):
@@ -276,6 +278,9 @@ def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "data.validation_images", f"{data.validation_images} of {data.train_images} images leave none to train on"
     elif recipe.batch_size > data.num_train:
         yield "recipe.batch_size", f"a batch of {recipe.batch_size} is larger than the {data.num_train} training images"
+    beyond = [step for step in config.log.keep if not 1 <= step <= recipe.steps]
+    if beyond:
+        yield "log.keep", f"checkpoints are kept of steps 1 to {recipe.steps} (recipe.steps), not of {beyond[0]}"
     if isinstance(recipe.schedule, Plateau) and data.validation_images == 0:
         yield (
             "recipe.schedule.name",

@@ -184,14 +184,15 @@ class _Session:
                 yield record
             if self._stop():
                 raise _Stopped
-            if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS or state.step == config.recipe.steps:
+            due = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
+            if due or state.step == config.recipe.steps or state.step in config.log.keep:
                 yield self._save()
             yield from self._evaluate_if_due()
 
     def _save(self) -> Event:
         self._state.raise_if_diverged()
         self._folder.sync()
-        path = checkpoint.save(self._folder, self._state.step, self._state.state_dict())
+        path = checkpoint.save(self._folder, self._state.step, self._state.state_dict(), self._config.log.keep)
         self._saved_at = time.monotonic()
         return self._folder.append_event("checkpointed", self._state.step, file=path.name)
 

@@ -101,6 +101,7 @@ def test_identity_holds_all_settings_and_defaults():
         ({"data__validation_images": 0}, "recipe.schedule.name: a plateau schedule needs validation images"),
         ({"recipe__schedule": {"name": "cosine"}}, "recipe.schedule.name must be 'plateau' or 'milestones', got 'cosine'."),
         ({"recipe__schedule": {"name": "milestones", "milestones": [30]}}, "milestones [30] must lie inside the 30 steps"),
+        ({"log__keep": [3, 31]}, "log.keep: checkpoints are kept of steps 1 to 30 (recipe.steps), not of 31."),
         ({"recipe__schedule": {"name": "milestones", "milestones": [9, 3]}}, "milestones must increase, got [9, 3]."),
         (
             {"recipe__schedule": {"name": "milestones", "patience": 3}},

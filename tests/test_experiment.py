@@ -59,6 +59,12 @@ def assert_equal(left, right):
         assert left == right
 
 
+def test_checkpoints_of_the_steps_asked_for_are_there_in_the_end(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    list(run(tiny(log__keep=["10 %", 20]), folder))
+    assert checkpoint.steps(folder) == [3, 20, 30]
+
+
 def test_resume_is_exact_from_every_step(tmp_path, seen, monkeypatch):
     speed = Speed({"forward": 1.0}, 1.0)  # not measured anew for each of sixty starts
     monkeypatch.setattr(experiment, "footing", lambda config, device: Footing(config, config, speed))

@@ -108,6 +108,18 @@ def test_the_newest_two_checkpoints_are_kept(folder):
     assert faults == []
 
 
+def test_checkpoints_of_the_steps_asked_for_stay(folder):
+    for step in (1, 2, 10, 300, 400):
+        checkpoint.save(folder, step, {"step": step}, keep=(2, 350))
+    assert checkpoint.steps(folder) == [2, 300, 400]
+    assert checkpoint.load(folder, 2) == {"step": 2}
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 10; there are those of: 2, 300, 400\."):
+        checkpoint.load(folder, 10)
+    damage(folder.checkpoints / "step-00000300.pt")
+    with pytest.raises(CheckpointError, match=r"step-00000300\.pt is damaged"):
+        checkpoint.load(folder, 300)
+
+
 def damage(path, position=200):
     content = bytearray(path.read_bytes())
     content[position] ^= 1
