@@ -15,7 +15,9 @@ from resnet_lab.record.store import RunFolder
 from tests.conftest import tiny
 from tests.test_data import fake_cifar10
 
-COMMANDS = ["train", "sweep", "compare", "report", "runs", "summary", "bench", "data", "config", "config show", "config schema"]
+COMMANDS = [
+    "train", "sweep", "compare", "report", "export", "runs", "summary", "bench", "data", "config", "config show", "config schema",
+]  # fmt: skip
 README = Path(__file__).parent.parent / "README.md"
 
 

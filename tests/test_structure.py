@@ -85,7 +85,15 @@ def test_init_files_hold_a_docstring_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["runs"], ["compare", "study"], ["report", "study"], ["train", "--depth", "21", "--plain"]]
+    "arguments",
+    [
+        ["--help"],
+        ["runs"],
+        ["compare", "study"],
+        ["report", "study"],
+        ["export", "study", "--to", "csv"],
+        ["train", "--depth", "21", "--plain"],
+    ],
 )
 def test_quick_commands_do_not_import_torch(arguments, tmp_path):
     code = (
