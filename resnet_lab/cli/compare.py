@@ -46,6 +46,7 @@ def _show(comparison: Comparison, *, best: bool) -> None:
     for table in tables:
         display.table(table.header, table.rows, table.caption)
         display.result("")
+    display.curves(comparison.runs)
     for sentence in comparison.verdict:
         display.result(sentence)
     for sentence in comparison.missing:

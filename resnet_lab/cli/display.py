@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from resnet_lab.cli import plot
 from resnet_lab.compare import percent, run_values
 from resnet_lab.duration import duration
 from resnet_lab.record.store import Run, RunFolder
@@ -63,6 +65,17 @@ def stand_in() -> None:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
     """A table on stdout; numbers are aligned right, markup in cells does nothing."""
     _out.print(_table(header, rows, caption))
+
+
+def curves(runs: Sequence[Run]) -> None:
+    """Test and training error against steps as text, on stdout where that is a terminal that can show it."""
+    if not _out.is_terminal or not _out.encoding.startswith("utf"):
+        return
+    lines = plot.curves(runs, _out.width)
+    for line in lines:
+        _out.print(Text.assemble(*((span.text, Style(color=span.colour or None, bold=span.bold)) for span in line)))
+    if lines:
+        result("")
 
 
 def download(progress: "DownloadProgress | str") -> None:
