@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
@@ -24,6 +24,7 @@ from resnet_lab.record.store import Run, RunFolder
 from resnet_lab.records import DownloadProgress, EvalRecord, Event, TrainRecord, ValidationRecord
 
 if TYPE_CHECKING:
+    from resnet_lab.cli.watch import Studies
     from resnet_lab.estimate import Forecast
     from resnet_lab.records import Record
     from resnet_lab.sweep.launch import Outcome
@@ -268,9 +269,7 @@ class SweepScreen:
         if self._live:
             self._live.update(_table(RUN_HEADER, [run_row(run) for run in runs], ""), refresh=True)
         else:
-            working = [f"{run.name} {run.step:,}/{run.config.recipe.steps:,}" for run in runs if run.state == "running"]
-            done = sum(run.state == "finished" for run in runs)
-            note(f"{done} of {len(runs)} finished" + (": " + ", ".join(working) if working else ""))
+            note(progress_line(runs))
 
     def ended(self, outcome: "Outcome") -> None:
         """A run's process has ended."""
@@ -291,7 +290,63 @@ def sweep_result(plan: "Plan", *, as_json: bool) -> None:
         note(f"All {len(runs)} runs of {plan.study} are finished: `resnet-lab compare {plan.study}` shows them.")
 
 
-RUN_HEADER = ("run", "state", "step", "train err", "test err", "img/s", "left")
+RUN_HEADER = ("run", "state", "step", "train", "test", "img/s", "left")  # with its rows 80 columns for usual names
+
+
+def show_runs(studies: "Studies") -> None:
+    """Every study's runs as a table on stdout."""
+    for folder, (runs, faults) in studies.items():
+        result(f"{folder}")
+        if any(run.is_stand_in for run in runs):
+            stand_in()
+        table(RUN_HEADER, [run_row(run) for run in runs])
+        for fault in faults:
+            note(fault)
+
+
+@contextmanager
+def following() -> "Iterator[RunsScreen]":
+    """Live tables of studies on stdout, or plain lines where that is no terminal."""
+    if _out.is_terminal:
+        with Live(console=_out, auto_refresh=False) as live:
+            yield RunsScreen(live)
+    else:
+        yield RunsScreen(None)
+
+
+class RunsScreen:
+    """Shows what each look at the studies finds; `pause` is how many seconds to wait before the next."""
+
+    def __init__(self, live: Live | None) -> None:
+        self._live = live
+        self._warned = False
+        self.pause = _PLAIN_SECONDS if live is None else _LIVE_SECONDS
+
+    def show(self, studies: "Studies") -> None:
+        """Tables in the place of the last ones, the newest study first, where a low terminal keeps it; or a line a study."""
+        if self._live is None:
+            self._lines(studies)
+            return
+        parts: list[Text | Table] = []
+        for folder, (runs, faults) in reversed(studies.items()):
+            parts.append(Text(str(folder)))
+            parts += [Text(STAND_IN, "bold red")] if any(run.is_stand_in for run in runs) else []
+            parts += [_table(RUN_HEADER, [run_row(run) for run in runs], ""), *map(Text, faults)]
+        self._live.update(Group(*parts), refresh=True)
+
+    def _lines(self, studies: "Studies") -> None:
+        if not self._warned and any(run.is_stand_in for runs, _ in studies.values() for run in runs):
+            self._warned = True
+            stand_in()
+        for folder, (runs, _) in studies.items():
+            result(f"{folder}: {progress_line(runs)}")
+
+
+def progress_line(runs: Sequence[Run]) -> str:
+    """How many runs are finished, and where those are that are running."""
+    working = [f"{run.name} {run.step:,}/{run.config.recipe.steps:,}" for run in runs if run.state == "running"]
+    done = sum(run.state == "finished" for run in runs)
+    return f"{done} of {len(runs)} finished" + (": " + ", ".join(working) if working else "")
 
 
 def run_row(run: Run) -> tuple[str, ...]:

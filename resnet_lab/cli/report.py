@@ -1,20 +1,57 @@
 """`resnet-lab report`: a study as one page."""
 
+import webbrowser
+from typing import Annotated
+
+import typer
+
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
+from resnet_lab.cli.watch import ended_by_ctrl_c, fingerprint, looks
+from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import DEFAULT_ROOT, find_study, read_study
 
+EVERY = 5.0
 
-def report(study: StudyArgument = None, runs: Runs = DEFAULT_ROOT, x: XAxis = "step", as_json: Json = False) -> None:
+
+def report(
+    study: StudyArgument = None,
+    runs: Runs = DEFAULT_ROOT,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write it anew as runs go on, until none is running any more, or Ctrl-C.")
+    ] = False,
+    every: Annotated[
+        float | None, typer.Option(min=1, help=f"With --watch: seconds between two looks at the runs; else {EVERY:g}.")
+    ] = None,
+    x: XAxis = "step",
+    as_json: Json = False,
+) -> None:
     """Write the study's report: one self-contained HTML page that works without a network, and the same as Markdown."""
+    if watch and as_json:
+        raise ConfigError("--watch writes the report again and again, --json prints one object: leave out one of them.")
+    if every is not None and not watch:
+        raise ConfigError("--every says how often --watch looks: add --watch, or leave it out.")
     from resnet_lab.report.write import write_report
 
     folder = find_study(runs, study)
+    found = {folder: read_study(folder)}
     page, markdown = write_report(folder, x)
-    if any(run.is_stand_in for run in read_study(folder)[0]):
+    if any(run.is_stand_in for run in found[folder][0]):
         display.stand_in()
     if as_json:
         display.result_json({"html": str(page), "markdown": str(markdown)})
-        return
-    display.result(str(page))
-    display.note(f"The same as Markdown: {markdown}")
+    else:
+        display.result(str(page))
+        display.note(f"The same as Markdown: {markdown}")
+    if open_page and not webbrowser.open(page.resolve().as_uri()):
+        display.note(f"No browser can be started here: open {page} in one.")
+    if watch:
+        display.note("It is written anew as runs go on; reload it in the browser. Ctrl-C ends this.")
+        seen = fingerprint(found)
+        with ended_by_ctrl_c():
+            for found in looks(lambda: {folder: read_study(folder)}, every or EVERY):
+                if (marks := fingerprint(found)) != seen:
+                    seen = marks
+                    write_report(folder, x)
+        display.note("No run is running any more: the page is complete.")

@@ -1,28 +1,42 @@
 """`resnet-lab runs`: what is there."""
 
+from typing import Annotated
+
+import typer
+
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs, StudyArgument
+from resnet_lab.cli.watch import Studies, ended_by_ctrl_c, looks
 from resnet_lab.compare import run_values
+from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import DEFAULT_ROOT, find_study, read_study, studies
 
 
-def runs(study: StudyArgument = None, runs: Runs = DEFAULT_ROOT, as_json: Json = False) -> None:
+def runs(
+    study: StudyArgument = None,
+    runs: Runs = DEFAULT_ROOT,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow them until no run is running any more, or Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
     """All studies, or one: state, step, errors, speed and time left of every run."""
-    folders = [find_study(runs, study)] if study else studies(runs)
-    read = {folder: read_study(folder) for folder in folders}
+    if watch and as_json:
+        raise ConfigError("--watch shows runs again and again, --json prints one object: leave out one of them.")
+
+    def _read() -> Studies:
+        return {folder: read_study(folder) for folder in ([find_study(runs, study)] if study else studies(runs))}
+
+    read_now = _read()
     if as_json:
         listed = [
             {"study": folder.name, "runs": [run_values(run) for run in found], "faults": faults}
-            for folder, (found, faults) in read.items()
+            for folder, (found, faults) in read_now.items()
         ]
         display.result_json({"studies": listed})
-        return
-    if not read:
+    elif not read_now:
         display.result(f"There are no runs in {runs}: start with `resnet-lab sweep demo`.")
-    for folder, (found, faults) in read.items():
-        display.result(f"{folder}")
-        if any(run.is_stand_in for run in found):
-            display.stand_in()
-        display.table(display.RUN_HEADER, [display.run_row(run) for run in found])
-        for fault in faults:
-            display.note(fault)
+    elif watch:
+        with ended_by_ctrl_c(), display.following() as screen:
+            for each in looks(_read, screen.pause):
+                screen.show(each)
+    else:
+        display.show_runs(read_now)
