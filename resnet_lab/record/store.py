@@ -42,6 +42,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def analysis(self) -> Path:
+        """The folder of what analyses have found."""
+        return self.path / "analysis"
+
+    @property
     def log_file(self) -> Path:
         """What a run started by a sweep printed."""
         return self.path / "output.log"
@@ -71,6 +76,11 @@ class RunFolder:
         """Make the folder itself."""
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+
+    def make_analysis(self) -> None:
+        """Make the folder of results."""
+        with disk_errors(self.analysis):
+            self.analysis.mkdir(parents=True, exist_ok=True)
 
     def check(self, config: RunConfig) -> None:
         """Raise ConfigError, naming the differing keys, where the folder holds a run of another configuration."""

@@ -1,0 +1,75 @@
+"""How strongly the layers respond, as in Fig. 7 of He et al. 2015.
+
+The paper: residual functions have generally smaller responses than non-residual ones, and the smaller the deeper the network.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from resnet_lab.analysis.subject import Subject, some
+from resnet_lab.data.batches import clean_batches
+from resnet_lab.models.blocks import ConvNorm
+from resnet_lab.results import LayerResponse, Responses
+
+FAST_IMAGES = 1_000
+
+
+class Moments:
+    """Mean and standard deviation of all numbers seen, in one pass and exact to the two-pass value.
+
+    Batches are merged in float64 by their counts, means and sums of squared deviations (Chan, Golub and LeVeque 1979), so no
+    large sums of squares are subtracted.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = 0.0
+        self._squares = 0.0
+
+    def add(self, values: Tensor) -> None:
+        """All elements of a tensor, whatever its shape."""
+        variance, mean = torch.var_mean(values.double(), correction=0)
+        count, total = values.numel(), self.count + values.numel()
+        difference = mean.item() - self.mean
+        self._squares += variance.item() * count + difference**2 * self.count * count / total
+        self.mean += difference * count / total
+        self.count = total
+
+    @property
+    def std(self) -> float:
+        """The population standard deviation (divided by n)."""
+        return float((self._squares / self.count) ** 0.5) if self.count else 0.0
+
+
+def responses(subject: Subject, num_images: int | None = None) -> Responses:
+    """Standard deviation of the output of each 3x3 layer after BN and before the ReLU or the addition (Fig. 7).
+
+    In evaluation mode, over all test images (or `num_images` of them), channels and positions of a layer at once: one number a
+    layer. Layers are in the order in which they are applied, the stem first.
+    """
+    images = some(subject.data.test, num_images, "test")
+    layers = layer_moments(subject.net, lambda net: [net(batch) for batch, _ in clean_batches(images, subject.data.mean)])
+    found = tuple(LayerResponse(name=name, mean=each.mean, std=each.std) for name, each in layers.items())
+    return Responses(step=subject.step, images=len(images), layers=found)
+
+
+@torch.inference_mode()
+def layer_moments(net: nn.Module, feed: Callable[[nn.Module], object]) -> dict[str, Moments]:
+    """Moments of the output of every ConvNorm while `feed(net)` runs the network in evaluation mode; its mode is restored."""
+    moments = {name: Moments() for name, module in net.named_modules() if isinstance(module, ConvNorm)}
+
+    def _watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda module, inputs, output: moments[name].add(output)  # before the ReLU, which works in place
+
+    hooks = [module.register_forward_hook(_watch(name)) for name, module in net.named_modules() if name in moments]
+    was_training = net.training
+    net.eval()
+    try:
+        feed(net)
+    finally:
+        net.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return moments
