@@ -5,7 +5,7 @@ import torch
 from resnet_lab.config import ComputeConfig, RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.compile import compile_blocks
-from resnet_lab.models.resnet import build
+from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.train.state import TrainState, new_state
 from resnet_lab.train.world import set_arithmetic, set_threads
 
@@ -21,9 +21,14 @@ def set_up(compute: ComputeConfig, device: torch.device, threads: int | None) ->
     return set_threads(threads)
 
 
-def initial_state(config: RunConfig, device: torch.device) -> TrainState:
-    """The network before its first step, its blocks compiled where the config says so (`auto` must have been decided)."""
+def initial_state(config: RunConfig, device: torch.device, start: ResNet | None = None) -> TrainState:
+    """The network before its first step, its blocks compiled where the config says so (`auto` must have been decided).
+
+    It starts from the seed, or as a copy of `start` where that is given.
+    """
     net = build(config.model, config.seed, device)
+    if start is not None:
+        net.load_state_dict(start.state_dict())
     if config.compute.compile is True:
         compile_blocks(net, cuda_graphs=config.compute.cuda_graphs)
     return new_state(net, config.recipe, config.model.depth, config.recipe.batch_size if config.compute.compile is True else None)

@@ -26,6 +26,7 @@ from resnet_lab.errors import DivergedError
 from resnet_lab.estimate import Forecast, Speed, footing, forecast
 from resnet_lab.models.cost import count
 from resnet_lab.models.fold import folded
+from resnet_lab.models.resnet import ResNet
 from resnet_lab.record import checkpoint
 from resnet_lab.record.files import read_json, write_json
 from resnet_lab.record.store import RunFolder, run_folders
@@ -81,7 +82,20 @@ def run(
         return  # asked to stop while it downloads: what has come is kept
     except StopIteration as done:
         config = config.model_copy(update={"data": done.value})
-    data = load(config.data, data_dir, config.seed)
+    data = load(config.data, data_dir, config.seed).to(device)
+    yield from train_in(folder, config, data, device, threads, stop)
+
+
+def train_in(
+    folder: RunFolder,
+    config: RunConfig,
+    data: Data,
+    device: torch.device,
+    threads: int,
+    stop: Stop,
+    start: ResNet | None = None,
+) -> Iterator[str | Forecast | Record | Event]:
+    """`run` with its data loaded and its device set up; the network starts as `start` where that is given, else from its seed."""
     folder.make()
     with folder.lock():
         stands = footing(config, device)
@@ -93,7 +107,7 @@ def run(
             return
         if stands.notice is not None:
             yield stands.notice
-        session = _Session(config, folder, data.to(device), initial_state(stands.here, device), stop)
+        session = _Session(config, folder, data, initial_state(stands.here, device, start), stop)
         environment = describe(device, threads, stands.here.compute, data.provenance)
         yield from session.begin(environment, stands.speed)
         yield from session.train()

@@ -1,0 +1,100 @@
+"""The solution exists (He et al. 2015, Sec. 1): the construction's errors beside those of training from scratch, and after it."""
+
+from collections.abc import Iterator
+
+from resnet_lab.analysis.construction import Batch, agreement, batch_noise, construct, deepened, ready_to_train
+from resnet_lab.analysis.subject import Subject, some
+from resnet_lab.config import RunConfig
+from resnet_lab.data.batches import Batches, clean_batches
+from resnet_lab.data.images import ImageSet
+from resnet_lab.estimate import Forecast
+from resnet_lab.experiment import Stop, train_in
+from resnet_lab.models.fold import folded
+from resnet_lab.models.resnet import ResNet
+from resnet_lab.record.store import RunFolder
+from resnet_lab.records import Event, Record
+from resnet_lab.results import Continued, CurvePoint, Errors, Identity
+from resnet_lab.train.evaluate import evaluate
+
+FAST_IMAGES = 1_000
+MEASURE_BATCHES, NOISE_BATCHES = 50, 10
+
+
+def identity(shallow: Subject, depth: int, scratch: Subject | None = None, num_images: int | None = None) -> Identity:
+    """Construct the counterpart of `depth` layers and compare it with `shallow`, and with `scratch`, trained from its own start.
+
+    Logits are compared on all training and test images, or on `num_images` of each. Raises ConfigError where `depth` is not
+    deeper.
+    """
+    train, test = some(shallow.data.train, num_images, "train"), some(shallow.data.test, num_images, "test")
+    deep = construct(shallow.net, shallow.config, depth)
+    on_train, on_test = (agreement(shallow.net, deep, clean_batches(images, shallow.data.mean)) for images in (train, test))
+    return Identity(
+        step=shallow.step,
+        depth=depth,
+        train_images=len(train),
+        test_images=len(test),
+        max_difference=max(on_train.max_difference, on_test.max_difference),
+        changed_predictions=on_train.changed + on_test.changed,
+        shallow=Errors(train=on_train.wrong_left / len(train), test=on_test.wrong_left / len(test)),
+        constructed=Errors(train=on_train.wrong_right / len(train), test=on_test.wrong_right / len(test)),
+        scratch=None if scratch is None else _errors(scratch, train, test),
+        scratch_step=None if scratch is None else scratch.step,
+        noise=batch_noise(
+            shallow.net, starting_point(shallow, depth), _batches(shallow, MEASURE_BATCHES, MEASURE_BATCHES + NOISE_BATCHES)
+        ),
+    )
+
+
+def starting_point(shallow: Subject, depth: int) -> ResNet:
+    """The construction, ready for training mode; its statistics are those of the run's first batches of training."""
+    deep = construct(shallow.net, shallow.config, depth)
+    return ready_to_train(deep, shallow.net, _batches(shallow, 0, MEASURE_BATCHES))
+
+
+def carry_on(shallow: Subject, depth: int, steps: int, threads: int, stop: Stop) -> Iterator[str | Forecast | Record | Event]:
+    """Train on from the construction with the study's recipe, as a run of its own under the shallower run's `analysis/`.
+
+    Called again, it goes on where it stopped. Raises what `experiment.run` raises.
+    """
+    config = continuation(shallow.config, depth, steps)
+    folder = continuation_folder(shallow, depth, steps)
+    start = starting_point(shallow, depth)
+    yield from train_in(folder, config, shallow.data, shallow.device, threads, stop, start)
+
+
+def continuation(config: RunConfig, depth: int, steps: int) -> RunConfig:
+    """The deeper network's config, its recipe over `steps` steps: milestones keep their place in percent."""
+    settings = deepened(config, depth).model_dump(mode="json")
+    recipe = settings["recipe"]
+    schedule = recipe["schedule"]
+    if schedule["name"] == "milestones":
+        moved = {round(milestone * steps / recipe["steps"]) for milestone in schedule["milestones"]}
+        schedule["milestones"] = sorted(milestone for milestone in moved if 0 < milestone < steps)
+    recipe["steps"] = steps
+    settings["evaluation"]["every"] = max(1, min(settings["evaluation"]["every"], steps // 10))
+    settings["log"]["keep"] = []
+    return RunConfig.model_validate(settings)
+
+
+def continuation_folder(shallow: Subject, depth: int, steps: int) -> RunFolder:
+    """Where the training from the construction is recorded."""
+    return RunFolder(shallow.folder.analysis / f"constructed-{depth}-from-{shallow.step:08d}-{steps}-steps")
+
+
+def with_continuation(result: Identity, folder: RunFolder) -> Identity:
+    """The result with the errors of the training that went on from the construction, as far as it has come."""
+    run = folder.read()
+    curve = tuple(CurvePoint(step=each.step, train=each.train_error, test=each.test_error) for each in run.evaluations)
+    return result.model_copy(update={"continued": Continued(steps=run.config.recipe.steps, step=run.step, curve=curve)})
+
+
+def _batches(subject: Subject, first: int, end: int) -> Iterator[Batch]:
+    batches = Batches(subject.data.train, subject.data.mean, subject.config.recipe.batch_size, subject.config.seed)
+    return (batches(step) for step in range(first, end))
+
+
+def _errors(subject: Subject, train: ImageSet, test: ImageSet) -> Errors:
+    net = folded(subject.net)
+    on_train, on_test = (evaluate(net, clean_batches(images, subject.data.mean))[0] for images in (train, test))
+    return Errors(train=on_train, test=on_test)
