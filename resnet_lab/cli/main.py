@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import bench, compare, config, data, display, export, report, runs, summary, sweep, train
+from resnet_lab.cli import analyze, bench, compare, config, data, display, export, report, runs, summary, sweep, train
 from resnet_lab.errors import DiskError, LabError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("runs")(runs.runs)
 app.command("summary")(summary.summary)
 app.command("bench")(bench.bench)
 app.command("data")(data.data)
+app.add_typer(analyze.app, name="analyze")
 app.add_typer(config.app, name="config")
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -262,6 +262,16 @@ def find_study(root: Path, name: str | None) -> Path:
             return path if path.name else path.resolve()
     known = ", ".join(path.name for path in found)
     raise ConfigError(f"There is no study {name!r} in {root}; " + (f"there are {known}." if known else "there are none yet."))
+
+
+def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
+    """The runs of these names: `STUDY/RUN`, a path to a run, or a study, which means all of its runs. Raises ConfigError."""
+    found: dict[Path, RunFolder] = {}
+    for name in names:
+        single = next((RunFolder(path) for path in (root / name, Path(name)) if RunFolder(path).exists()), None)
+        for folder in run_folders(find_study(root, name)) if single is None else [single]:
+            found.setdefault(folder.path.resolve(), folder)
+    return list(found.values())
 
 
 def read_study(study: Path) -> tuple[list[Run], list[str]]:

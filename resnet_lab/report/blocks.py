@@ -11,6 +11,13 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """A heading inside a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Bullets:
     """A list of sentences."""
 
@@ -64,7 +71,7 @@ class Picture:
     chart: Chart | None = None
 
 
-Block = Text | Bullets | Table | Picture
+Block = Text | Heading | Bullets | Table | Picture
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from resnet_lab.configfile import load_study, presets
 from resnet_lab.duration import duration
 from resnet_lab.published import NUMBERS
 from resnet_lab.record.store import Run
-from resnet_lab.report import figures
+from resnet_lab.report import figures, why
 from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Section, Table, Text
 from resnet_lab.report.charts import chart, curve_table, lr_drops
 from resnet_lab.report.tables import difference_table, error_table, interval_table, spread
@@ -24,6 +24,8 @@ def build(comparison: Comparison, x: figures.X = "step") -> Document:
     sections = [_verdict(comparison), _curves(comparison, x), _errors(comparison)]
     if comparison.differences:
         sections.append(_differences(comparison))
+    if (reasons := why.section(comparison)) is not None:
+        sections.append(reasons)
     if comparison.cells:
         sections.append(_published(comparison))
     if comparison.runs:

@@ -25,7 +25,7 @@ FEW_POINTS, MOST_POINTS = 20, 300
 X = Literal["step", "epoch", "hours"]
 _HUES = {"plain": "Oranges", "residual": "Blues"}
 _DASHED, _THIN, _BOLD = (0, (3, 1.5)), 1.0, 2.2
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
@@ -58,7 +58,7 @@ class Axis(NamedTuple):
 
 def curves(comparison: Comparison, x: X = "step") -> Figure:
     """As Fig. 6: error of every network, plain and residual side by side on one scale, training dashed, test bold."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, panels = _panels(comparison, "training and test error")
         axis = _axis(comparison.runs, x)
         panels[0].set_ylim(*_limits(comparison.runs))
@@ -73,7 +73,7 @@ def curves(comparison: Comparison, x: X = "step") -> Figure:
                 ends += [(tests.mean[-1], name, colour)] if tests.mean else []
             if not runs:
                 axes.text(0.5, 0.5, f"no {kind} runs", transform=axes.transAxes, ha="center", color="0.4")
-            _label_ends(axes, ends)
+            label_ends(axes, ends)
         several = any(len(cell.seeds) > 1 for cell in comparison.cells)
         figure.legend(handles=_styles(several=several), loc="outside lower center", ncols=3, frameon=False)
     return figure
@@ -81,7 +81,7 @@ def curves(comparison: Comparison, x: X = "step") -> Figure:
 
 def degradation(comparison: Comparison, x: X = "step") -> Figure:
     """As Fig. 1: the shallowest and the deepest plain network, training error on the left and test error on the right."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, panels = _panels(comparison, "plain networks, shallowest and deepest")
         axis = _axis(comparison.runs, x)
         networks = list(_networks(comparison, [run for run in comparison.runs if run.config.model.kind == "plain"]))
@@ -95,13 +95,13 @@ def degradation(comparison: Comparison, x: X = "step") -> Figure:
                 line = lines(members, axis)
                 _draw(axes, line, colour, test=title == "test error")
                 ends += [(line.mean[-1], name, colour)] if line.mean else []
-            _label_ends(axes, ends)
+            label_ends(axes, ends)
     return figure
 
 
 def by_depth(comparison: Comparison) -> Figure:
     """Error at the last evaluation against depth; published test errors beside it where all runs follow the paper's recipe."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, panels = _panels(comparison, "error against depth")
         depths = sorted({cell.depth for cell in comparison.cells})
         for axes, title in zip(panels, ("clean training error", "test error"), strict=True):
@@ -121,7 +121,7 @@ def by_depth(comparison: Comparison) -> Figure:
                     [cell.depth for cell in cells], means, yerr=reach, fmt=style, color=colour, capsize=3, linewidth=1.6
                 )
                 ends += [(means[-1], kind, colour)] if means else []
-            _label_ends(axes, ends)
+            label_ends(axes, ends)
         if published := published_depths(comparison):
             for kind, marker in (("plain", "s"), ("residual", "o")):
                 others = [number for number in NUMBERS if number.kind == kind and number.depth in published]
@@ -155,7 +155,7 @@ def published_depths(comparison: Comparison) -> list[int]:
 
 def traces(comparison: Comparison, x: X = "step") -> Figure:
     """The lr and the speed of every run."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         _title(figure, comparison, "learning rate and speed")
         left, right = figure.subplots(1, 2)
@@ -175,7 +175,7 @@ def traces(comparison: Comparison, x: X = "step") -> Figure:
                 if speeds:
                     ends[name] = (speeds[-1][1], name, colour)
         right.set_ylim(bottom=0)
-        _label_ends(right, list(ends.values()))
+        label_ends(right, list(ends.values()))
     return figure
 
 
@@ -320,7 +320,7 @@ def _limits(runs: Sequence[Run]) -> tuple[float, float]:
     return max(0.0, min(errors) - room), min(100.0, max(errors) + room)
 
 
-def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Name the lines at their right ends, in place of a legend, moved apart where the names would overlap."""
     bottom, top = axes.get_ylim()
     place = -np.inf
@@ -348,6 +348,6 @@ def _colour(kind: Kind, position: int, number: int) -> str:
 def _rendered(figure: Figure, form: str) -> bytes:
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
     buffer = io.BytesIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(buffer, format=form, dpi=200, metadata=metadata)
     return buffer.getvalue()

@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from resnet_lab.report.blocks import Bullets, Chart, Document, Picture, Series, Table, Text
+from resnet_lab.report.blocks import Bullets, Chart, Document, Heading, Picture, Series, Table, Text
 
 MOST_POINTS = 400
 _SVG = "http://www.w3.org/2000/svg"
@@ -34,7 +34,7 @@ def render(document: Document) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("resnet_lab", "report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    kinds = {"text": Text, "bullets": Bullets, "table": Table, "picture": Picture}
+    kinds = {"text": Text, "heading": Heading, "bullets": Bullets, "table": Table, "picture": Picture}
     environment.tests |= {name: _is(kind) for name, kind in kinds.items()}
     numbers = count(1)
     environment.filters |= {"code": _code, "data": _data, "drawing": lambda picture: drawing(picture.svg, f"f{next(numbers)}-")}

@@ -2,7 +2,7 @@
 
 import re
 
-from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Table, Text
+from resnet_lab.report.blocks import Block, Bullets, Document, Heading, Picture, Table, Text
 
 
 def render(document: Document) -> str:
@@ -19,6 +19,8 @@ def _block(block: Block) -> str:
     match block:
         case Text(text):
             return _inline(text)
+        case Heading(text):
+            return f"### {_inline(text)}"
         case Bullets(items):
             return "\n".join(f"- {_inline(item)}" for item in items)
         case Picture(file=file, description=description):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from resnet_lab.compare import Comparison, compare_study, comparison_values
 from resnet_lab.record.files import disk_errors, write_atomically, write_json
-from resnet_lab.report import charts, document, figures, html, markdown
+from resnet_lab.report import charts, document, figures, html, markdown, why
 
 
 def write_comparison(study: Path, comparison: Comparison, x: figures.X = "step") -> None:
@@ -12,6 +12,13 @@ def write_comparison(study: Path, comparison: Comparison, x: figures.X = "step")
     figures.save(figures.curves(comparison, x), study / "curves")
     write_atomically(study / "curves.csv", charts.curve_points(comparison).encode())
     write_json(study / "summary.json", comparison_values(comparison))
+
+
+def write_findings(study: Path) -> list[Path]:
+    """Draw what the analyses of a study's runs have found, in the study's folder; returns the PNG files. Raises DiskError."""
+    comparison = compare_study(study)
+    drawn = why.drawings(comparison, why.findings(comparison.runs)[0])
+    return [figures.save(figure, study / stem)[0] for stem, figure in drawn.items()]
 
 
 def write_report(study: Path, x: figures.X = "step") -> tuple[Path, Path]:
@@ -23,6 +30,7 @@ def write_report(study: Path, x: figures.X = "step") -> tuple[Path, Path]:
         figures.save(figures.by_depth(comparison), study / "depth")
     if document.has_figure_1(comparison):
         figures.save(figures.degradation(comparison, x), study / "degradation")
+    write_findings(study)
     built = document.build(comparison, x)
     folder = study / "report"
     with disk_errors(folder):

@@ -1,0 +1,154 @@
+"""The figures of the analyses of layers and of the construction, in the manner of `figures`."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from resnet_lab.compare import KINDS
+from resnet_lab.report.figures import STYLE, label_ends
+from resnet_lab.results import GradientNorm, Gradients, Identity, Responses
+
+Colours = Mapping[tuple[str, int], str]
+Network = tuple[str, int]  # kind and depth
+
+
+def responses(results: Mapping[Network, Sequence[Responses]], colours: Colours, title: str) -> Figure:
+    """As Fig. 7: standard deviation by layer, in the layers' order on the left and in order of size on the right."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.9), layout="constrained")
+        figure.suptitle(title, fontsize=10)
+        panels = figure.subplots(1, 2, sharey=True)
+        panels[0].set_ylabel("standard deviation")
+        for axes, name in zip(panels, ("in the order of layers", "in order of size"), strict=True):
+            _prepare(axes, name, "layer")
+            ends = []
+            for network, found in results.items():
+                stds = mean_over_seeds([[layer.std for layer in each.layers] for each in found])
+                stds = stds if axes is panels[0] else sorted(stds, reverse=True)
+                axes.plot(range(1, len(stds) + 1), stds, color=colours[network], **_line(network))
+                ends.append((stds[-1], "{}-{}".format(*network), colours[network]))
+            axes.set_ylim(bottom=0)
+            label_ends(axes, ends)
+    return figure
+
+
+def gradients(results: Mapping[Network, Mapping[int, Sequence[Gradients]]], colours: Colours, title: str) -> Figure:
+    """Norms by layer on a logarithmic scale: weights on the left, block outputs on the right; rows: first and last step."""
+    steps = sorted({step for by_step in results.values() for step in by_step})
+    shown = steps if len(steps) < 2 else [steps[0], steps[-1]]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 0.6 + 3.2 * len(shown)), layout="constrained")
+        figure.suptitle(title, fontsize=10)
+        rows = figure.subplots(len(shown), 2, squeeze=False)
+        for (row, step), (column, part) in product(enumerate(shown), enumerate(("weights", "blocks"))):
+            axes = rows[row][column]
+            what = "by convolution's weight" if part == "weights" else "by block's output"
+            when = "initial network" if step == 0 else f"step {step:,}"
+            _prepare(axes, f"{what}, {when}", "convolution" if part == "weights" else "block")
+            axes.set_yscale("log")
+            ends = []
+            for network, by_step in results.items():
+                if step in by_step:
+                    norms = gradient_means(by_step[step], part)
+                    axes.plot(range(1, len(norms) + 1), norms, color=colours[network], **_line(network))
+                    ends.append((norms[-1], "{}-{}".format(*network), colours[network]))
+            label_ends(axes, ends)
+            if column == 0:
+                axes.set_ylabel("gradient norm")
+    return figure
+
+
+def identity(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_depth: int, title: str) -> Figure:
+    """Clean training error of shallow, deep from scratch, deep by construction, and that trained on; plain and residual.
+
+    `results` are by kind, over seeds: bars are means and dots are seeds. Where training went on, a second row follows it.
+    """
+    kinds = [kind for kind in KINDS if results.get(kind)]
+    goes_on = any(each.continued and each.continued.curve for found in results.values() for each in found)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 6.2 if goes_on else 3.4), layout="constrained")
+        figure.suptitle(title, fontsize=10)
+        rows = figure.subplots(2 if goes_on else 1, len(kinds), squeeze=False, sharey="row")
+        for column, kind in enumerate(kinds):
+            _bars(rows[0][column], kind, shallow_depth, results[kind], colours)
+            if goes_on:
+                _continuation(rows[1][column], kind, shallow_depth, results[kind], colours)
+        for row in rows:
+            row[0].set_ylabel("clean training error (%)")
+    return figure
+
+
+def _bars(axes: Axes, kind: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
+    depth = results[0].depth
+    bars = {
+        f"{kind}-{shallow_depth}": [each.shallow.train for each in results],
+        f"{kind}-{depth},\nfrom scratch": [each.scratch.train for each in results if each.scratch],
+        f"{kind}-{depth},\nconstructed": [each.constructed.train for each in results],
+        "constructed,\ntrained on": [
+            each.continued.curve[-1].train for each in results if each.continued and each.continued.curve
+        ],
+    }
+    shown = {name: [100 * error for error in errors] for name, errors in bars.items() if errors}
+    faces = [colours[kind, shallow_depth]] + [colours[kind, depth]] * (len(shown) - 1)
+    means = [statistics.fmean(errors) for errors in shown.values()]
+    axes.bar(
+        range(len(shown)),
+        means,
+        width=0.6,
+        color=faces,
+        hatch=["//" if "\nconstr" in n or "trained" in n else "" for n in shown],
+        edgecolor="white",
+    )
+    for place, (errors, mean) in enumerate(zip(shown.values(), means, strict=True)):
+        axes.annotate(f"{mean:.2f}", (place, mean), xytext=(0, 3), textcoords="offset points", ha="center")
+        if len(errors) > 1:
+            axes.plot([place] * len(errors), errors, "o", color="0.15", markersize=2.5)
+    axes.set_xticks(range(len(shown)), shown, fontsize=7.5)
+    axes.set_title(f"{kind} networks")
+    axes.margins(y=0.12)
+
+
+def _continuation(axes: Axes, kind: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
+    depth = results[0].depth
+    _prepare(axes, f"{kind}-{depth} trained on from the construction", "steps since the construction")
+    for each in results:
+        axes.axhline(100 * each.shallow.train, color=colours[kind, shallow_depth], linewidth=1, linestyle=(0, (1, 1.5)))
+        if each.scratch:
+            axes.axhline(100 * each.scratch.train, color=colours[kind, depth], linewidth=1, linestyle=(0, (3, 1.5)))
+        if each.continued:
+            points = [(0, each.constructed.train), *((point.step, point.train) for point in each.continued.curve)]
+            axes.plot(
+                [step for step, _ in points], [100 * error for _, error in points], "o-", color=colours[kind, depth], markersize=3
+            )
+    ends = [(100 * results[0].shallow.train, f"{kind}-{shallow_depth}", colours[kind, shallow_depth])]
+    if results[0].scratch:
+        ends.append((100 * results[0].scratch.train, "from scratch", colours[kind, depth]))
+    if results[0].continued and results[0].continued.curve:
+        ends.append((100 * results[0].continued.curve[-1].train, "trained on", colours[kind, depth]))
+    label_ends(axes, ends)
+
+
+def gradient_means(results: Sequence[Gradients], part: str) -> list[float]:
+    """Mean norm over seeds of each weight or block, in the order of layers."""
+    norms: list[tuple[GradientNorm, ...]] = [each.weights if part == "weights" else each.blocks for each in results]
+    return mean_over_seeds([[layer.norm for layer in each] for each in norms])
+
+
+def mean_over_seeds(values: Sequence[Sequence[float]]) -> list[float]:
+    """The mean of equally long lists, element by element."""
+    return [statistics.fmean(each) for each in zip(*values, strict=True)]
+
+
+def _prepare(axes: Axes, title: str, label: str) -> None:
+    axes.set_title(title)
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    axes.set_xlabel(label)
+
+
+def _line(network: Network) -> dict[str, object]:
+    """Plain lines are dashed, so that the two kinds are told apart without colour."""
+    return {"linewidth": 1.6, "linestyle": (0, (4, 1.5)) if network[0] == "plain" else "-"}
