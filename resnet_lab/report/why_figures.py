@@ -1,12 +1,15 @@
 """The figures of the analyses of layers and of the construction, in the manner of `figures`."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from resnet_lab.compare import KINDS
 from resnet_lab.report.figures import STYLE, label_ends
@@ -14,6 +17,7 @@ from resnet_lab.results import GradientNorm, Gradients, Identity, Responses
 
 Colours = Mapping[tuple[str, int], str]
 Network = tuple[str, int]  # kind and depth
+UNTRAINED = "0.35"  # a depth that the study has not trained
 
 
 def responses(results: Mapping[Network, Sequence[Responses]], colours: Colours, title: str) -> Figure:
@@ -25,14 +29,12 @@ def responses(results: Mapping[Network, Sequence[Responses]], colours: Colours, 
         panels[0].set_ylabel("standard deviation")
         for axes, name in zip(panels, ("in the order of layers", "in order of size"), strict=True):
             _prepare(axes, name, "layer")
-            ends = []
             for network, found in results.items():
                 stds = mean_over_seeds([[layer.std for layer in each.layers] for each in found])
                 stds = stds if axes is panels[0] else sorted(stds, reverse=True)
                 axes.plot(range(1, len(stds) + 1), stds, color=colours[network], **_line(network))
-                ends.append((stds[-1], "{}-{}".format(*network), colours[network]))
             axes.set_ylim(bottom=0)
-            label_ends(axes, ends)
+        _legend(figure, results, colours)
     return figure
 
 
@@ -43,22 +45,20 @@ def gradients(results: Mapping[Network, Mapping[int, Sequence[Gradients]]], colo
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 0.6 + 3.2 * len(shown)), layout="constrained")
         figure.suptitle(title, fontsize=10)
-        rows = figure.subplots(len(shown), 2, squeeze=False)
+        rows = figure.subplots(len(shown), 2, squeeze=False, sharey="col")
         for (row, step), (column, part) in product(enumerate(shown), enumerate(("weights", "blocks"))):
             axes = rows[row][column]
             what = "by convolution's weight" if part == "weights" else "by block's output"
             when = "initial network" if step == 0 else f"step {step:,}"
             _prepare(axes, f"{what}, {when}", "convolution" if part == "weights" else "block")
-            axes.set_yscale("log")
-            ends = []
+            _logarithmic(axes)
             for network, by_step in results.items():
                 if step in by_step:
                     norms = gradient_means(by_step[step], part)
                     axes.plot(range(1, len(norms) + 1), norms, color=colours[network], **_line(network))
-                    ends.append((norms[-1], "{}-{}".format(*network), colours[network]))
-            label_ends(axes, ends)
             if column == 0:
                 axes.set_ylabel("gradient norm")
+        _legend(figure, results, colours)
     return figure
 
 
@@ -86,21 +86,21 @@ def _bars(axes: Axes, kind: str, shallow_depth: int, results: Sequence[Identity]
     depth = results[0].depth
     bars = {
         f"{kind}-{shallow_depth}": [each.shallow.train for each in results],
-        f"{kind}-{depth},\nfrom scratch": [each.scratch.train for each in results if each.scratch],
-        f"{kind}-{depth},\nconstructed": [each.constructed.train for each in results],
-        "constructed,\ntrained on": [
+        f"{kind}-{depth}\nfrom scratch": [each.scratch.train for each in results if each.scratch],
+        f"{kind}-{depth}\nbuilt": [each.constructed.train for each in results],
+        "built, then\ntrained on": [
             each.continued.curve[-1].train for each in results if each.continued and each.continued.curve
         ],
     }
     shown = {name: [100 * error for error in errors] for name, errors in bars.items() if errors}
-    faces = [colours[kind, shallow_depth]] + [colours[kind, depth]] * (len(shown) - 1)
+    faces = [colours[kind, shallow_depth]] + [colours.get((kind, depth), UNTRAINED)] * (len(shown) - 1)
     means = [statistics.fmean(errors) for errors in shown.values()]
     axes.bar(
         range(len(shown)),
         means,
         width=0.6,
         color=faces,
-        hatch=["//" if "\nconstr" in n or "trained" in n else "" for n in shown],
+        hatch=["//" if "built" in name else "" for name in shown],
         edgecolor="white",
     )
     for place, (errors, mean) in enumerate(zip(shown.values(), means, strict=True)):
@@ -114,21 +114,20 @@ def _bars(axes: Axes, kind: str, shallow_depth: int, results: Sequence[Identity]
 
 def _continuation(axes: Axes, kind: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
     depth = results[0].depth
+    shallow, deep = colours[kind, shallow_depth], colours.get((kind, depth), UNTRAINED)
     _prepare(axes, f"{kind}-{depth} trained on from the construction", "steps since the construction")
     for each in results:
-        axes.axhline(100 * each.shallow.train, color=colours[kind, shallow_depth], linewidth=1, linestyle=(0, (1, 1.5)))
+        axes.axhline(100 * each.shallow.train, color=shallow, linewidth=1, linestyle=(0, (1, 1.5)))
         if each.scratch:
-            axes.axhline(100 * each.scratch.train, color=colours[kind, depth], linewidth=1, linestyle=(0, (3, 1.5)))
+            axes.axhline(100 * each.scratch.train, color=deep, linewidth=1, linestyle=(0, (3, 1.5)))
         if each.continued:
             points = [(0, each.constructed.train), *((point.step, point.train) for point in each.continued.curve)]
-            axes.plot(
-                [step for step, _ in points], [100 * error for _, error in points], "o-", color=colours[kind, depth], markersize=3
-            )
-    ends = [(100 * results[0].shallow.train, f"{kind}-{shallow_depth}", colours[kind, shallow_depth])]
+            axes.plot([step for step, _ in points], [100 * error for _, error in points], "o-", color=deep, markersize=3)
+    ends = [(100 * results[0].shallow.train, f"{kind}-{shallow_depth}", shallow)]
     if results[0].scratch:
-        ends.append((100 * results[0].scratch.train, "from scratch", colours[kind, depth]))
+        ends.append((100 * results[0].scratch.train, "from scratch", deep))
     if results[0].continued and results[0].continued.curve:
-        ends.append((100 * results[0].continued.curve[-1].train, "trained on", colours[kind, depth]))
+        ends.append((100 * results[0].continued.curve[-1].train, "trained on", deep))
     label_ends(axes, ends)
 
 
@@ -147,8 +146,23 @@ def _prepare(axes: Axes, title: str, label: str) -> None:
     axes.set_title(title)
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _line(network: Network) -> dict[str, object]:
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic scale with plain numbers at 1, 2 and 5."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend(figure: Figure, networks: Iterable[Network], colours: Colours) -> None:
+    """The networks by name, under the panels."""
+    handles = [Line2D([], [], color=colours[each], label="{}-{}".format(*each), **_line(each)) for each in networks]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
+
+
+def _line(network: Network) -> dict[str, Any]:
     """Plain lines are dashed, so that the two kinds are told apart without colour."""
     return {"linewidth": 1.6, "linestyle": (0, (4, 1.5)) if network[0] == "plain" else "-"}
