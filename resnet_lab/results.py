@@ -115,7 +115,73 @@ class Identity(_Result):
         return f"identity-{self.depth}-{self.step:08d}.json"
 
 
-Result = Annotated[Responses | Gradients | Identity, Field(discriminator="analysis")]
+class RemovedBlock(_Values):
+    """Test error without one block."""
+
+    name: str
+    error: float
+
+
+class Removal(_Values):
+    """Test errors without so many blocks, one for each draw of which they are."""
+
+    number: int
+    errors: tuple[float, ...]
+
+
+class Paths(_Result):
+    """Test errors of a network with blocks removed."""
+
+    analysis: Literal["paths"] = "paths"
+    images: int
+    baseline: float
+    blocks: tuple[RemovedBlock, ...]
+    removals: tuple[Removal, ...]
+
+
+Row = tuple[float | None, ...]
+
+
+class Landscape(_Result):
+    """Training loss and error on a slice around a network, a row for each place along the second direction."""
+
+    analysis: Literal["landscape"] = "landscape"
+    dims: int
+    bn: Literal["moving", "batch"]
+    seed: int
+    images: int
+    coordinates: tuple[float, ...]
+    losses: tuple[Row, ...] = Field(description="None where a loss is not finite")
+    errors: tuple[tuple[float, ...], ...]
+
+    @property
+    def file_name(self) -> str:
+        """One for each number of directions and way of BN."""
+        return f"landscape-{self.dims}d-{self.bn}-{self.step:08d}.json"
+
+
+class Line(_Result):
+    """Loss and error on the straight line from a network, at position 0, to another, at 1."""
+
+    analysis: Literal["line"] = "line"
+    other: str
+    other_step: int
+    bn: Literal["moving", "batch"]
+    train_images: int
+    test_images: int
+    positions: tuple[float, ...]
+    train_losses: Row
+    train_errors: tuple[float, ...]
+    test_losses: Row
+    test_errors: tuple[float, ...]
+
+    @property
+    def file_name(self) -> str:
+        """One for each other end."""
+        return f"line-to-{self.other}-{self.other_step:08d}-{self.step:08d}.json"
+
+
+Result = Annotated[Responses | Gradients | Identity | Paths | Landscape | Line, Field(discriminator="analysis")]
 _RESULT: TypeAdapter[Result] = TypeAdapter(Result)
 
 

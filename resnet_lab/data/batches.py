@@ -42,11 +42,12 @@ class Batches:
         return augment.apply(normalise(batch.images, self._mean), drawn), batch.labels
 
 
-def clean_batches(images: ImageSet, mean: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def clean_batches(images: ImageSet, mean: Tensor, batch_size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """All images in order, normalised and not augmented, channels last: what a network is evaluated on.
 
-    Batches are as large as pays: on a CPU a batch's activations should stay in its cache, elsewhere they fill the device.
+    Batches are as large as pays if not given: on a CPU a batch's activations should stay in its cache, elsewhere they fill the
+    device.
     """
-    batch_size = 128 if images.images.device.type == "cpu" else 1_000
+    batch_size = batch_size or (128 if images.images.device.type == "cpu" else 1_000)
     for chunk, labels in zip(torch.split(images.images, batch_size), torch.split(images.labels, batch_size), strict=True):
         yield normalise(chunk, mean).contiguous(memory_format=torch.channels_last), labels

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 
 from resnet_lab.compare import MATTERS, Comparison
 from resnet_lab.record.store import Run
-from resnet_lab.report import figures, why_figures
+from resnet_lab.report import figures, surface_figures, why_figures
 from resnet_lab.report.blocks import Block, Bullets, Heading, Picture, Section, Table, Text
 from resnet_lab.report.why_figures import Network, gradient_means, mean_over_seeds
-from resnet_lab.results import Gradients, Identity, Responses, Result, read
+from resnet_lab.results import Gradients, Identity, Landscape, Line, Paths, Responses, Result, read
 
 R = TypeVar("R", bound=Result)
+_BN = {"moving": "moving averages", "batch": "batch statistics"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def section(comparison: Comparison) -> Section | None:
     found, faults = findings(comparison.runs)
     drawn = drawings(comparison, found)
     blocks: list[Block] = []
-    for words in (_identity, _responses, _gradients):
+    for words in (_identity, _responses, _gradients, _paths, _landscape, _line):
         blocks += words(found, drawn)
     if faults:
         blocks.append(Bullets(tuple(faults)))
@@ -65,6 +66,18 @@ def drawings(comparison: Comparison, found: Sequence[Finding]) -> dict[str, Figu
         drawn["responses"] = why_figures.responses(responses, colours, f"{study}: layer responses")
     if gradients := _by_step(found):
         drawn["gradients"] = why_figures.gradients(gradients, colours, f"{study}: gradients by layer")
+    if paths := _newest(found, Paths):
+        drawn["paths"] = surface_figures.paths(paths, colours, f"{study}: networks with blocks removed")
+    for (dims, bn), landscapes in _landscapes(found).items():
+        title = f"{study}: training loss around the networks, {_BN[bn]}"
+        if dims == 1:
+            drawn[f"landscape-1d-{bn}"] = surface_figures.slices(landscapes, colours, title)
+        else:
+            planes = {name: result for name, (_, result) in landscapes.items()}
+            drawn[f"landscape-2d-{bn}"] = surface_figures.contours(planes, title)
+            drawn[f"landscape-2d-{bn}-surface"] = surface_figures.surfaces(planes, title)
+    if lines := _lines(found):
+        drawn["lines"] = surface_figures.lines(lines, colours, f"{study}: straight lines between networks")
     return drawn
 
 
@@ -225,6 +238,121 @@ def identity_table(found: Sequence[Finding]) -> Table:
     )
 
 
+def _paths(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator[Block]:
+    if "paths" not in drawn:
+        return
+    yield Heading("Blocks removed")
+    yield Text(
+        "As in Veit et al. 2016: test error without each block in turn (dotted: with all blocks), and without some blocks drawn "
+        "at random (dotted: chance). A residual block leaves its shortcut. A plain block leaves what its residual counterpart "
+        "would, so both members of a pair lose the same layers."
+    )
+    description = "Test error without one block, by block, and against the share of blocks that are removed at random."
+    yield _picture(drawn, "paths", description, path_table(found))
+
+
+def path_table(found: Sequence[Finding]) -> Table:
+    """A row a network: error with all blocks, without one, and without some."""
+    rows = []
+    for network, results in _newest(found, Paths).items():
+        single = [statistics.fmean(each) for each in zip(*([b.error for b in one.blocks] for one in results), strict=True)]
+        numbers = [each.number for each in results[0].removals]
+        half = min(numbers, key=lambda number: abs(number - len(single) / 2))
+        draws = [error for one in results for each in one.removals if each.number == half for error in each.errors]
+        rows.append((
+            _name(network), *_provenance(results), f"{100 * statistics.fmean(each.baseline for each in results):.2f}",
+            f"{100 * statistics.median(single):.2f}", f"{100 * max(single):.2f} ({single.index(max(single)) + 1})",
+            f"{100 * statistics.fmean(draws):.2f} ({half} of {len(single)})",
+        ))  # fmt: skip
+    header = ("network", "seeds", "step", "images", "all blocks", "median of one", "worst (block)", "half removed")
+    caption = (
+        "Test error in percent with all blocks, without one of them (the median and the worst), and without about half of them, "
+        "mean over draws; means over seeds."
+    )
+    return Table(caption, header, tuple(rows))
+
+
+def _landscape(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator[Block]:
+    stems = [stem for stem in drawn if stem.startswith("landscape-")]
+    if not stems:
+        return
+    yield Heading("The loss surface")
+    yield Text(
+        "Training loss around the trained networks along random directions, scaled filter by filter to the network's own weights "
+        "(Li et al. 2018). Networks with the same shapes share the drawn directions. Two directions of many thousands show how "
+        "rough a surface is, and not where minima lie."
+    )
+    for stem in stems:
+        form = "as surfaces" if stem.endswith("-surface") else "along one direction" if "-1d-" in stem else "as contours"
+        description = f"Training loss around every network, {form}, on one scale."
+        yield _picture(drawn, stem, description, landscape_table(found))
+
+
+def landscape_table(found: Sequence[Finding]) -> Table:
+    """A row a slice: the loss in the middle, and how it rises from there."""
+    rows = []
+    for each in found:
+        result = each.result
+        if isinstance(result, Landscape):
+            reach, losses = max(result.coordinates), [loss for row in result.losses for loss in row]
+            finite = [loss for loss in losses if loss is not None]
+            middle = losses[len(losses) // 2]
+            rows.append((
+                each.run.name, f"{result.step:,}", f"{len(losses)} in {result.dims}-D", f"{reach:g}", f"{result.images:,}",
+                result.bn, "-" if middle is None else f"{middle:.3g}", f"{statistics.median(finite):.3g}",
+                f"{max(finite):.3g}",
+            ))  # fmt: skip
+    header = ("run", "step", "points", "reach", "images", "BN", "middle", "median", "highest")
+    return Table("Training loss on slices around networks, reach in filter norms.", header, tuple(rows))
+
+
+def _line(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator[Block]:
+    if "lines" not in drawn:
+        return
+    yield Heading("Straight lines between networks")
+    yield Text(
+        "Loss and error of networks whose parameters lie on the straight line between two networks, and a little beyond. A "
+        "barrier between two solutions shows that they lie in different basins, as far as straight lines can tell."
+    )
+    yield _picture(drawn, "lines", "Loss and error on the line between two networks.", line_table(found))
+
+
+def line_table(found: Sequence[Finding]) -> Table:
+    """A row a line: training error at its ends and the highest between them."""
+    rows = []
+    for each in found:
+        result = each.result
+        if isinstance(result, Line):
+            inside = [
+                (error, place) for place, error in zip(result.positions, result.train_errors, strict=True) if 0 <= place <= 1
+            ]
+            top, where = max(inside)
+            rows.append((
+                f"{each.run.name} to {result.other}", f"{result.train_images:,} + {result.test_images:,}", result.bn,
+                f"{100 * inside[0][0]:.2f}", f"{100 * top:.2f} at {where:.2f}", f"{100 * inside[-1][0]:.2f}",
+            ))  # fmt: skip
+    header = ("line", "images", "BN", "first point", "highest", "last point")
+    caption = "Training error in percent at the first and the last point between the two networks, and the highest between them."
+    return Table(caption, header, tuple(rows))
+
+
+def _landscapes(found: Sequence[Finding]) -> dict[tuple[int, str], dict[str, tuple[Network, Landscape]]]:
+    """The newest slices by dimensions and way of BN, and by run, plain first."""
+    slices: dict[tuple[int, str], dict[str, tuple[Network, Landscape]]] = {}
+    for each in sorted(found, key=lambda each: (_place(each.network), each.run.name)):
+        if isinstance(each.result, Landscape):
+            slices.setdefault((each.result.dims, each.result.bn), {})[each.run.name] = (each.network, each.result)
+    return dict(sorted(slices.items()))
+
+
+def _lines(found: Sequence[Finding]) -> dict[str, tuple[Network, Line]]:
+    return {
+        f"{each.run.name} to {each.result.other}": (each.network, each.result)
+        for each in sorted(found, key=lambda each: (_place(each.network), each.run.name))
+        if isinstance(each.result, Line)
+    }
+
+
 def _constructions(found: Sequence[Finding]) -> dict[tuple[int, int], dict[str, list[Identity]]]:
     """Each run's newest constructions by shallow and deep depth, and by kind."""
     newest = {
@@ -261,7 +389,7 @@ def _place(network: Network) -> tuple[bool, int]:
     return network[0] != "plain", network[1]
 
 
-def _provenance(results: Sequence[Responses]) -> tuple[str, str, str]:
+def _provenance(results: Sequence[Responses] | Sequence[Paths]) -> tuple[str, str, str]:
     """Seeds, steps and images of results, as cells."""
     steps = sorted({each.step for each in results})
     images = sorted({each.images for each in results})

@@ -28,13 +28,13 @@ def responses(results: Mapping[Network, Sequence[Responses]], colours: Colours, 
         panels = figure.subplots(1, 2, sharey=True)
         panels[0].set_ylabel("standard deviation")
         for axes, name in zip(panels, ("in the order of layers", "in order of size"), strict=True):
-            _prepare(axes, name, "layer")
+            prepare(axes, name, "layer")
             for network, found in results.items():
                 stds = mean_over_seeds([[layer.std for layer in each.layers] for each in found])
                 stds = stds if axes is panels[0] else sorted(stds, reverse=True)
-                axes.plot(range(1, len(stds) + 1), stds, color=colours[network], **_line(network))
+                axes.plot(range(1, len(stds) + 1), stds, color=colours[network], **line_style(network))
             axes.set_ylim(bottom=0)
-        _legend(figure, results, colours)
+        legend(figure, results, colours)
     return figure
 
 
@@ -50,15 +50,15 @@ def gradients(results: Mapping[Network, Mapping[int, Sequence[Gradients]]], colo
             axes = rows[row][column]
             what = "by convolution's weight" if part == "weights" else "by block's output"
             when = "initial network" if step == 0 else f"step {step:,}"
-            _prepare(axes, f"{what}, {when}", "convolution" if part == "weights" else "block")
-            _logarithmic(axes)
+            prepare(axes, f"{what}, {when}", "convolution" if part == "weights" else "block")
+            logarithmic(axes)
             for network, by_step in results.items():
                 if step in by_step:
                     norms = gradient_means(by_step[step], part)
-                    axes.plot(range(1, len(norms) + 1), norms, color=colours[network], **_line(network))
+                    axes.plot(range(1, len(norms) + 1), norms, color=colours[network], **line_style(network))
             if column == 0:
                 axes.set_ylabel("gradient norm")
-        _legend(figure, results, colours)
+        legend(figure, results, colours)
     return figure
 
 
@@ -115,7 +115,7 @@ def _bars(axes: Axes, kind: str, shallow_depth: int, results: Sequence[Identity]
 def _continuation(axes: Axes, kind: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
     depth = results[0].depth
     shallow, deep = colours[kind, shallow_depth], colours.get((kind, depth), UNTRAINED)
-    _prepare(axes, f"{kind}-{depth} trained on from the construction", "steps since the construction")
+    prepare(axes, f"{kind}-{depth} trained on from the construction", "steps since the construction")
     for each in results:
         axes.axhline(100 * each.shallow.train, color=shallow, linewidth=1, linestyle=(0, (1, 1.5)))
         if each.scratch:
@@ -142,14 +142,15 @@ def mean_over_seeds(values: Sequence[Sequence[float]]) -> list[float]:
     return [statistics.fmean(each) for each in zip(*values, strict=True)]
 
 
-def _prepare(axes: Axes, title: str, label: str) -> None:
+def prepare(axes: Axes, title: str, label: str, *, integers: bool = True) -> None:
+    """Title, grid and name of the horizontal axis, whose ticks are whole numbers where `integers`."""
     axes.set_title(title)
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_xlabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=integers))
 
 
-def _logarithmic(axes: Axes) -> None:
+def logarithmic(axes: Axes) -> None:
     """A logarithmic scale with plain numbers at 1, 2 and 5."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -157,12 +158,12 @@ def _logarithmic(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _legend(figure: Figure, networks: Iterable[Network], colours: Colours) -> None:
+def legend(figure: Figure, networks: Iterable[Network], colours: Colours) -> None:
     """The networks by name, under the panels."""
-    handles = [Line2D([], [], color=colours[each], label="{}-{}".format(*each), **_line(each)) for each in networks]
+    handles = [Line2D([], [], color=colours[each], label="{}-{}".format(*each), **line_style(each)) for each in networks]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
 
 
-def _line(network: Network) -> dict[str, Any]:
+def line_style(network: Network) -> dict[str, Any]:
     """Plain lines are dashed, so that the two kinds are told apart without colour."""
     return {"linewidth": 1.6, "linestyle": (0, (4, 1.5)) if network[0] == "plain" else "-"}

@@ -14,11 +14,14 @@ def write_comparison(study: Path, comparison: Comparison, x: figures.X = "step")
     write_json(study / "summary.json", comparison_values(comparison))
 
 
-def write_findings(study: Path) -> list[Path]:
-    """Draw what the analyses of a study's runs have found, in the study's folder; returns the PNG files. Raises DiskError."""
+def write_findings(study: Path, stem: str = "") -> list[Path]:
+    """Draw what the analyses of a study's runs have found, or the figures whose names begin with `stem`, in its folder.
+
+    Returns the PNG files. Raises DiskError.
+    """
     comparison = compare_study(study)
     drawn = why.drawings(comparison, why.findings(comparison.runs)[0])
-    return [figures.save(figure, study / stem)[0] for stem, figure in drawn.items()]
+    return [figures.save(figure, study / name)[0] for name, figure in drawn.items() if name.startswith(stem)]
 
 
 def write_report(study: Path, x: figures.X = "step") -> tuple[Path, Path]:

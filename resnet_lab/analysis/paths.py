@@ -1,0 +1,87 @@
+"""Networks with blocks removed: does a residual network act as an ensemble of shallow paths?
+
+Veit, Wilber and Belongie 2016, arXiv 1605.06431.
+"""
+
+import copy
+from collections.abc import Collection, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from resnet_lab.analysis.subject import Subject, some
+from resnet_lab.data.batches import clean_batches
+from resnet_lab.models.blocks import BasicBlock
+from resnet_lab.models.fold import folded
+from resnet_lab.models.shortcuts import Identity
+from resnet_lab.results import Paths, Removal, RemovedBlock
+from resnet_lab.rng import generator
+from resnet_lab.train.evaluate import evaluate
+
+IMAGES, DRAWS = 2_000, 5
+FAST_IMAGES, FAST_DRAWS = 500, 2
+
+
+class Removed(nn.Module):
+    """What is left of a block: its shortcut, and the ReLU after it, which does nothing to an input that is not negative.
+
+    A plain block has no shortcut. In its place stands that of its residual counterpart: the identity, or option A (subsampled,
+    zero channels appended) where the shape changes, so that both members of a pair lose the same layers.
+    """
+
+    def __init__(self, block: BasicBlock) -> None:
+        super().__init__()
+        first, second = convolution(block.conv1), convolution(block.conv2)
+        self.shortcut = block.shortcut or Identity(first.in_channels, second.out_channels, first.stride[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
+        return torch.relu(self.shortcut(x))
+
+
+def convolution(layer: nn.Module) -> nn.Conv2d:
+    """The convolution of a layer, whether or not its BN is folded into it."""
+    return next(module for module in layer.modules() if isinstance(module, nn.Conv2d))
+
+
+def without(net: nn.Module, blocks: Collection[str]) -> nn.Module:
+    """A copy of the network with the blocks of these names, such as `stages.0.1`, removed."""
+    removed = {id(net.get_submodule(name)): Removed(net.get_submodule(name)) for name in blocks}  # type: ignore[arg-type]
+    return copy.deepcopy(net, removed)
+
+
+def block_names(net: nn.Module) -> list[str]:
+    """The names of the blocks, in the order in which they are applied."""
+    return [name for name, module in net.named_modules() if isinstance(module, BasicBlock)]
+
+
+def paths(subject: Subject, num_images: int | None = IMAGES, num_draws: int = DRAWS) -> Paths:
+    """Test error, in evaluation mode, without each block in turn, and without k blocks drawn at random, for growing k.
+
+    On `num_images` test images. The draws depend on k and their number alone, so nets of equal depth lose the same blocks.
+    """
+    images = some(subject.data.test, num_images, "test")
+    net = folded(subject.net)
+    names = block_names(net)
+
+    def _error(blocks: Collection[str]) -> float:
+        return evaluate(without(net, blocks), clean_batches(images, subject.data.mean))[0]
+
+    return Paths(
+        step=subject.step,
+        images=len(images),
+        baseline=_error(()),
+        blocks=tuple(RemovedBlock(name=name, error=_error([name])) for name in names),
+        removals=tuple(
+            Removal(number=number, errors=tuple(_error([names[index] for index in drawn]) for drawn in draws))
+            for number, draws in random_removals(len(names), num_draws)
+        ),
+    )
+
+
+def random_removals(num_blocks: int, num_draws: int) -> Iterator[tuple[int, list[list[int]]]]:
+    """For k of about eight numbers up to all blocks but one: k, and draws of k different block indices."""
+    numbers = sorted({max(1, round((num_blocks - 1) * eighth / 8)) for eighth in range(1, 9)})
+    for number in numbers:
+        sources = (generator(0, f"analysis/paths/{number}", draw) for draw in range(num_draws))
+        yield number, [sorted(torch.randperm(num_blocks, generator=source)[:number].tolist()) for source in sources]

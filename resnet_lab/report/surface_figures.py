@@ -1,0 +1,173 @@
+"""The figures of the analyses around a network: loss surfaces, lines between networks, and blocks removed."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from resnet_lab.report.figures import STYLE
+from resnet_lab.report.why_figures import Colours, Network, legend, line_style, logarithmic, prepare
+from resnet_lab.results import Landscape, Line, Paths
+
+_LEVELS = 13
+_MAP = "viridis"
+
+
+def contours(results: Mapping[str, Landscape], title: str) -> Figure:
+    """Training loss around networks along two directions, as contours on one logarithmic scale; the cross is the network."""
+    with mpl.rc_context(STYLE):
+        columns = min(len(results), 4)
+        figure, panels = _grid(len(results), columns, title)
+        norm, levels = _scale(results.values())
+        for axes, (name, result) in zip(panels, results.items(), strict=False):
+            losses = np.clip(_losses(result), levels[0], levels[-1])
+            places = result.coordinates
+            axes.contourf(places, places, losses, levels=levels, norm=norm, cmap=_MAP)
+            axes.contour(places, places, losses, levels=levels[::2], colors="white", linewidths=0.4)
+            axes.plot(0, 0, "+", color="white", markersize=7)
+            axes.set_title(f"{name}: {_centre(result)}", fontsize=9)
+            axes.set_aspect("equal")
+        _colourbar(figure, panels, norm, levels)
+    return figure
+
+
+def surfaces(results: Mapping[str, Landscape], title: str) -> Figure:
+    """The same losses as surfaces over the two directions, their height the logarithm of the loss."""
+    with mpl.rc_context(STYLE):
+        columns = min(len(results), 4)
+        figure, panels = _grid(len(results), columns, title, projection="3d")
+        norm, levels = _scale(results.values())
+        for axes, (name, result) in zip(panels, results.items(), strict=False):
+            heights = np.log10(np.clip(_losses(result), levels[0], levels[-1]))
+            x, y = np.meshgrid(result.coordinates, result.coordinates)
+            colours = mpl.colormaps[_MAP](norm(10**heights))
+            surface: Any = axes
+            surface.plot_surface(x, y, heights, facecolors=colours, linewidth=0, antialiased=True, rstride=1, cstride=1)
+            surface.set_zlim(math.log10(levels[0]), math.log10(levels[-1]))
+            surface.set_zticks([])
+            surface.tick_params(labelsize=7, pad=-2)
+            surface.set_title(name, fontsize=9)
+        _colourbar(figure, panels, norm, levels)
+    return figure
+
+
+def slices(results: Mapping[str, tuple[Network, Landscape]], colours: Colours, title: str) -> Figure:
+    """Training loss and error along one direction."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.9), layout="constrained")
+        figure.suptitle(title, fontsize=10)
+        left, right = figure.subplots(1, 2)
+        prepare(left, "training loss", "distance along the direction, in filter norms", integers=False)
+        prepare(right, "training error (%)", "distance along the direction, in filter norms", integers=False)
+        logarithmic(left)
+        for network, result in results.values():
+            style = line_style(network)
+            left.plot(result.coordinates, _losses(result)[0], color=colours[network], **style)
+            right.plot(result.coordinates, 100 * np.array(result.errors[0]), color=colours[network], **style)
+        legend(figure, dict.fromkeys(network for network, _ in results.values()), colours)
+    return figure
+
+
+def lines(results: Mapping[str, tuple[Network, Line]], colours: Colours, title: str) -> Figure:
+    """Loss and error on the straight line between two networks: training bold, test thin and dashed."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.9), layout="constrained")
+        figure.suptitle(title, fontsize=10)
+        panels = figure.subplots(1, 2)
+        for axes, what in zip(panels, ("loss", "error (%)"), strict=True):
+            prepare(axes, what, "from the first network (0) to the second (1)", integers=False)
+            for place in (0, 1):
+                axes.axvline(place, color="0.8", linewidth=0.8)
+        handles = []
+        for name, (network, result) in results.items():
+            for part, style in (("training", {"linewidth": 2.0}), ("test", {"linewidth": 1.0, "linestyle": (0, (3, 1.5))})):
+                losses = result.train_losses if part == "training" else result.test_losses
+                errors = result.train_errors if part == "training" else result.test_errors
+                shown: Any = {"color": colours[network], **style}
+                panels[0].plot(result.positions, _finite(losses), **shown)
+                panels[1].plot(result.positions, [100 * error for error in errors], **shown)
+                handles.append(Line2D([], [], label=f"{name}, {part}", **shown))
+        panels[0].set_ylim(bottom=0)
+        panels[1].set_ylim(bottom=0)
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def paths(results: Mapping[Network, Sequence[Paths]], colours: Colours, title: str) -> Figure:
+    """Test error without each block on the left, and without so many random blocks on the right, with the range of draws."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.9), layout="constrained")
+        figure.suptitle(title, fontsize=10)
+        left, right = figure.subplots(1, 2, sharey=True)
+        left.set_ylabel("test error (%)")
+        prepare(left, "without one block", "block")
+        prepare(right, "without some random blocks", "share of the blocks removed (%)")
+        right.axhline(90, color="0.6", linewidth=0.8, linestyle=(0, (1, 2)))
+        for network, found in results.items():
+            style: Any = {"color": colours[network], **line_style(network)}
+            blocks = [statistics.fmean(each) for each in zip(*([b.error for b in one.blocks] for one in found), strict=True)]
+            left.plot(range(1, len(blocks) + 1), [100 * error for error in blocks], marker="o", markersize=2.5, **style)
+            baseline = statistics.fmean(each.baseline for each in found)
+            left.axhline(100 * baseline, color=colours[network], linewidth=0.8, linestyle=(0, (1, 1.5)))
+            _removals(right, network, found, baseline, style)
+        left.set_ylim(0, 100)
+        legend(figure, results, colours)
+    return figure
+
+
+def _removals(axes: Axes, network: Network, found: Sequence[Paths], baseline: float, style: Any) -> None:
+    """Mean and range over draws and seeds."""
+    draws = [[error for each in found for error in each.removals[index].errors] for index in range(len(found[0].removals))]
+    shares = [0.0, *(100 * each.number / len(found[0].blocks) for each in found[0].removals)]
+    axes.plot(shares, [100 * baseline, *(100 * statistics.fmean(each) for each in draws)], **style)
+    low, high = ([100 * baseline, *(100 * extreme(each) for each in draws)] for extreme in (min, max))
+    axes.fill_between(shares, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _grid(number: int, columns: int, title: str, **options: Any) -> tuple[Figure, list[Axes]]:
+    rows = -(-number // columns)
+    figure = Figure(figsize=(max(2.3 * columns + 1.0, 4.0), 2.6 * rows + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    panels = [figure.add_subplot(rows, columns, place + 1, **options) for place in range(number)]
+    return figure, panels
+
+
+def _scale(results: Iterable[Landscape]) -> tuple[LogNorm, list[float]]:
+    """One logarithmic scale for all, from the lowest loss to ten times chance, and its levels."""
+    values = np.concatenate([_losses(result).ravel() for result in results])
+    low = max(float(values.min()), 1e-3)
+    high = min(float(values.max()), 10 * math.log(10))
+    levels = np.geomspace(low, max(high, 1.01 * low), _LEVELS)
+    return LogNorm(levels[0], levels[-1]), [float(level) for level in levels]
+
+
+def _losses(result: Landscape) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """Rows of losses; one that is not finite is larger than all."""
+    return np.array([_finite(row) for row in result.losses])
+
+
+def _finite(losses: Sequence[float | None]) -> list[float]:
+    return [1e9 if loss is None else loss for loss in losses]
+
+
+def _centre(result: Landscape) -> str:
+    middle = len(result.coordinates) // 2
+    if len(result.coordinates) % 2 == 0:
+        return "training loss"
+    loss = result.losses[middle][middle]
+    return f"loss {loss:.3g}" if loss is not None else "no finite loss"
+
+
+def _colourbar(figure: Figure, panels: Sequence[Axes], norm: LogNorm, levels: Sequence[float]) -> None:
+    bar = figure.colorbar(ScalarMappable(norm, _MAP), ax=panels, label="training loss", shrink=0.8, pad=0.02)
+    ticks = [tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if levels[0] <= tick <= levels[-1]]
+    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    bar.minorticks_off()
