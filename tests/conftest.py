@@ -1,6 +1,7 @@
 """Fixtures: a run small enough to be trained many times, the command line in this process, and the real data if it is here."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,11 @@ import torch
 
 from resnet_lab.cli.main import main
 from resnet_lab.config import RunConfig
+from resnet_lab.experiment import Resources, run
+from resnet_lab.record.store import RunFolder
 
+CPU = Resources(device="cpu", threads=1)
+KINDS = ("plain", "residual")
 TINY: dict[str, Any] = {
     "model": {"kind": "residual", "depth": 8, "width": 4},
     "data": {"dataset": "synthetic", "train_images": 100, "validation_images": 20, "test_images": 20},
@@ -52,6 +57,22 @@ def settings(**changes: Any) -> dict[str, Any]:
 def tiny(**changes: Any) -> RunConfig:
     """A config of a network that trains in a tenth of a second."""
     return RunConfig.model_validate(settings(**changes))
+
+
+@pytest.fixture(scope="session")
+def _trained_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "s"
+    for kind in KINDS:
+        for depth in (8, 14):
+            config = tiny(model__kind=kind, model__depth=depth, recipe__steps=8, log__keep=[4], evaluation__every=4)
+            list(run(config, RunFolder(folder / config.name), CPU))
+    return folder
+
+
+@pytest.fixture
+def study(_trained_study: Path, tmp_path: Path) -> Path:
+    """Plain and residual runs of depth 8 and 14 on the synthetic stand-in, in runs/s."""
+    return Path(shutil.copytree(_trained_study, tmp_path / "runs" / "s"))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from resnet_lab.analysis.responses import Moments, layer_moments, responses
 from resnet_lab.analysis.subject import subjects
 from resnet_lab.config import Milestones
 from resnet_lab.errors import CheckpointError, ConfigError
-from resnet_lab.experiment import Resources, run
 from resnet_lab.models.resnet import build
 from resnet_lab.record import checkpoint
 from resnet_lab.record.store import RunFolder, find_runs, read_study
@@ -31,10 +30,7 @@ from resnet_lab.report.write import write_report
 from resnet_lab.results import Responses, read, save
 from resnet_lab.train.loop import update
 from resnet_lab.train.state import new_state
-from tests.conftest import tiny
-
-CPU = Resources(device="cpu", threads=1)
-KINDS = ("plain", "residual")
+from tests.conftest import CPU, KINDS, tiny
 
 
 def batch(num_images=16, seed=0):
@@ -185,16 +181,6 @@ def test_stage_statistics_are_those_of_all_batches():
     whole = torch.cat(outputs).double()
     assert torch.allclose(found[0][0].double(), whole.mean((0, 2, 3)), atol=1e-6)
     assert torch.allclose(found[0][1].double(), whole.var((0, 2, 3), correction=0), rtol=1e-5, atol=1e-7)
-
-
-@pytest.fixture
-def study(tmp_path):
-    """Plain and residual runs of depth 8 and 14, on the synthetic stand-in."""
-    for kind in KINDS:
-        for depth in (8, 14):
-            config = tiny(model__kind=kind, model__depth=depth, recipe__steps=8, log__keep=[4], evaluation__every=4)
-            list(run(config, RunFolder(tmp_path / "runs" / "s" / config.name), CPU))
-    return tmp_path / "runs" / "s"
 
 
 def names(study):

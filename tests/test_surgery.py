@@ -19,12 +19,13 @@ from resnet_lab.record.store import RunFolder
 from resnet_lab.report.write import write_report
 from resnet_lab.results import Landscape, Line
 from resnet_lab.train.evaluate import evaluate
-from tests.test_analysis import CPU, KINDS, batch, buffers, same, study, trained  # noqa: F401  # study is a fixture
+from tests.conftest import CPU, KINDS
+from tests.test_analysis import batch, buffers, same, trained
 
 SMALL = Slice(points=3, images=30)
 
 
-def subject(study, name="residual-8-s0"):  # noqa: F811
+def subject(study, name="residual-8-s0"):
     return subjects([RunFolder(study / name)], None, CPU)[0]
 
 
@@ -63,7 +64,7 @@ def test_draws_are_without_replacement_and_the_same_for_both_kinds():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_paths_are_errors_of_networks_without_blocks(study, kind):  # noqa: F811
+def test_paths_are_errors_of_networks_without_blocks(study, kind):
     run = subject(study, f"{kind}-14-s0")
     found = paths(run, 20, 2)
     batches = list(clean_batches(run.data.test, run.data.mean))
@@ -98,7 +99,7 @@ def test_directions_have_the_norms_of_the_filters_and_are_shared_by_a_pair():
 
 
 @pytest.mark.parametrize("bn", ["moving", "batch"])
-def test_the_middle_of_a_slice_is_the_network(study, bn):  # noqa: F811
+def test_the_middle_of_a_slice_is_the_network(study, bn):
     run = subject(study)
     found = result_of(landscape(run, Slice(dims=2, points=3, images=30, bn=bn)))
     assert isinstance(found, Landscape)
@@ -113,7 +114,7 @@ def test_the_middle_of_a_slice_is_the_network(study, bn):  # noqa: F811
     assert found.losses[0][2] == evaluate(net, clean_batches(images, run.data.mean, None if bn == "moving" else 250))[1]
 
 
-def test_with_batch_statistics_the_scale_of_a_filter_does_not_matter(study):  # noqa: F811
+def test_with_batch_statistics_the_scale_of_a_filter_does_not_matter(study):
     run = subject(study)
     images = batch(50)[0]
     net = module.normalising_itself(run.net)
@@ -125,7 +126,7 @@ def test_with_batch_statistics_the_scale_of_a_filter_does_not_matter(study):  # 
         assert torch.allclose(net(images), expected, atol=1e-3)
 
 
-def test_a_stopped_slice_goes_on_to_the_same_result(study, monkeypatch):  # noqa: F811
+def test_a_stopped_slice_goes_on_to_the_same_result(study, monkeypatch):
     run = subject(study)
     whole = result_of(landscape(run, SMALL))
     calls = []
@@ -144,7 +145,7 @@ def test_a_stopped_slice_goes_on_to_the_same_result(study, monkeypatch):  # noqa
     assert len(list(run.folder.analysis.glob("*.part.jsonl"))) == 2  # other settings have a file of their own
 
 
-def test_a_loss_that_is_not_finite_is_none(study):  # noqa: F811
+def test_a_loss_that_is_not_finite_is_none(study):
     run = subject(study)
     found = result_of(landscape(run, Slice(dims=1, points=3, images=10, reach=1e30)))
     assert (found.losses[0][0], found.losses[0][2]) == (None, None)
@@ -152,7 +153,7 @@ def test_a_loss_that_is_not_finite_is_none(study):  # noqa: F811
     assert Landscape.model_validate_json(found.model_dump_json()) == found
 
 
-def test_a_line_ends_in_its_two_networks(study):  # noqa: F811
+def test_a_line_ends_in_its_two_networks(study):
     run = subject(study)
     other = build(run.config.model, 5)
     found = result_of(line(run, other, "other", 7, points=7, images=20, bn="moving"))
@@ -171,7 +172,7 @@ def test_a_line_ends_in_its_two_networks(study):  # noqa: F811
         next(line(run, deep, "deep", 0, points=3, images=20, bn="batch"))
 
 
-def test_the_line_from_a_construction_begins_with_the_shallow_function(study):  # noqa: F811
+def test_the_line_from_a_construction_begins_with_the_shallow_function(study):
     run = subject(study, "plain-8-s0")
     deep = construct(run.net, run.config, 14)
     assert evaluate(
@@ -184,7 +185,7 @@ def test_the_fast_slice_is_centred():
     assert FAST.coordinates[0] == -FAST.coordinates[-1] == -1
 
 
-def test_surgery_at_the_command_line_and_in_the_report(study, cli):  # noqa: F811
+def test_surgery_at_the_command_line_and_in_the_report(study, cli):
     common = ("--runs", study.parent, "--device", "cpu", "--threads", 1, "--fast")
     assert "half removed" in cli("analyze", "paths", "s", *common).out
     answer = cli("analyze", "landscape", "s", "--points", 3, "--images", 10, *common)
@@ -209,7 +210,7 @@ def test_surgery_at_the_command_line_and_in_the_report(study, cli):  # noqa: F81
         (["s", "s/plain-8-s0"], "name two runs, not studies"),
     ],
 )
-def test_lines_that_there_are_not(study, cli, arguments, sentence):  # noqa: F811
+def test_lines_that_there_are_not(study, cli, arguments, sentence):
     answer = cli("analyze", "line", *arguments, "--runs", study.parent, "--device", "cpu")
     assert answer.code == 2
     assert sentence in answer.err
