@@ -47,9 +47,16 @@ def test_foreign_lines_are_no_records(line):
     assert event_from_line(line) is None
 
 
-def test_a_record_of_text_is_no_record():
-    line = '{"type":"train","step":"<b>","error":0,"loss":0,"lr":0,"images":1,"seconds":1}'
-    assert record_from_line(line) is None
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("step", "<b>"), ("step", -1), ("step", 1.0), ("step", True), ("step", 2**63), ("error", "0.5"), ("error", None),
+     ("error", 1.01), ("error", float("nan")), ("lr", float("inf")), ("images", 0), ("seconds", -1.0), ("seconds", 1e300),
+     ("more", 1)],
+)  # fmt: skip
+def test_what_no_run_can_say_is_no_record(key, value):
+    line = {"type": "train", "step": 1, "error": 0, "loss": float("nan"), "lr": 0.1, "images": 1, "seconds": 1}
+    assert record_from_line(json.dumps(line)) is not None
+    assert record_from_line(json.dumps(line | {key: value})) is None
 
 
 def test_a_folder_of_another_config_is_refused_with_the_keys_and_the_way_out(folder):
