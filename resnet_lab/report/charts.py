@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from resnet_lab.compare import Comparison
 from resnet_lab.record.store import Run
@@ -83,14 +84,19 @@ def _at(points: Sequence[tuple[int, float]], mark: int) -> str:
 
 
 def curve_points(comparison: Comparison) -> str:
-    """All points of all runs as CSV; `error` is a fraction."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["run", "kind", "depth", "seed", "step", "series", "error"])
+    """All points of all runs as CSV; `error` is a fraction with all its digits."""
+    parts = [_csv("run", "kind", "depth", "seed", "step", "series", "error") + "\n"]
     for run in comparison.runs:
-        head = [run.name, run.config.model.kind, run.config.model.depth, run.config.seed]
-        rows = sorted(points(run))
-        writer.writerows([*head, step, series, repr(error)] for step, series, error in rows)
+        head = _csv(run.name, run.config.model.kind, run.config.model.depth, run.config.seed)
+        parts += [f"{head},{step},{_csv(series)},{error!r}\n" for step, series, error in sorted(points(run))]
+    return "".join(parts)
+
+
+@cache
+def _csv(*cells: object) -> str:
+    """Cells with commas between them, quoted where they must be."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(cells)
     return buffer.getvalue()
 
 

@@ -1,6 +1,7 @@
 """The figures of a study: the one place that plots. Depth is lightness and kind is hue, readable in greyscale."""
 
 import io
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -263,12 +264,14 @@ def _test(runs: Sequence[Run], axis: Axis) -> Line:
 
 def _over_seeds(runs: Sequence[Run], axis: Axis, records: Callable[[Run], Sequence[R]], error: Callable[[R], float]) -> Line:
     """Mean and extremes over the runs at the steps that all of them have recorded."""
-    tables = [{record.step: 100 * error(record) for record in records(run)} for run in runs]
-    tables = [table for table in tables if table]
+    members = [run for run in runs if records(run)]
+    tables = [{record.step: 100 * error(record) for record in records(run)} for run in members]
     steps = sorted(set.intersection(*map(set, tables))) if tables else []
-    values = [[table[step] for table in tables] for step in steps]
-    places = [float(np.mean([axis.of(run, step) for run in runs if records(run)])) for step in steps]
-    return Line(places, [float(np.mean(each)) for each in values], list(map(min, values)), list(map(max, values)))
+    if not steps:
+        return Line([], [], [], [])
+    places = np.array([[axis.of(run, step) for step in steps] for run in members])
+    values = np.array([[table[step] for step in steps] for table in tables])
+    return Line(*(each.tolist() for each in (places.mean(0), values.mean(0), values.min(0), values.max(0))))
 
 
 def _thinned(line: Line) -> Line:
@@ -276,8 +279,9 @@ def _thinned(line: Line) -> Line:
     size = -(-len(line.x) // MOST_POINTS)
     if size <= 1:
         return line
-    means = ([float(np.mean(values[at : at + size])) for at in range(0, len(values), size)] for values in line)
-    return Line(*means)
+    starts = np.arange(0, len(line.x), size)
+    counts = np.diff(starts, append=len(line.x))
+    return Line(*((np.add.reduceat(values, starts) / counts).tolist() for values in line))
 
 
 def _draw(axes: Axes, line: Line, colour: str, *, test: bool) -> None:
@@ -310,7 +314,7 @@ def _medians(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     """Medians of neighbouring points, which a pause does not move."""
     size = max(5, -(-len(points) // MOST_POINTS)) if len(points) >= 10 else 1
     groups = [points[at : at + size] for at in range(0, len(points), size)]
-    return [(float(np.mean([place for place, _ in group])), float(np.median([value for _, value in group]))) for group in groups]
+    return [(statistics.fmean(place for place, _ in group), statistics.median(value for _, value in group)) for group in groups]
 
 
 def _limits(runs: Sequence[Run]) -> tuple[float, float]:

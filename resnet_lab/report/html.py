@@ -10,7 +10,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.resources import files
 from itertools import count
@@ -108,7 +108,7 @@ def _data(chart: Chart) -> Markup:
     stride = -(-longest // MOST_POINTS) or 1
     note = f"Of the training records every {stride}th and the last are drawn." if stride > 1 else ""
     drawn = [thinned(series, stride) if series.part == "training" else series for series in chart.series if series.steps]
-    values: dict[str, Any] = {**asdict(chart), "series": [asdict(series) for series in drawn], "note": note}
+    values: dict[str, Any] = {**vars(chart), "series": [vars(series) for series in drawn], "note": note}
     return Markup(json.dumps(values, separators=(",", ":")).translate(_IN_JSON))
 
 
