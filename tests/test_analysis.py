@@ -20,6 +20,7 @@ from resnet_lab.analysis.gradients import gradient_norms, gradients
 from resnet_lab.analysis.identity import carry_on, continuation, continuation_folder, identity, with_continuation
 from resnet_lab.analysis.responses import Moments, layer_moments, responses
 from resnet_lab.analysis.subject import subjects
+from resnet_lab.compare import compare_study
 from resnet_lab.config import Milestones
 from resnet_lab.errors import CheckpointError, ConfigError
 from resnet_lab.models.resnet import build
@@ -296,7 +297,7 @@ def test_analyze_prints_draws_and_fills_the_report(study, cli):
     for stem in ("responses", "gradients", "identity-8-to-14"):
         assert (study / f"{stem}.png").stat().st_size > 10_000
     (study / "plain-8-s0" / "analysis" / "junk.json").write_text('{"analysis": "responses", "step": -1}')
-    page, text = write_report(study)
+    page, text = write_report(study, compare_study(study))
     for words in ("Why", "The identity construction", "Layer responses", "Gradients", "The solution exists"):
         assert words in page.read_text()
     assert "plain-8-s0/analysis/junk.json is no result of an analysis" in text.read_text().replace("\\", "")
@@ -317,7 +318,7 @@ def test_a_missing_checkpoint_ends_with_6_and_a_missing_depth_with_2(study, cli)
 
 def test_without_analyses_the_report_has_no_why(study):
     assert findings(read_study(study)[0]) == ([], [])
-    assert ">Why<" not in write_report(study)[0].read_text()
+    assert ">Why<" not in write_report(study, compare_study(study))[0].read_text()
 
 
 def test_a_result_that_is_not_finite_is_refused(study):

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from resnet_lab.compare import compare
+from resnet_lab.compare import compare, compare_study
 from resnet_lab.configfile import load_study
 from resnet_lab.paper import departures
 from resnet_lab.published import NUMBERS, PAPER
@@ -19,7 +19,7 @@ from resnet_lab.records import Event, TrainRecord
 from resnet_lab.report import charts, document, figures, html, markdown
 from resnet_lab.report.document import command
 from resnet_lab.report.tables import NO_INTERVAL, difference_table, error_table, interval_table
-from resnet_lab.report.write import write_report as write
+from resnet_lab.report.write import write_report
 from tests.conftest import tiny
 from tests.test_compare import four, made
 
@@ -39,6 +39,10 @@ class Balance(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+
+def write(study):
+    return write_report(study, compare_study(study))
 
 
 PAYLOAD = "<script>alert(1)</script>"
@@ -229,8 +233,8 @@ def test_figure_1_shows_the_shallowest_and_the_deepest_plain_network():
     training, test = figures.degradation(comparison).axes
     assert (training.get_title(), test.get_title()) == ("training error", "test error")
     assert {text.get_text() for axes in (training, test) for text in axes.texts} == {"plain-20", "plain-56"}
-    assert document.has_figure_1(comparison)
-    assert not document.has_figure_1(compare("s", [made("plain", 20), made("residual", 56)]))
+    assert figures.has_figure_1(comparison)
+    assert not figures.has_figure_1(compare("s", [made("plain", 20), made("residual", 56)]))
 
 
 def test_published_numbers_stand_only_beside_the_papers_recipe(comparison):

@@ -157,7 +157,7 @@ def test_report_watch_writes_when_a_file_has_changed_and_once_more_at_the_end(
 ):
     written = []
 
-    def write_report(study, x):
+    def write_report(study, comparison, x):
         written.append([run.state for run in read_study(study)[0]])
         return study / "report" / "index.html", study / "report" / "report.md"
 

@@ -8,6 +8,7 @@ import typer
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
 from resnet_lab.cli.watch import ended_by_ctrl_c, fingerprint, looks
+from resnet_lab.compare import compare
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import DEFAULT_ROOT, find_study, read_study
 
@@ -36,8 +37,9 @@ def report(
 
     folder = find_study(runs, study)
     found = {folder: read_study(folder)}
-    page, markdown = write_report(folder, x)
-    if any(run.is_stand_in for run in found[folder][0]):
+    comparison = compare(folder.name, *found[folder])
+    page, markdown = write_report(folder, comparison, x)
+    if comparison.stand_in:
         display.stand_in()
     if as_json:
         display.result_json({"html": str(page), "markdown": str(markdown)})
@@ -53,5 +55,5 @@ def report(
             for found in looks(lambda: {folder: read_study(folder)}, every or EVERY):
                 if (marks := fingerprint(found)) != seen:
                     seen = marks
-                    write_report(folder, x)
+                    write_report(folder, compare(folder.name, *found[folder]), x)
         display.note("No run is running any more: the page is complete.")

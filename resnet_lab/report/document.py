@@ -2,12 +2,13 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 
 from resnet_lab import paper
 from resnet_lab.compare import MATTERS, Comparison
 from resnet_lab.config import RunConfig, differences, flatten
-from resnet_lab.configfile import load_study, presets
+from resnet_lab.configfile import StudyConfig, load_study, presets
 from resnet_lab.duration import duration
 from resnet_lab.published import NUMBERS
 from resnet_lab.record.store import Run
@@ -19,18 +20,27 @@ from resnet_lab.report.tables import difference_table, error_table, interval_tab
 FEW_STEPS = 10_000
 
 
-def build(comparison: Comparison, x: figures.X = "step") -> Document:
-    """The report of a study; everything in it comes from the study's files. `x` is the figures' horizontal axis."""
-    sections = [_verdict(comparison), _curves(comparison, x), _errors(comparison)]
+def build(comparison: Comparison, drawings: Mapping[str, str] | None = None) -> Document:
+    """The report of a study; everything in it comes from the study's files. `drawings` are the figures' SVG."""
+    if drawings is None:
+        drawings = {name: figures.svg(figure) for name, figure in (figures.drawn(comparison) | why.drawn(comparison)).items()}
+    sections = [_verdict(comparison), _curves(comparison, drawings), _errors(comparison, drawings)]
     if comparison.differences:
         sections.append(_differences(comparison))
-    if (reasons := why.section(comparison)) is not None:
+    if (reasons := why.section(comparison, drawings)) is not None:
         sections.append(reasons)
     if comparison.cells:
         sections.append(_published(comparison))
     if comparison.runs:
         runs = comparison.runs
-        sections += [_recipe(runs), _departures(runs), _environment(runs), _speed(comparison, x), _runs(runs), _events(runs)]
+        sections += [
+            _recipe(runs),
+            _departures(runs),
+            _environment(runs),
+            _speed(comparison, drawings),
+            _runs(runs),
+            _events(runs),
+        ]
     return Document(f"Plain and residual networks: {comparison.study}", _notices(comparison), tuple(sections))
 
 
@@ -66,7 +76,7 @@ def _verdict(comparison: Comparison) -> Section:
     return Section("Verdict", tuple(blocks))
 
 
-def _curves(comparison: Comparison, x: figures.X) -> Section:
+def _curves(comparison: Comparison, drawings: Mapping[str, str]) -> Section:
     kinds = {"plain": "left", "residual": "right"}
     parts = [
         f"{side}, {kind}: " + (", ".join(run.name for run in comparison.runs if run.config.model.kind == kind) or "no runs")
@@ -75,7 +85,7 @@ def _curves(comparison: Comparison, x: figures.X) -> Section:
     description = "Error in percent against training steps. " + "; ".join(parts) + ". Training error dashed, test error bold."
     blocks: list[Block] = [
         Picture(
-            figures.svg(figures.curves(comparison, x)),
+            drawings["curves"],
             "../curves.svg",
             description,
             curve_table(comparison),
@@ -88,10 +98,10 @@ def _curves(comparison: Comparison, x: figures.X) -> Section:
             "the lr. The points are in the study's curves.csv."
         ),
     ]
-    if has_figure_1(comparison):
+    if "degradation" in drawings:
         blocks += [
             Picture(
-                figures.svg(figures.degradation(comparison, x)),
+                drawings["degradation"],
                 "../degradation.svg",
                 "Training error on the left and test error on the right of the shallowest and the deepest plain network.",
                 error_table(comparison),
@@ -101,12 +111,7 @@ def _curves(comparison: Comparison, x: figures.X) -> Section:
     return Section("Curves", tuple(blocks))
 
 
-def has_figure_1(comparison: Comparison) -> bool:
-    """Whether there are plain networks of two depths to show."""
-    return len({run.config.model.depth for run in comparison.runs if run.config.model.kind == "plain" and run.train}) > 1
-
-
-def _errors(comparison: Comparison) -> Section:
+def _errors(comparison: Comparison, drawings: Mapping[str, str]) -> Section:
     if not comparison.cells:
         return Section("Errors", (Text("No run has finished yet."),))
     images = sorted({cell.train_images for cell in comparison.cells})
@@ -117,7 +122,7 @@ def _errors(comparison: Comparison) -> Section:
     if chance:
         sentences.append(Text(f"At chance level, as if nothing had been learnt: {', '.join(chance)}."))
     picture = Picture(
-        figures.svg(figures.by_depth(comparison)),
+        drawings["depth"],
         "../depth.svg",
         "Clean training error on the left and test error on the right against depth, plain and residual, at the last evaluation.",
         interval_table(comparison),
@@ -191,7 +196,7 @@ def _environment(runs: Sequence[Run]) -> Section:
     return Section("Environment and data", (*tables, *([Bullets(changes)] if changes else [])))
 
 
-def _speed(comparison: Comparison, x: figures.X) -> Section:
+def _speed(comparison: Comparison, drawings: Mapping[str, str]) -> Section:
     rows = tuple(
         (
             run.name,
@@ -206,9 +211,7 @@ def _speed(comparison: Comparison, x: figures.X) -> Section:
     header = ("run", "first lr", "lr drops at steps", "images per second, last", "training", "evaluation")
     table = Table("Learning rate and speed of every run.", header, rows)
     description = "Learning rate on the left and images per second on the right of every run."
-    return Section(
-        "Learning rate and speed", (Picture(figures.svg(figures.traces(comparison, x)), "../traces.svg", description, table),)
-    )
+    return Section("Learning rate and speed", (Picture(drawings["traces"], "../traces.svg", description, table),))
 
 
 def _events(runs: Sequence[Run]) -> Section:
@@ -257,13 +260,18 @@ def _runs(runs: Sequence[Run]) -> Section:
 def command(config: RunConfig) -> str:
     """The command line that trains this config: the preset that is nearest to it, and what differs from that."""
     model = config.model
-    near = {name: load_study(name).run(kind=model.kind, depth=model.depth, seed=config.seed) for name in presets()}
+    near = {name: study.run(kind=model.kind, depth=model.depth, seed=config.seed) for name, study in _presets().items()}
     preset = min(near, key=lambda name: (len(differences(near[name], config)), name))
     changed = [(key, value) for key, _, value in differences(near[preset], config) if value is not None]
     parts = ["resnet-lab", "train", "--config", preset, "--depth", str(model.depth), f"--{model.kind}"]
     parts += ["--seed", str(config.seed)] if config.seed else []
     parts += [word for key, value in changed for word in ("--set", f"{key}={json.dumps(value)}")]
     return shlex.join(parts)
+
+
+@cache
+def _presets() -> dict[str, StudyConfig]:
+    return {name: load_study(name) for name in presets()}
 
 
 def _plain(value: object) -> str:

@@ -165,12 +165,13 @@ def traces(comparison: Comparison, x: X = "step") -> Figure:
         left.set_yscale("log")
         _prepare(right, "images per second while training", axis, [])
         ends: dict[str, tuple[float, str, str]] = {}
+        most = max(MOST_POINTS // 5, min(MOST_POINTS, 6000 // max(len(comparison.runs), 1)))
         for name, members, colour in _networks(comparison, comparison.runs):
             for run in members:
                 lrs = _changes([(axis.of(run, record.step), record.lr) for record in run.train])
                 left.step([place for place, _ in lrs], [lr for _, lr in lrs], where="pre", color=colour, linewidth=1.4)
                 speeds = _medians(
-                    [(axis.of(run, each.step), each.images / each.seconds) for each in run.train if each.seconds > 0]
+                    [(axis.of(run, each.step), each.images / each.seconds) for each in run.train if each.seconds > 0], most
                 )
                 right.plot([place for place, _ in speeds], [speed for _, speed in speeds], color=colour, linewidth=_THIN)
                 if speeds:
@@ -180,13 +181,27 @@ def traces(comparison: Comparison, x: X = "step") -> Figure:
     return figure
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write the figure as PNG (200 dpi), SVG and PDF beside each other. Raises DiskError."""
-    paths = []
-    for suffix, content in (("png", _rendered(figure, "png")), ("svg", svg(figure).encode()), ("pdf", _rendered(figure, "pdf"))):
-        paths.append(stem.with_suffix(f".{suffix}"))
-        write_atomically(paths[-1], content)
-    return paths
+def drawn(comparison: Comparison, x: X = "step") -> dict[str, Figure]:
+    """The figures of a report, by the names of their files: those that the study has something for."""
+    found = {"curves": curves(comparison, x), "traces": traces(comparison, x)}
+    if comparison.cells:
+        found["depth"] = by_depth(comparison)
+    if has_figure_1(comparison):
+        found["degradation"] = degradation(comparison, x)
+    return found
+
+
+def has_figure_1(comparison: Comparison) -> bool:
+    """Whether there are plain networks of two depths to show."""
+    return len({run.config.model.depth for run in comparison.runs if run.config.model.kind == "plain" and run.train}) > 1
+
+
+def save(figure: Figure, stem: Path) -> str:
+    """Write the figure as PNG (200 dpi), SVG and PDF beside each other, and hand back the SVG. Raises DiskError."""
+    drawing = svg(figure)
+    for suffix, content in (("png", _rendered(figure, "png")), ("svg", drawing.encode()), ("pdf", _rendered(figure, "pdf"))):
+        write_atomically(stem.with_suffix(f".{suffix}"), content)
+    return drawing
 
 
 def svg(figure: Figure) -> str:
@@ -310,9 +325,9 @@ def _changes(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return [points[place] for place in sorted(set(kept))]
 
 
-def _medians(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Medians of neighbouring points, which a pause does not move."""
-    size = max(5, -(-len(points) // MOST_POINTS)) if len(points) >= 10 else 1
+def _medians(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """At most so many medians of neighbouring points, which a pause does not move."""
+    size = max(5, -(-len(points) // most)) if len(points) >= 10 else 1
     groups = [points[at : at + size] for at in range(0, len(points), size)]
     return [(statistics.fmean(place for place, _ in group), statistics.median(value for _, value in group)) for group in groups]
 

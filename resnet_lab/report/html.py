@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 
 from resnet_lab.report.blocks import Bullets, Chart, Document, Heading, Picture, Series, Table, Text
 
-MOST_POINTS = 400
+MOST_POINTS, _FEWEST_POINTS, _MOST_IN_ALL = 400, 100, 40_000  # of a line in the page's data, and of all
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _FONT = re.compile(r"((?:(?:italic|oblique|bold|[1-9]00) )*)([\d.]+px) (.+)")
@@ -103,12 +103,16 @@ def _declarations(style: str) -> Iterator[tuple[str, str]]:
 
 
 def _data(chart: Chart) -> Markup:
-    """The chart as JSON in which nothing is markup, with the training points thinned."""
-    longest = max((len(series.steps) for series in chart.series if series.part == "training"), default=0)
-    stride = -(-longest // MOST_POINTS) or 1
-    note = f"Of the training records every {stride}th and the last are drawn." if stride > 1 else ""
-    drawn = [thinned(series, stride) if series.part == "training" else series for series in chart.series if series.steps]
-    values: dict[str, Any] = {**vars(chart), "series": [vars(series) for series in drawn], "note": note}
+    """The chart as JSON in which nothing is markup, with no more points than the page should carry."""
+    shown = [series for series in chart.series if series.steps]
+    most = max(_FEWEST_POINTS, min(MOST_POINTS, _MOST_IN_ALL // max(len(shown), 1)))
+    notes, drawn = [], []
+    for part, records in (("training", "training records"), ("test", "evaluations")):
+        own = [series for series in shown if series.part == part]
+        stride = -(-max((len(series.steps) for series in own), default=0) // most) or 1
+        notes += [f"Of {stride} {records} one is drawn, and always the last."] if stride > 1 else []
+        drawn += [vars(thinned(series, stride)) for series in own]
+    values: dict[str, Any] = {**vars(chart), "series": drawn, "note": " ".join(notes)}
     return Markup(json.dumps(values, separators=(",", ":")).translate(_IN_JSON))
 
 

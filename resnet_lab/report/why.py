@@ -43,46 +43,46 @@ def findings(runs: Sequence[Run]) -> tuple[list[Finding], list[str]]:
     return found, faults
 
 
-def section(comparison: Comparison) -> Section | None:
-    """The report's section on why, of the analyses that there are; None where there are none."""
+def section(comparison: Comparison, drawings: Mapping[str, str]) -> Section | None:
+    """The report's section on why, of the analyses that there are; None where there are none. `drawings` are `drawn` as SVG."""
     found, faults = findings(comparison.runs)
-    drawn = drawings(comparison, found)
     blocks: list[Block] = []
     for words in (_identity, _responses, _gradients, _paths, _landscape, _line):
-        blocks += words(found, drawn)
+        blocks += words(found, drawings)
     if faults:
         blocks.append(Bullets(tuple(faults)))
     return Section("Why", tuple(blocks)) if blocks else None
 
 
-def drawings(comparison: Comparison, found: Sequence[Finding]) -> dict[str, Figure]:
+def drawn(comparison: Comparison) -> dict[str, Figure]:
     """The figures of what has been found, by the stems of their files in the study's folder."""
+    found, _ = findings(comparison.runs)
     colours, study = figures.colours(comparison), comparison.study
-    drawn: dict[str, Figure] = {}
+    figures_of: dict[str, Figure] = {}
     for (shallow, deep), constructions in _constructions(found).items():
         title = f"{study}: from depth {shallow} to {deep} by construction"
-        drawn[f"identity-{shallow}-to-{deep}"] = why_figures.identity(constructions, colours, shallow, title)
+        figures_of[f"identity-{shallow}-to-{deep}"] = why_figures.identity(constructions, colours, shallow, title)
     if responses := _newest(found, Responses):
-        drawn["responses"] = why_figures.responses(responses, colours, f"{study}: layer responses")
+        figures_of["responses"] = why_figures.responses(responses, colours, f"{study}: layer responses")
     if gradients := _by_step(found):
-        drawn["gradients"] = why_figures.gradients(gradients, colours, f"{study}: gradients by layer")
+        figures_of["gradients"] = why_figures.gradients(gradients, colours, f"{study}: gradients by layer")
     if paths := _newest(found, Paths):
-        drawn["paths"] = surface_figures.paths(paths, colours, f"{study}: networks with blocks removed")
+        figures_of["paths"] = surface_figures.paths(paths, colours, f"{study}: networks with blocks removed")
     for (dims, bn), landscapes in _landscapes(found).items():
         title = f"{study}: training loss around the networks, {_BN[bn]}"
         if dims == 1:
-            drawn[f"landscape-1d-{bn}"] = surface_figures.slices(landscapes, colours, title)
+            figures_of[f"landscape-1d-{bn}"] = surface_figures.slices(landscapes, colours, title)
         else:
             planes = {name: result for name, (_, result) in landscapes.items()}
-            drawn[f"landscape-2d-{bn}"] = surface_figures.contours(planes, title)
-            drawn[f"landscape-2d-{bn}-surface"] = surface_figures.surfaces(planes, title)
+            figures_of[f"landscape-2d-{bn}"] = surface_figures.contours(planes, title)
+            figures_of[f"landscape-2d-{bn}-surface"] = surface_figures.surfaces(planes, title)
     if lines := _lines(found):
-        drawn["lines"] = surface_figures.lines(lines, colours, f"{study}: straight lines between networks")
-    return drawn
+        figures_of["lines"] = surface_figures.lines(lines, colours, f"{study}: straight lines between networks")
+    return figures_of
 
 
-def _responses(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator[Block]:
-    if "responses" not in drawn:
+def _responses(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Block]:
+    if "responses" not in drawings:
         return
     yield Heading("Layer responses")
     yield Text(
@@ -91,7 +91,7 @@ def _responses(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterato
         "closer to zero than non-residual ones, and that a single layer of a deeper residual network changes the signal less."
     )
     description = "Standard deviation of layer responses, by layer on the left and by size on the right."
-    yield _picture(drawn, "responses", description, response_table(found))
+    yield _picture(drawings, "responses", description, response_table(found))
 
 
 def response_table(found: Sequence[Finding]) -> Table:
@@ -108,8 +108,8 @@ def response_table(found: Sequence[Finding]) -> Table:
     return Table(caption, header, tuple(rows))
 
 
-def _gradients(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator[Block]:
-    if "gradients" not in drawn:
+def _gradients(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Block]:
+    if "gradients" not in drawings:
         return
     yield Heading("Gradients")
     yield Text(
@@ -118,7 +118,7 @@ def _gradients(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterato
         "augmented and in training mode, without weight decay."
     )
     description = "Gradient norms by layer on a logarithmic scale: weights on the left, block outputs on the right."
-    yield _picture(drawn, "gradients", description, gradient_table(found))
+    yield _picture(drawings, "gradients", description, gradient_table(found))
 
 
 def gradient_table(found: Sequence[Finding]) -> Table:
@@ -176,7 +176,7 @@ def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(statistics.fmean(map(math.log, values))) if all(value > 0 for value in values) else math.nan
 
 
-def _identity(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator[Block]:
+def _identity(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Block]:
     pairs = _constructions(found)
     if not pairs:
         return
@@ -187,9 +187,9 @@ def _identity(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator
         "Dirac kernels are added to a plain network, blocks with a zero branch to a residual one."
     )
     yield Bullets(tuple(sentence for (shallow, _), results in pairs.items() for sentence in identity_sentences(shallow, results)))
-    for stem in (stem for stem in drawn if stem.startswith("identity-")):
+    for stem in (stem for stem in drawings if stem.startswith("identity-")):
         description = "Clean training error of the shallow network, the deep one from scratch, by construction, and trained on."
-        yield _picture(drawn, stem, description, identity_table(found))
+        yield _picture(drawings, stem, description, identity_table(found))
 
 
 def identity_sentences(shallow: int, results: Mapping[str, Sequence[Identity]]) -> Iterator[str]:
@@ -238,8 +238,8 @@ def identity_table(found: Sequence[Finding]) -> Table:
     )
 
 
-def _paths(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator[Block]:
-    if "paths" not in drawn:
+def _paths(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Block]:
+    if "paths" not in drawings:
         return
     yield Heading("Blocks removed")
     yield Text(
@@ -248,7 +248,7 @@ def _paths(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator[Bl
         "would, so both members of a pair lose the same layers."
     )
     description = "Test error without one block, by block, and against the share of blocks that are removed at random."
-    yield _picture(drawn, "paths", description, path_table(found))
+    yield _picture(drawings, "paths", description, path_table(found))
 
 
 def path_table(found: Sequence[Finding]) -> Table:
@@ -272,8 +272,8 @@ def path_table(found: Sequence[Finding]) -> Table:
     return Table(caption, header, tuple(rows))
 
 
-def _landscape(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator[Block]:
-    stems = [stem for stem in drawn if stem.startswith("landscape-")]
+def _landscape(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Block]:
+    stems = [stem for stem in drawings if stem.startswith("landscape-")]
     if not stems:
         return
     yield Heading("The loss surface")
@@ -285,7 +285,7 @@ def _landscape(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterato
     for stem in stems:
         form = "as surfaces" if stem.endswith("-surface") else "along one direction" if "-1d-" in stem else "as contours"
         description = f"Training loss around every network, {form}, on one scale."
-        yield _picture(drawn, stem, description, landscape_table(found))
+        yield _picture(drawings, stem, description, landscape_table(found))
 
 
 def landscape_table(found: Sequence[Finding]) -> Table:
@@ -306,15 +306,15 @@ def landscape_table(found: Sequence[Finding]) -> Table:
     return Table("Training loss on slices around networks, reach in filter norms.", header, tuple(rows))
 
 
-def _line(found: Sequence[Finding], drawn: Mapping[str, Figure]) -> Iterator[Block]:
-    if "lines" not in drawn:
+def _line(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Block]:
+    if "lines" not in drawings:
         return
     yield Heading("Straight lines between networks")
     yield Text(
         "Loss and error of networks whose parameters lie on the straight line between two networks, and a little beyond. A "
         "barrier between two solutions shows that they lie in different basins, as far as straight lines can tell."
     )
-    yield _picture(drawn, "lines", "Loss and error on the line between two networks.", line_table(found))
+    yield _picture(drawings, "lines", "Loss and error on the line between two networks.", line_table(found))
 
 
 def line_table(found: Sequence[Finding]) -> Table:
@@ -400,8 +400,8 @@ def _name(network: Network) -> str:
     return f"{network[0]}-{network[1]}"
 
 
-def _picture(drawn: Mapping[str, Figure], stem: str, description: str, table: Table) -> Picture:
-    return Picture(figures.svg(drawn[stem]), f"../{stem}.svg", description, table)
+def _picture(drawings: Mapping[str, str], stem: str, description: str, table: Table) -> Picture:
+    return Picture(drawings[stem], f"../{stem}.svg", description, table)
 
 
 def _percent(error: float) -> str:

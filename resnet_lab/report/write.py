@@ -1,4 +1,4 @@
-"""From a study's folder to the files that people look at."""
+"""From what a study's folder says to the files that people look at."""
 
 from pathlib import Path
 
@@ -10,8 +10,7 @@ from resnet_lab.report import charts, document, figures, html, markdown, why
 def write_comparison(study: Path, comparison: Comparison, x: figures.X = "step") -> None:
     """Write a study's `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
     figures.save(figures.curves(comparison, x), study / "curves")
-    write_atomically(study / "curves.csv", charts.curve_points(comparison).encode())
-    write_json(study / "summary.json", comparison_values(comparison))
+    _write_numbers(study, comparison)
 
 
 def write_findings(study: Path, stem: str = "") -> list[Path]:
@@ -20,21 +19,18 @@ def write_findings(study: Path, stem: str = "") -> list[Path]:
     Returns the PNG files. Raises DiskError.
     """
     comparison = compare_study(study)
-    drawn = why.drawings(comparison, why.findings(comparison.runs)[0])
-    return [figures.save(figure, study / name)[0] for name, figure in drawn.items() if name.startswith(stem)]
+    drawn = {name: figure for name, figure in why.drawn(comparison).items() if name.startswith(stem)}
+    for name, figure in drawn.items():
+        figures.save(figure, study / name)
+    return [study / f"{name}.png" for name in drawn]
 
 
-def write_report(study: Path, x: figures.X = "step") -> tuple[Path, Path]:
-    """Compare a study, and write `report/index.html` and `report/report.md` with its figures; returns both. Raises DiskError."""
-    comparison = compare_study(study)
-    write_comparison(study, comparison, x)
-    figures.save(figures.traces(comparison, x), study / "traces")
-    if comparison.cells:
-        figures.save(figures.by_depth(comparison), study / "depth")
-    if document.has_figure_1(comparison):
-        figures.save(figures.degradation(comparison, x), study / "degradation")
-    write_findings(study)
-    built = document.build(comparison, x)
+def write_report(study: Path, comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
+    """Write `report/index.html`, `report/report.md` and all figures, `x` being their axis; returns both. Raises DiskError."""
+    drawn = figures.drawn(comparison, x) | why.drawn(comparison)
+    drawings = {name: figures.save(figure, study / name) for name, figure in drawn.items()}
+    _write_numbers(study, comparison)
+    built = document.build(comparison, drawings)
     folder = study / "report"
     with disk_errors(folder):
         folder.mkdir(exist_ok=True)
@@ -42,3 +38,8 @@ def write_report(study: Path, x: figures.X = "step") -> tuple[Path, Path]:
     write_atomically(page, html.render(built).encode())
     write_atomically(text, markdown.render(built).encode())
     return page, text
+
+
+def _write_numbers(study: Path, comparison: Comparison) -> None:
+    write_atomically(study / "curves.csv", charts.curve_points(comparison).encode())
+    write_json(study / "summary.json", comparison_values(comparison))
