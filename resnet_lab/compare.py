@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from resnet_lab.config import Kind, differences
+from resnet_lab.printable import printable
 from resnet_lab.record.store import Run, read_study
 from resnet_lab.records import EvalRecord
 from resnet_lab.spread import FEWEST_FOR_INTERVAL, Spread, half_width, sign_flip_p
@@ -153,7 +154,9 @@ def compare(study: str, runs: Sequence[Run], faults: Sequence[str] = ()) -> Comp
     gains = tuple(_gains(finished))
     missing = [*faults, *missing, *_unfinished(chosen), *_lacking(cells, gaps)]
     stand_in = any(run.is_stand_in for run in chosen)
-    return Comparison(study, stand_in, tuple(chosen), cells, gaps, gains, _interaction(finished), _verdict(gaps), tuple(missing))
+    return Comparison(
+        printable(study), stand_in, tuple(chosen), cells, gaps, gains, _interaction(finished), _verdict(gaps), tuple(missing)
+    )
 
 
 def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:

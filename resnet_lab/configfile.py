@@ -83,7 +83,7 @@ def load_run(text: str, source: str) -> RunConfig:
     """A run's config from the JSON of its folder. Raises ConfigError that names `source`."""
     try:
         settings = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid JSON: {error}.") from error
     if isinstance(settings, dict) and get(settings, ("compute", "compile"), "auto") == "auto":
         settings = merge(settings, {"compute": {"compile": False}})  # a run from before this setting was not compiled

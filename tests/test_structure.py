@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "resnet_lab"
 HEAVY = ("torch", "torchvision")
 # Level of every module; the longest prefix counts. A module imports its own level and those below, and nothing above.
 LEVELS = {
-    "errors": 0, "config": 0, "configfile": 0, "records": 0, "duration": 0, "paper": 0, "record.files": 0,
+    "errors": 0, "config": 0, "configfile": 0, "records": 0, "duration": 0, "printable": 0, "paper": 0, "record.files": 0,
     "record.store": 0, "sweep.grid": 0,
     "compare": 0, "spread": 0, "published": 0, "results": 0,
     "rng": 1, "data": 1, "models": 1, "train.world": 1, "record.checkpoint": 1, "environment": 1,

@@ -20,6 +20,7 @@ from rich.text import Text
 from resnet_lab.cli import plot
 from resnet_lab.compare import percent, run_values
 from resnet_lab.duration import duration
+from resnet_lab.printable import printable
 from resnet_lab.record.store import Run, RunFolder
 from resnet_lab.records import DownloadProgress, EvalRecord, Event, TrainRecord, ValidationRecord
 
@@ -40,7 +41,7 @@ _STATE_STYLES = {"finished": "green", "running": "cyan", "diverged": "red", "fai
 
 def result(text: str) -> None:
     """A line of the result, as it is."""
-    _out.print(Text(text))
+    _out.print(Text(printable(text)))
 
 
 def result_json(values: Any) -> None:
@@ -50,12 +51,12 @@ def result_json(values: Any) -> None:
 
 def note(text: str) -> None:
     """A sentence beside the result."""
-    _err.print(Text(text))
+    _err.print(Text(printable(text)))
 
 
 def error(text: str) -> None:
     """What went wrong."""
-    _err.print(Text.assemble(("Error: ", "bold red"), text), soft_wrap=True)
+    _err.print(Text.assemble(("Error: ", "bold red"), printable(text)), soft_wrap=True)
 
 
 def stand_in() -> None:
@@ -329,9 +330,9 @@ class RunsScreen:
             return
         parts: list[Text | Table] = []
         for folder, (runs, faults) in reversed(studies.items()):
-            parts.append(Text(str(folder)))
+            parts.append(Text(printable(str(folder))))
             parts += [Text(STAND_IN, "bold red")] if any(run.is_stand_in for run in runs) else []
-            parts += [_table(RUN_HEADER, [run_row(run) for run in runs], ""), *map(Text, faults)]
+            parts += [_table(RUN_HEADER, [run_row(run) for run in runs], ""), *(Text(printable(fault)) for fault in faults)]
         self._live.update(Group(*parts), refresh=True)
 
     def _lines(self, studies: "Studies") -> None:
@@ -370,5 +371,5 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -
         numeric = position > 0 and all(row[position][:1] in "0123456789-+" for row in rows)
         table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
     return table

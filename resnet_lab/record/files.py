@@ -38,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, or an empty one where the file is missing or not one."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
 

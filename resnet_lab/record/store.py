@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from resnet_lab.config import RunConfig, differences
 from resnet_lab.configfile import load_run
 from resnet_lab.errors import ConfigError, DiskError, LockedError
+from resnet_lab.printable import printable
 from resnet_lab.record.files import append_line, disk_errors, read_json, read_lines, sync, write_json
 from resnet_lab.records import (
     EvalRecord,
@@ -194,7 +195,7 @@ class Run:
     @property
     def name(self) -> str:
         """Its folder's name, such as `plain-56-s0`."""
-        return self.folder.path.name
+        return printable(self.folder.path.name)
 
     @property
     def step(self) -> int:

@@ -187,7 +187,12 @@ def _environment(runs: Sequence[Run]) -> Section:
         rows = tuple((key, _plain(value)) for key, value in flatten(members[0].environment))
         names = ", ".join(run.name for run in members)
         tables.append(Table(names, ("what", "value"), rows) if rows else Text(f"{names}: no environment file."))
-    resumed = [(run, event) for run in runs for event in run.events if event.name == "resumed" and event.detail.get("changed")]
+    resumed = [
+        (run, event)
+        for run in runs
+        for event in run.events
+        if event.name == "resumed" and isinstance(event.detail.get("changed"), dict)
+    ]
     changes = tuple(
         f"{run.name} went on at step {event.step:,} with {key} = {_plain(value)}."
         for run, event in resumed

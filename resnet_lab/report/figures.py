@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from resnet_lab.compare import KINDS, Comparison
 from resnet_lab.config import Kind
+from resnet_lab.printable import printable
 from resnet_lab.published import NUMBERS, PAPER, is_comparable
 from resnet_lab.record.files import write_atomically
 from resnet_lab.record.store import Run
@@ -229,7 +230,8 @@ def _panels(comparison: Comparison, what: str) -> tuple[Figure, Sequence[Axes]]:
 
 
 def _title(figure: Figure, comparison: Comparison, what: str) -> None:
-    title = f"{comparison.study}: {what}"
+    name = printable(comparison.study).replace("$", r"\$")  # which begins a formula
+    title = f"{name}: {what}"
     if comparison.stand_in:
         figure.suptitle(f"{STAND_IN_NOTICE}\n{title}", fontsize=10, color="#b00020", weight="bold")
     else:

@@ -19,6 +19,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from resnet_lab.printable import printable
 from resnet_lab.report.blocks import Bullets, Chart, Document, Heading, Picture, Series, Table, Text
 
 MOST_POINTS, _FEWEST_POINTS, _MOST_IN_ALL = 400, 100, 40_000  # of a line in the page's data, and of all
@@ -40,9 +41,10 @@ def render(document: Document) -> str:
     environment.filters |= {"code": _code, "data": _data, "drawing": lambda picture: drawing(picture.svg, f"f{next(numbers)}-")}
     style, script = (files("resnet_lab.report").joinpath(name).read_text() for name in ("page.css", "page.js"))
     policy = f"default-src 'none'; style-src {_hashed(style)}; script-src {_hashed(script)}; base-uri 'none'; form-action 'none'"
-    return environment.get_template("page.html.jinja").render(
+    page = environment.get_template("page.html.jinja").render(
         document=document, version=version("resnet-lab"), policy=Markup(policy), style=Markup(style), script=Markup(script)
     )
+    return printable(page)
 
 
 def _hashed(text: str) -> str:

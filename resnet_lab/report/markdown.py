@@ -2,6 +2,7 @@
 
 import re
 
+from resnet_lab.printable import printable
 from resnet_lab.report.blocks import Block, Bullets, Document, Heading, Picture, Table, Text
 
 
@@ -12,7 +13,7 @@ def render(document: Document) -> str:
     for section in document.sections:
         parts.append(f"## {section.title}")
         parts += [_block(block) for block in section.blocks]
-    return "\n\n".join(parts) + "\n"
+    return printable("\n\n".join(parts)) + "\n"
 
 
 def _block(block: Block) -> str:
