@@ -14,7 +14,7 @@ Step = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Images = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
 Error = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Loss = Annotated[float, Field(strict=True)]  # NaN and infinity too: an evaluation may overflow
-Rate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(strict=True, gt=0, lt=1e9, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, ge=0, lt=1e12, allow_inf_nan=False)]
 Word = Annotated[str, Field(strict=True)]
 

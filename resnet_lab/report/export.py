@@ -11,6 +11,7 @@ from typing import Any
 
 from resnet_lab.config import flatten
 from resnet_lab.errors import ConfigError, DiskError
+from resnet_lab.printable import printable
 from resnet_lab.record.files import write_atomically
 from resnet_lab.record.store import Run
 from resnet_lab.records import EvalRecord, Record, TrainRecord, ValidationRecord
@@ -52,7 +53,7 @@ def _record_rows(study: str, kind: type[Record], found: Iterable[tuple[Run, Sequ
 
 
 def _head(study: str, run: Run) -> list[Any]:
-    return [study, run.name, run.config.model.kind, run.config.model.depth, run.config.seed]
+    return [printable(study), run.name, run.config.model.kind, run.config.model.depth, run.config.seed]
 
 
 def _cell(value: Any) -> Any:
