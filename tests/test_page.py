@@ -298,6 +298,16 @@ def test_nothing_is_wider_than_the_page_or_on_top_of_another(show, page, width):
     assert clipped == [0, 0]
 
 
+def test_on_a_narrow_screen_a_figure_scrolls_in_its_box_and_stays_readable(show, page):
+    browser = show(page, width=320, scripts=False)
+    for still in found(browser, ".static"):
+        assert still.get_attribute("tabindex") == "0"
+        (drawing,) = still.find_elements("css selector", "svg")
+        scale = drawing.rect["width"] / browser.execute_script("return arguments[0].viewBox.baseVal.width", drawing)
+        assert 9 * scale > 7  # the size of the labels
+        assert still.rect["width"] < drawing.rect["width"]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(show, page, scheme):
     axe = pytest.importorskip("axe_core_python.selenium", reason="axe is not installed: pip install -e '.[dev]'")

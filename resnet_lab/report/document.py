@@ -94,8 +94,8 @@ def _curves(comparison: Comparison, drawings: Mapping[str, str]) -> Section:
         Text(
             "As in Figure 6 of He et al. 2015. Dashed: training error as trained, on augmented images in train mode, averaged "
             "since the last record, and over neighbouring records where there are many. Bold: test error in evaluation mode. "
-            "Over several seeds the line is their mean, and the band goes from the lowest to the highest. Dotted: a drop of "
-            "the lr. The points are in the study's curves.csv."
+            "Over several seeds the line is their mean at the steps that all of them have recorded, and the band goes from the "
+            "lowest to the highest. Dotted: a drop of the lr. The points are in the study's curves.csv."
         ),
     ]
     if "degradation" in drawings:

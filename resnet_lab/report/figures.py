@@ -106,11 +106,13 @@ def by_depth(comparison: Comparison) -> Figure:
     with mpl.rc_context(STYLE):
         figure, panels = _panels(comparison, "error against depth")
         depths = sorted({cell.depth for cell in comparison.cells})
+        aside = max(1.2, (depths[-1] - depths[0]) / 30)  # of published numbers, so that they stand clear of ours
         for axes, title in zip(panels, ("clean training error", "test error"), strict=True):
             axes.set_title(title)
             axes.grid(axis="y", color="0.9", linewidth=0.6)
             axes.set_xlabel("depth (weighted layers)")
             axes.set_xticks(depths)
+            axes.set_xlim(depths[0] - 3 * aside, depths[-1] + 3 * aside)
             ends = []
             for kind in KINDS:
                 colour = _colour(kind, 1, 2)
@@ -124,13 +126,14 @@ def by_depth(comparison: Comparison) -> Figure:
                 )
                 ends += [(means[-1], kind, colour)] if means else []
             label_ends(axes, ends)
-        if published := published_depths(comparison):
+        if published_depths(comparison):
             for kind, marker in (("plain", "s"), ("residual", "o")):
-                others = [number for number in NUMBERS if number.kind == kind and number.depth in published]
+                ours = {cell.depth for cell in comparison.cells if cell.kind == kind}
+                others = [number for number in NUMBERS if number.kind == kind and number.depth in ours]
                 for is_paper, face in ((False, "none"), (True, _colour(kind, 1, 2))):
                     chosen = [number for number in others if (number.source == PAPER) == is_paper]
                     axes.plot(
-                        [number.depth + (1.2 if is_paper else -1.2) for number in chosen],
+                        [number.depth + (aside if is_paper else -aside) for number in chosen],
                         [number.test_error for number in chosen],
                         marker,
                         color=_colour(kind, 0, 2),
