@@ -10,6 +10,7 @@ from resnet_lab.analysis.construction import construct
 from resnet_lab.analysis.landscape import FAST, Slice, direction, displaced, interpolated, landscape, line
 from resnet_lab.analysis.paths import block_names, paths, random_removals, without
 from resnet_lab.analysis.subject import some, subjects
+from resnet_lab.compare import compare_study
 from resnet_lab.config import ModelConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.errors import ConfigError
@@ -197,7 +198,7 @@ def test_surgery_at_the_command_line_and_in_the_report(study, cli):
     assert json.loads(answer.out)["results"][0]["other"] == "plain-14-s0"
     for stem in ("paths", "landscape-2d-moving", "landscape-2d-moving-surface", "landscape-1d-batch", "lines"):
         assert (study / f"{stem}.png").stat().st_size > 10_000
-    page = write_report(study)[0].read_text()
+    page = write_report(study, compare_study(study))[0].read_text()
     for words in ("Blocks removed", "The loss surface", "Straight lines between networks"):
         assert f"<h3>{words}</h3>" in page
 

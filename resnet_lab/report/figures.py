@@ -232,8 +232,13 @@ def _panels(comparison: Comparison, what: str) -> tuple[Figure, Sequence[Axes]]:
     return figure, panels
 
 
+def study_name(comparison: Comparison) -> str:
+    """The study's name as a figure may show it: nothing in it acts."""
+    return printable(comparison.study).replace("$", r"\$")  # which begins a formula
+
+
 def _title(figure: Figure, comparison: Comparison, what: str) -> None:
-    name = printable(comparison.study).replace("$", r"\$")  # which begins a formula
+    name = study_name(comparison)
     title = f"{name}: {what}"
     if comparison.stand_in:
         figure.suptitle(f"{STAND_IN_NOTICE}\n{title}", fontsize=10, color="#b00020", weight="bold")

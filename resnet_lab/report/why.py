@@ -57,7 +57,7 @@ def section(comparison: Comparison, drawings: Mapping[str, str]) -> Section | No
 def drawn(comparison: Comparison) -> dict[str, Figure]:
     """The figures of what has been found, by the stems of their files in the study's folder."""
     found, _ = findings(comparison.runs)
-    colours, study = figures.colours(comparison), comparison.study
+    colours, study = figures.colours(comparison), figures.study_name(comparison)
     figures_of: dict[str, Figure] = {}
     for (shallow, deep), constructions in _constructions(found).items():
         title = f"{study}: from depth {shallow} to {deep} by construction"
