@@ -162,7 +162,7 @@ def traces(comparison: Comparison, x: X = "step") -> Figure:
     """The lr and the speed of every run."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
-        _title(figure, comparison, "learning rate and speed")
+        entitle(figure, comparison, "learning rate and speed")
         left, right = figure.subplots(1, 2)
         axis = _axis(comparison.runs, x)
         _prepare(left, "learning rate", axis, [])
@@ -228,22 +228,19 @@ def _panels(comparison: Comparison, what: str) -> tuple[Figure, Sequence[Axes]]:
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     panels[0].set_ylabel("error (%)")
-    _title(figure, comparison, what)
+    entitle(figure, comparison, what)
     return figure, panels
 
 
-def study_name(comparison: Comparison) -> str:
-    """The study's name as a figure may show it: nothing in it acts."""
-    return printable(comparison.study).replace("$", r"\$")  # which begins a formula
-
-
-def _title(figure: Figure, comparison: Comparison, what: str) -> None:
-    name = study_name(comparison)
+def entitle(figure: Figure, comparison: Comparison, what: str) -> Figure:
+    """Say over a figure what it shows, of which study, and whether that has learnt the stand-in; returns the figure."""
+    name = printable(comparison.study).replace("$", r"\$")  # which begins a formula
     title = f"{name}: {what}"
     if comparison.stand_in:
         figure.suptitle(f"{STAND_IN_NOTICE}\n{title}", fontsize=10, color="#b00020", weight="bold")
     else:
         figure.suptitle(title, fontsize=10)
+    return figure
 
 
 def _axis(runs: Sequence[Run], x: X) -> Axis:

@@ -21,11 +21,11 @@ _LEVELS = 13
 _MAP = "viridis"
 
 
-def contours(results: Mapping[str, Landscape], title: str) -> Figure:
+def contours(results: Mapping[str, Landscape]) -> Figure:
     """Training loss around networks along two directions, as contours on one logarithmic scale; the cross is the network."""
     with mpl.rc_context(STYLE):
         columns = min(len(results), 4)
-        figure, panels = _grid(len(results), columns, title)
+        figure, panels = _grid(len(results), columns)
         norm, levels = _scale(results.values())
         for axes, (name, result) in zip(panels, results.items(), strict=False):
             losses = np.clip(_losses(result), levels[0], levels[-1])
@@ -39,11 +39,11 @@ def contours(results: Mapping[str, Landscape], title: str) -> Figure:
     return figure
 
 
-def surfaces(results: Mapping[str, Landscape], title: str) -> Figure:
+def surfaces(results: Mapping[str, Landscape]) -> Figure:
     """The same losses as surfaces over the two directions, their height the logarithm of the loss."""
     with mpl.rc_context(STYLE):
         columns = min(len(results), 4)
-        figure, panels = _grid(len(results), columns, title, projection="3d")
+        figure, panels = _grid(len(results), columns, projection="3d")
         norm, levels = _scale(results.values())
         for axes, (name, result) in zip(panels, results.items(), strict=False):
             heights = np.log10(np.clip(_losses(result), levels[0], levels[-1]))
@@ -59,11 +59,10 @@ def surfaces(results: Mapping[str, Landscape], title: str) -> Figure:
     return figure
 
 
-def slices(results: Mapping[str, tuple[Network, Landscape]], colours: Colours, title: str) -> Figure:
+def slices(results: Mapping[str, tuple[Network, Landscape]], colours: Colours) -> Figure:
     """Training loss and error along one direction."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.9), layout="constrained")
-        figure.suptitle(title, fontsize=10)
         left, right = figure.subplots(1, 2)
         prepare(left, "training loss", "distance along the direction, in filter norms", integers=False)
         prepare(right, "training error (%)", "distance along the direction, in filter norms", integers=False)
@@ -76,11 +75,10 @@ def slices(results: Mapping[str, tuple[Network, Landscape]], colours: Colours, t
     return figure
 
 
-def lines(results: Mapping[str, tuple[Network, Line]], colours: Colours, title: str) -> Figure:
+def lines(results: Mapping[str, tuple[Network, Line]], colours: Colours) -> Figure:
     """Loss and error on the straight line between two networks: training bold, test thin and dashed."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.9), layout="constrained")
-        figure.suptitle(title, fontsize=10)
         panels = figure.subplots(1, 2)
         for axes, what in zip(panels, ("loss", "error (%)"), strict=True):
             prepare(axes, what, "from the first network (0) to the second (1)", integers=False)
@@ -101,11 +99,10 @@ def lines(results: Mapping[str, tuple[Network, Line]], colours: Colours, title: 
     return figure
 
 
-def paths(results: Mapping[Network, Sequence[Paths]], colours: Colours, title: str) -> Figure:
+def paths(results: Mapping[Network, Sequence[Paths]], colours: Colours) -> Figure:
     """Test error without each block on the left, and without so many random blocks on the right, with the range of draws."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.9), layout="constrained")
-        figure.suptitle(title, fontsize=10)
         left, right = figure.subplots(1, 2, sharey=True)
         left.set_ylabel("test error (%)")
         prepare(left, "without one block", "block")
@@ -132,10 +129,9 @@ def _removals(axes: Axes, network: Network, found: Sequence[Paths], baseline: fl
     axes.fill_between(shares, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
-def _grid(number: int, columns: int, title: str, **options: Any) -> tuple[Figure, list[Axes]]:
+def _grid(number: int, columns: int, **options: Any) -> tuple[Figure, list[Axes]]:
     rows = -(-number // columns)
     figure = Figure(figsize=(max(2.3 * columns + 1.0, 4.0), 2.6 * rows + 0.5), layout="constrained")
-    figure.suptitle(title, fontsize=10)
     panels = [figure.add_subplot(rows, columns, place + 1, **options) for place in range(number)]
     return figure, panels
 

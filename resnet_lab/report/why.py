@@ -56,29 +56,33 @@ def section(comparison: Comparison, drawings: Mapping[str, str]) -> Section | No
 
 def drawn(comparison: Comparison) -> dict[str, Figure]:
     """The figures of what has been found, by the stems of their files in the study's folder."""
-    found, _ = findings(comparison.runs)
-    colours, study = figures.colours(comparison), figures.study_name(comparison)
-    figures_of: dict[str, Figure] = {}
-    for (shallow, deep), constructions in _constructions(found).items():
-        title = f"{study}: from depth {shallow} to {deep} by construction"
-        figures_of[f"identity-{shallow}-to-{deep}"] = why_figures.identity(constructions, colours, shallow, title)
+    colours = figures.colours(comparison)
+    return {
+        stem: figures.entitle(figure, comparison, what) for stem, what, figure in _drawn(findings(comparison.runs)[0], colours)
+    }
+
+
+def _drawn(found: Sequence[Finding], colours: why_figures.Colours) -> Iterator[tuple[str, str, Figure]]:
+    """Stem, title and figure."""
+    for (shallow, deep), pairs in _constructions(found).items():
+        figure = why_figures.identity(pairs, colours, shallow)
+        yield f"identity-{shallow}-to-{deep}", f"from depth {shallow} to {deep} by construction", figure
     if responses := _newest(found, Responses):
-        figures_of["responses"] = why_figures.responses(responses, colours, f"{study}: layer responses")
+        yield "responses", "layer responses", why_figures.responses(responses, colours)
     if gradients := _by_step(found):
-        figures_of["gradients"] = why_figures.gradients(gradients, colours, f"{study}: gradients by layer")
+        yield "gradients", "gradients by layer", why_figures.gradients(gradients, colours)
     if paths := _newest(found, Paths):
-        figures_of["paths"] = surface_figures.paths(paths, colours, f"{study}: networks with blocks removed")
+        yield "paths", "networks with blocks removed", surface_figures.paths(paths, colours)
     for (dims, bn), landscapes in _landscapes(found).items():
-        title = f"{study}: training loss around the networks, {_BN[bn]}"
+        stem, title = f"landscape-{dims}d-{bn}", f"training loss around the networks, {_BN[bn]}"
         if dims == 1:
-            figures_of[f"landscape-1d-{bn}"] = surface_figures.slices(landscapes, colours, title)
+            yield stem, title, surface_figures.slices(landscapes, colours)
         else:
             planes = {name: result for name, (_, result) in landscapes.items()}
-            figures_of[f"landscape-2d-{bn}"] = surface_figures.contours(planes, title)
-            figures_of[f"landscape-2d-{bn}-surface"] = surface_figures.surfaces(planes, title)
+            yield stem, title, surface_figures.contours(planes)
+            yield f"{stem}-surface", title, surface_figures.surfaces(planes)
     if lines := _lines(found):
-        figures_of["lines"] = surface_figures.lines(lines, colours, f"{study}: straight lines between networks")
-    return figures_of
+        yield "lines", "straight lines between networks", surface_figures.lines(lines, colours)
 
 
 def _responses(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Block]:

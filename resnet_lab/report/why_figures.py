@@ -20,11 +20,10 @@ Network = tuple[str, int]  # kind and depth
 UNTRAINED = "0.35"  # a depth that the study has not trained
 
 
-def responses(results: Mapping[Network, Sequence[Responses]], colours: Colours, title: str) -> Figure:
+def responses(results: Mapping[Network, Sequence[Responses]], colours: Colours) -> Figure:
     """As Fig. 7: standard deviation by layer, in the layers' order on the left and in order of size on the right."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.9), layout="constrained")
-        figure.suptitle(title, fontsize=10)
         panels = figure.subplots(1, 2, sharey=True)
         panels[0].set_ylabel("standard deviation")
         for axes, name in zip(panels, ("in the order of layers", "in order of size"), strict=True):
@@ -38,13 +37,12 @@ def responses(results: Mapping[Network, Sequence[Responses]], colours: Colours, 
     return figure
 
 
-def gradients(results: Mapping[Network, Mapping[int, Sequence[Gradients]]], colours: Colours, title: str) -> Figure:
+def gradients(results: Mapping[Network, Mapping[int, Sequence[Gradients]]], colours: Colours) -> Figure:
     """Norms by layer on a logarithmic scale: weights on the left, block outputs on the right; rows: first and last step."""
     steps = sorted({step for by_step in results.values() for step in by_step})
     shown = steps if len(steps) < 2 else [steps[0], steps[-1]]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 0.6 + 3.2 * len(shown)), layout="constrained")
-        figure.suptitle(title, fontsize=10)
         rows = figure.subplots(len(shown), 2, squeeze=False, sharey="col")
         for (row, step), (column, part) in product(enumerate(shown), enumerate(("weights", "blocks"))):
             axes = rows[row][column]
@@ -62,7 +60,7 @@ def gradients(results: Mapping[Network, Mapping[int, Sequence[Gradients]]], colo
     return figure
 
 
-def identity(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_depth: int, title: str) -> Figure:
+def identity(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_depth: int) -> Figure:
     """Clean training error of shallow, deep from scratch, deep by construction, and that trained on; plain and residual.
 
     `results` are by kind, over seeds: bars are means and dots are seeds. Where training went on, a second row follows it.
@@ -71,7 +69,6 @@ def identity(results: Mapping[str, Sequence[Identity]], colours: Colours, shallo
     goes_on = any(each.continued and each.continued.curve for found in results.values() for each in found)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 6.2 if goes_on else 3.4), layout="constrained")
-        figure.suptitle(title, fontsize=10)
         rows = figure.subplots(2 if goes_on else 1, len(kinds), squeeze=False, sharey="row")
         for column, kind in enumerate(kinds):
             _bars(rows[0][column], kind, shallow_depth, results[kind], colours)
