@@ -17,6 +17,7 @@ from tests.test_data import fake_cifar10
 
 COMMANDS = [
     "train", "sweep", "compare", "report", "export", "runs", "summary", "bench", "data", "config", "config show", "config schema",
+    "analyze", "analyze responses", "analyze gradients", "analyze identity", "analyze landscape", "analyze line", "analyze paths",
 ]  # fmt: skip
 README = Path(__file__).parent.parent / "README.md"
 
