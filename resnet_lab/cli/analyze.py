@@ -18,7 +18,7 @@ from resnet_lab.results import Identity, Landscape, Line, Result, save
 if TYPE_CHECKING:
     from resnet_lab.analysis.subject import Subject
     from resnet_lab.report.blocks import Table
-    from resnet_lab.report.why import Finding
+    from resnet_lab.report.findings import Finding
 
 app = typer.Typer(help="Ask trained networks why plain ones degrade.", no_args_is_help=True)
 
@@ -48,7 +48,7 @@ def responses(
 ) -> None:
     """How strongly each layer responds, as in Fig. 7. All 10,000 test images: half a minute at depth 20, two at 56, on a core."""
     from resnet_lab.analysis import responses as module
-    from resnet_lab.report.why import response_table
+    from resnet_lab.report.why_tables import response_table
 
     found = _load(_folders(runs, names), at, data_dir, device, threads)
     results = _each(found, lambda subject: module.responses(subject, module.FAST_IMAGES if fast else None))
@@ -68,7 +68,7 @@ def gradients(
 ) -> None:
     """Gradient norms by layer over the run's first 16 batches: a few seconds at depth 20, half a minute at 56, on a core."""
     from resnet_lab.analysis import gradients as module
-    from resnet_lab.report.why import gradient_table
+    from resnet_lab.report.why_tables import gradient_table
 
     found = _load(_folders(runs, names), at, data_dir, device, threads)
     results = _each(found, lambda subject: module.gradients(subject, module.FAST_BATCHES if fast else module.BATCHES))
@@ -98,7 +98,7 @@ def identity(
     Ctrl-C saves a checkpoint, and the same command goes on.
     """
     from resnet_lab.analysis import identity as module
-    from resnet_lab.report.why import identity_table
+    from resnet_lab.report.why_tables import identity_table
 
     pairs = _constructions(_folders(runs, names), depth)
     num_images = module.FAST_IMAGES if fast else None
@@ -134,7 +134,7 @@ def paths(
     About two minutes at depth 20 and ten at 56, on a core.
     """
     from resnet_lab.analysis import paths as module
-    from resnet_lab.report.why import path_table
+    from resnet_lab.report.why_tables import path_table
 
     settings = (module.FAST_IMAGES, module.FAST_DRAWS) if fast else (module.IMAGES, module.DRAWS)
     found = _load(_folders(runs, names), at, data_dir, device, threads)
@@ -163,7 +163,7 @@ def landscape(
     Ctrl-C loses nothing: the same command goes on.
     """
     from resnet_lab.analysis import landscape as module
-    from resnet_lab.report.why import landscape_table
+    from resnet_lab.report.why_tables import landscape_table
 
     default = module.FAST if fast else module.Slice()
     what = module.Slice(dims, points or default.points, reach, images or default.images, bn, seed)
@@ -197,7 +197,7 @@ def line(
     """Loss and error on the straight line between two networks; a shallower first one is built up to the second's depth."""
     from resnet_lab.analysis import landscape as module
     from resnet_lab.analysis.construction import construct
-    from resnet_lab.report.why import line_table
+    from resnet_lab.report.why_tables import line_table
 
     folders = [*find_runs(runs, [first]), *find_runs(runs, [second])]
     if len(folders) != 2:
@@ -295,7 +295,7 @@ def _each(found: "Sequence[Subject]", analyse: "Callable[[Subject], Result]") ->
 
 def _show(results: Sequence[tuple[RunFolder, Result]], table: "Callable[[list[Finding]], Table]", *, as_json: bool) -> None:
     """The results as a table or as JSON, and figures of all that their studies' runs have."""
-    from resnet_lab.report.why import Finding
+    from resnet_lab.report.findings import Finding
     from resnet_lab.report.write import write_findings
 
     found = [Finding(folder.read(), result) for folder, result in results]
