@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from resnet_lab.analysis.subject import in_float64
 from resnet_lab.config import RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.blocks import BasicBlock
@@ -115,8 +116,8 @@ def stage_statistics(net: ResNet, batches: Iterable[Batch]) -> list[Statistics]:
     for images, _ in batches:
         outputs.clear()
         net(images)
-        for stage, output in enumerate(outputs):
-            mean, square = output.double().mean((0, 2, 3)), output.double().square().mean((0, 2, 3))
+        for stage, output in enumerate(map(in_float64, outputs)):
+            mean, square = output.mean((0, 2, 3)), output.square().mean((0, 2, 3))
             sums[stage] = sums[stage][0] + len(images) * mean, sums[stage][1] + len(images) * square
         count += len(images)
     return [
@@ -131,11 +132,12 @@ def batch_noise(shallow: ResNet, deep: ResNet, batches: Iterable[Batch]) -> Batc
     readings = []
     for images, labels in batches:
         ours, theirs = shallow(images), deep(images)
-        difference = (ours - theirs).double()
+        ours, theirs = in_float64(ours), in_float64(theirs)
+        difference, labels = ours - theirs, labels.to(ours.device)
         readings.append(
             torch.stack([
-                difference.square().mean(), ours.double().square().mean(), difference.abs().max(),
-                functional.cross_entropy(ours, labels).double(), functional.cross_entropy(theirs, labels).double(),
+                difference.square().mean(), ours.square().mean(), difference.abs().max(),
+                functional.cross_entropy(ours, labels), functional.cross_entropy(theirs, labels),
             ])
         )  # fmt: skip
     found = torch.stack(readings)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.analysis.subject import Subject, some
+from resnet_lab.analysis.subject import Subject, in_float64, some
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.models.blocks import ConvNorm
 from resnet_lab.results import LayerResponse, Responses
@@ -30,7 +30,7 @@ class Moments:
 
     def add(self, values: Tensor) -> None:
         """All elements of a tensor, whatever its shape."""
-        variance, mean = torch.var_mean(values.double(), correction=0)
+        variance, mean = torch.var_mean(in_float64(values), correction=0)
         count, total = values.numel(), self.count + values.numel()
         difference = mean.item() - self.mean
         self._squares += variance.item() * count + difference**2 * self.count * count / total

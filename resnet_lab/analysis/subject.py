@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from resnet_lab.compute import set_up
 from resnet_lab.config import DataConfig, RunConfig
@@ -71,6 +72,11 @@ def some(images: ImageSet, num_images: int | None, purpose: str) -> ImageSet:
         return images
     order = torch.randperm(len(images), generator=generator(0, f"analysis/{purpose}"))
     return images.pick(order[:num_images].to(images.labels.device))
+
+
+def in_float64(values: Tensor) -> Tensor:
+    """The values in double precision, on the CPU where their device has none (MPS)."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def _state(folder: RunFolder, at: int | None) -> dict[str, Any]:
