@@ -133,11 +133,11 @@ def batch_noise(shallow: ResNet, deep: ResNet, batches: Iterable[Batch]) -> Batc
     for images, labels in batches:
         ours, theirs = shallow(images), deep(images)
         ours, theirs = in_float64(ours), in_float64(theirs)
-        difference, labels = ours - theirs, labels.to(ours.device)
+        difference, classes = ours - theirs, labels.to(ours.device)
         readings.append(
             torch.stack([
                 difference.square().mean(), ours.square().mean(), difference.abs().max(),
-                functional.cross_entropy(ours, labels), functional.cross_entropy(theirs, labels),
+                functional.cross_entropy(ours, classes), functional.cross_entropy(theirs, classes),
             ])
         )  # fmt: skip
     found = torch.stack(readings)
