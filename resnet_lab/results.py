@@ -177,8 +177,8 @@ class Line(_Result):
 
     @property
     def file_name(self) -> str:
-        """One for each other end."""
-        return f"line-to-{self.other}-{self.other_step:08d}-{self.step:08d}.json"
+        """One for each other end and way of BN."""
+        return f"line-{self.bn}-to-{self.other}-{self.other_step:08d}-{self.step:08d}.json"
 
 
 Result = Annotated[Responses | Gradients | Identity | Paths | Landscape | Line, Field(discriminator="analysis")]

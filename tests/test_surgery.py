@@ -173,6 +173,30 @@ def test_a_line_ends_in_its_two_networks(study):
         next(line(run, deep, "deep", 0, points=3, images=20, bn="batch"))
 
 
+def test_variances_beyond_the_ends_of_a_line_are_not_below_zero():
+    left, right = (build(ModelConfig(kind="plain", depth=8, width=2), seed) for seed in (0, 1))
+    for buffer in right.buffers():
+        buffer.fill_(9)
+    beyond, between = (interpolated(left, right.state_dict(), place).state_dict() for place in (-0.25, 0.25))
+    assert beyond["stem.norm.running_var"].tolist() == [0, 0]  # and not 1.25 - 0.25 * 9
+    assert beyond["stem.norm.running_mean"].tolist() == [-2.25, -2.25]
+    assert between["stem.norm.running_var"].tolist() == [3, 3]
+
+
+def test_points_of_another_network_with_the_same_name_are_not_taken(study):
+    run = subject(study)
+    first, second = build(run.config.model, 5), build(run.config.model, 6)
+    parted = line(run, first, "other", 7, points=7, images=20, bn="batch")
+    next(parted)
+    parted.close()
+    interrupted = result_of(line(run, second, "other", 7, points=7, images=20, bn="batch"))
+    for path in run.folder.analysis.glob("line-*.part.jsonl"):
+        path.unlink()
+    assert interrupted == result_of(line(run, second, "other", 7, points=7, images=20, bn="batch"))
+    moving = interrupted.model_copy(update={"bn": "moving"})
+    assert moving.file_name != interrupted.file_name
+
+
 def test_the_line_from_a_construction_begins_with_the_shallow_function(study):
     run = subject(study, "plain-8-s0")
     deep = construct(run.net, run.config, 14)

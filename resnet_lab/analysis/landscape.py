@@ -67,7 +67,7 @@ def landscape(subject: Subject, what: Slice) -> Iterator[tuple[int, int] | Lands
         net = displaced(subject.net, axes, grid[index][: what.dims])
         return _measure(net, images, subject.data.mean, what.bn)
 
-    aside = _aside(subject, "landscape", asdict(what))
+    aside = _aside(subject, "landscape", asdict(what), subject.net)
     readings = yield from _resumable(aside, len(grid), _at)
     width = what.points
     rows = [readings[start : start + width] for start in range(0, len(grid), width)]
@@ -101,7 +101,7 @@ def line(
         between = interpolated(subject.net, theirs, positions[index // 2])
         return _measure(between, test if index % 2 else train, subject.data.mean, bn)
 
-    aside = _aside(subject, f"line-{other}-{other_step}", {"points": points, "images": images, "bn": bn})
+    aside = _aside(subject, f"line-{other}-{other_step}", {"points": points, "images": images, "bn": bn}, subject.net, net)
     readings = yield from _resumable(aside, 2 * points, _at)
     yield Line(
         step=subject.step,
@@ -148,11 +148,13 @@ def displaced(net: nn.Module, axes: list[dict[str, Tensor]], places: tuple[float
 
 @torch.no_grad()
 def interpolated(net: nn.Module, other: Mapping[str, Tensor], position: float) -> nn.Module:
-    """A copy with all parameters and moving averages at (1 - t) of its own and t of the other's."""
+    """A copy with all parameters and moving averages at (1 - t) of its own and t of the other's; variances are not below 0."""
     between = copy.deepcopy(net)
     for name, value in between.state_dict().items():
         if value.is_floating_point():
             value.copy_((1 - position) * value + position * other[name])
+            if name.endswith("running_var"):
+                value.clamp_(min=0)
     return between
 
 
@@ -180,11 +182,14 @@ def normalising_itself(net: nn.Module) -> nn.Module:
     return net
 
 
-def _aside(subject: Subject, name: str, settings: Mapping[str, object]) -> Path:
-    """Where points are kept until all are there; other settings or another checkpoint have another file."""
+def _aside(subject: Subject, name: str, settings: Mapping[str, object], *nets: nn.Module) -> Path:
+    """Where points are kept until all are there; other settings or weights have another file, whatever the runs are called."""
     subject.folder.make_analysis()
-    identity = json.dumps([subject.config.digest(), subject.step, settings], sort_keys=True)
-    return subject.folder.analysis / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.part.jsonl"
+    identity = hashlib.sha256(json.dumps([subject.config.digest(), subject.step, settings], sort_keys=True).encode())
+    for net in nets:
+        for value in net.state_dict().values():
+            identity.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return subject.folder.analysis / f"{name}-{identity.hexdigest()[:12]}.part.jsonl"
 
 
 def _resumable(aside: Path, number: int, measure: Callable[[int], Reading]) -> Generator[tuple[int, int], None, list[Reading]]:
