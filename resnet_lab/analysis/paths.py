@@ -80,8 +80,11 @@ def paths(subject: Subject, num_images: int | None = IMAGES, num_draws: int = DR
 
 
 def random_removals(num_blocks: int, num_draws: int) -> Iterator[tuple[int, list[list[int]]]]:
-    """For k of about eight numbers up to all blocks but one: k, and draws of k different block indices."""
-    numbers = sorted({max(1, round((num_blocks - 1) * eighth / 8)) for eighth in range(1, 9)})
-    for number in numbers:
+    """For k of 1, 2, 3, 4, 6, 8, 12, 16, 24, ... up to all blocks but one: k, and draws of k different block indices.
+
+    Close together where few are removed: there a residual network's error rises.
+    """
+    series = sorted({1} | {factor * 2**power for factor in (2, 3) for power in range(num_blocks.bit_length())})
+    for number in (number for number in series if number < num_blocks):
         sources = (generator(0, f"analysis/paths/{number}", draw) for draw in range(num_draws))
         yield number, [sorted(torch.randperm(num_blocks, generator=source)[:number].tolist()) for source in sources]
