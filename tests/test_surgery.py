@@ -17,6 +17,8 @@ from resnet_lab.errors import ConfigError
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import build
 from resnet_lab.record.store import RunFolder
+from resnet_lab.report import surface_figures
+from resnet_lab.report.figures import svg
 from resnet_lab.report.write import write_report
 from resnet_lab.results import Landscape, Line
 from resnet_lab.train.evaluate import evaluate
@@ -172,6 +174,28 @@ def test_a_line_ends_in_its_two_networks(study):
     deep = build(ModelConfig(kind="residual", depth=14, width=4), 0)
     with pytest.raises(ConfigError, match="There is no straight line from residual-8-s0 to deep"):
         next(line(run, deep, "deep", 0, points=3, images=20, bn="batch"))
+
+
+@pytest.mark.parametrize("loss", [None, 1e12, 2.3])
+def test_figures_are_readable_whatever_losses_there_are(loss):
+    rows = (0.5, 1.0, 3.0), (1.0, 0.4, 12.0), (loss, loss, loss)
+    common = {"step": 1, "bn": "moving", "seed": 0, "images": 1, "coordinates": (-1.0, 0.0, 1.0)}
+    plane = Landscape(**common, dims=2, losses=rows, errors=((0.5,) * 3,) * 3)
+    text = svg(surface_figures.contours({"plain-8-s0": plane}))
+    assert all(f">{level}</text>" in text for level in (1, 2, 5, 10))
+    assert [tick.get_text() for tick in surface_figures.surfaces({"plain-8-s0": plane}).axes[0].get_zticklabels()][:2] == [
+        "0.5",
+        "1",
+    ]
+    svg(surface_figures.contours({"plain-8-s0": plane.model_copy(update={"losses": ((loss,) * 3,) * 3})}))
+    row = Landscape(**common, dims=1, losses=((loss, 0.4, 1.0),), errors=((0.5,) * 3,))
+    colours = {("plain", 8): "0.2"}
+    assert surface_figures.slices({"plain-8-s0": (("plain", 8), row)}, colours).axes[0].get_ylim()[1] <= 100
+    between = Line(
+        step=1, other="b", other_step=1, bn="moving", train_images=1, test_images=1, positions=(0.0, 0.5, 1.0),
+        train_losses=(0.4, loss, 1.0), train_errors=(0.5,) * 3, test_losses=(0.4, loss, 1.0), test_errors=(0.5,) * 3,
+    )  # fmt: skip
+    assert surface_figures.lines({"a to b": (("plain", 8), between)}, colours).axes[0].get_ylim()[1] < 24
 
 
 def test_variances_beyond_the_ends_of_a_line_are_not_below_zero():

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -19,6 +19,7 @@ from resnet_lab.results import Landscape, Line, Paths
 
 _LEVELS = 13
 _MAP = "viridis"
+_HIGHEST_LINE = 100.0  # of the losses along one direction; chance is ln 10 = 2.3
 
 
 def contours(results: Mapping[str, Landscape]) -> Figure:
@@ -31,11 +32,12 @@ def contours(results: Mapping[str, Landscape]) -> Figure:
             losses = np.clip(_losses(result), levels[0], levels[-1])
             places = result.coordinates
             axes.contourf(places, places, losses, levels=levels, norm=norm, cmap=_MAP)
-            axes.contour(places, places, losses, levels=levels[::2], colors="white", linewidths=0.4)
-            axes.plot(0, 0, "+", color="white", markersize=7)
+            _labelled(axes, places, losses, norm)
+            axes.plot(0, 0, "+", color="white", markersize=9, markeredgewidth=2.6)
+            axes.plot(0, 0, "+", color="black", markersize=8, markeredgewidth=1.1)
             axes.set_title(f"{name}: {_centre(result)}", fontsize=9)
             axes.set_aspect("equal")
-        _colourbar(figure, panels, norm, levels)
+        _colourbar(figure, panels, norm)
     return figure
 
 
@@ -48,14 +50,16 @@ def surfaces(results: Mapping[str, Landscape]) -> Figure:
         for axes, (name, result) in zip(panels, results.items(), strict=False):
             heights = np.log10(np.clip(_losses(result), levels[0], levels[-1]))
             x, y = np.meshgrid(result.coordinates, result.coordinates)
-            colours = mpl.colormaps[_MAP](norm(10**heights))
-            surface: Any = axes
-            surface.plot_surface(x, y, heights, facecolors=colours, linewidth=0, antialiased=True, rstride=1, cstride=1)
-            surface.set_zlim(math.log10(levels[0]), math.log10(levels[-1]))
-            surface.set_zticks([])
+            low, high = math.log10(levels[0]), math.log10(levels[-1])
+            look: Any = {"cmap": _MAP, "norm": Normalize(low, high), "shade": False, "edgecolor": "0.15", "linewidth": 0.2}
+            surface: Any = axes  # not shaded, so that its colours are those of the bar
+            surface.plot_surface(x, y, heights, rstride=1, cstride=1, **look)
+            surface.set_zlim(low, high)
+            ticks = _round_losses(norm)
+            surface.set_zticks([math.log10(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
             surface.tick_params(labelsize=7, pad=-2)
             surface.set_title(name, fontsize=9)
-        _colourbar(figure, panels, norm, levels)
+        _colourbar(figure, panels, norm)
     return figure
 
 
@@ -69,8 +73,9 @@ def slices(results: Mapping[str, tuple[Network, Landscape]], colours: Colours) -
         logarithmic(left)
         for network, result in results.values():
             style = line_style(network)
-            left.plot(result.coordinates, _losses(result)[0], color=colours[network], **style)
+            left.plot(result.coordinates, _with_gaps(result.losses[0]), color=colours[network], **style)
             right.plot(result.coordinates, 100 * np.array(result.errors[0]), color=colours[network], **style)
+        left.set_ylim(top=min(left.get_ylim()[1], _HIGHEST_LINE))
         legend(figure, dict.fromkeys(network for network, _ in results.values()), colours)
     return figure
 
@@ -90,10 +95,10 @@ def lines(results: Mapping[str, tuple[Network, Line]], colours: Colours) -> Figu
                 losses = result.train_losses if part == "training" else result.test_losses
                 errors = result.train_errors if part == "training" else result.test_errors
                 shown: Any = {"color": colours[network], **style}
-                panels[0].plot(result.positions, _finite(losses), **shown)
+                panels[0].plot(result.positions, _with_gaps(losses), **shown)
                 panels[1].plot(result.positions, [100 * error for error in errors], **shown)
                 handles.append(Line2D([], [], label=f"{name}, {part}", **shown))
-        panels[0].set_ylim(bottom=0)
+        panels[0].set_ylim(0, min(panels[0].get_ylim()[1], 10 * math.log(10)))  # ten times chance, as on surfaces
         panels[1].set_ylim(bottom=0)
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -154,6 +159,26 @@ def _finite(losses: Sequence[float | None]) -> list[float]:
     return [1e9 if loss is None else loss for loss in losses]
 
 
+def _with_gaps(losses: Sequence[float | None]) -> list[float]:
+    """For lines: a gap where a loss is not finite."""
+    return [math.nan if loss is None else loss for loss in losses]
+
+
+def _labelled(axes: Axes, places: Sequence[float], losses: "np.ndarray[Any, np.dtype[np.float64]]", norm: LogNorm) -> None:
+    """Contours of round losses with their numbers, dark on bright and bright on dark."""
+    levels = [level for level in _round_losses(norm) if losses.min() < level < losses.max()]
+    if levels:
+        inks = ["white" if norm(level) < 0.6 else "0.1" for level in levels]
+        drawn = axes.contour(places, places, losses, levels=levels, colors=inks, linewidths=0.7)
+        axes.clabel(drawn, fmt="%g", fontsize=7, inline_spacing=2)
+
+
+def _round_losses(norm: LogNorm) -> list[float]:
+    """1, 2 and 5 times powers of ten within a scale."""
+    losses = (factor * 10.0**power for power in range(-3, 2) for factor in (1, 2, 5))
+    return [loss for loss in losses if norm.vmin is not None and norm.vmax is not None and norm.vmin <= loss <= norm.vmax]
+
+
 def _centre(result: Landscape) -> str:
     middle = len(result.coordinates) // 2
     if len(result.coordinates) % 2 == 0:
@@ -162,8 +187,8 @@ def _centre(result: Landscape) -> str:
     return f"loss {loss:.3g}" if loss is not None else "no finite loss"
 
 
-def _colourbar(figure: Figure, panels: Sequence[Axes], norm: LogNorm, levels: Sequence[float]) -> None:
+def _colourbar(figure: Figure, panels: Sequence[Axes], norm: LogNorm) -> None:
     bar = figure.colorbar(ScalarMappable(norm, _MAP), ax=panels, label="training loss", shrink=0.8, pad=0.02)
-    ticks = [tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if levels[0] <= tick <= levels[-1]]
+    ticks = _round_losses(norm)
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.minorticks_off()
