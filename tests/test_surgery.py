@@ -19,6 +19,8 @@ from resnet_lab.models.resnet import build
 from resnet_lab.record.store import RunFolder
 from resnet_lab.report import surface_figures
 from resnet_lab.report.figures import svg
+from resnet_lab.report.findings import Finding
+from resnet_lab.report.why_tables import landscape_table
 from resnet_lab.report.write import write_report
 from resnet_lab.results import Landscape, Line
 from resnet_lab.train.evaluate import evaluate
@@ -196,6 +198,14 @@ def test_figures_are_readable_whatever_losses_there_are(loss):
         train_losses=(0.4, loss, 1.0), train_errors=(0.5,) * 3, test_losses=(0.4, loss, 1.0), test_errors=(0.5,) * 3,
     )  # fmt: skip
     assert surface_figures.lines({"a to b": (("plain", 8), between)}, colours).axes[0].get_ylim()[1] < 24
+
+
+def test_a_slice_without_any_finite_loss_has_a_row(study):
+    row = Landscape(
+        step=8, dims=1, bn="moving", seed=0, images=1, coordinates=(-1.0, 0.0, 1.0), losses=((None,) * 3,), errors=((0.9,) * 3,)
+    )
+    found = Finding(RunFolder(study / "plain-8-s0").read(), row)
+    assert landscape_table([found]).rows[0][-3:] == ("-", "-", "-")
 
 
 def test_variances_beyond_the_ends_of_a_line_are_not_below_zero():

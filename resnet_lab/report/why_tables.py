@@ -137,8 +137,8 @@ def landscape_table(found: Sequence[Finding]) -> Table:
             middle = losses[len(losses) // 2]
             rows.append((
                 each.run.name, f"{result.step:,}", f"{len(losses)} in {result.dims}-D", f"{reach:g}", f"{result.images:,}",
-                result.bn, "-" if middle is None else f"{middle:.3g}", f"{statistics.median(finite):.3g}",
-                f"{max(finite):.3g}",
+                result.bn, "-" if middle is None else f"{middle:.3g}", f"{statistics.median(finite):.3g}" if finite else "-",
+                f"{max(finite):.3g}" if finite else "-",
             ))  # fmt: skip
     header = ("run", "step", "points", "reach", "images", "BN", "middle", "median", "highest")
     return Table("Training loss on slices around networks, reach in filter norms.", header, tuple(rows))
