@@ -64,7 +64,7 @@ def landscapes_of(found: Sequence[Finding]) -> dict[tuple[int, str], dict[str, t
 def lines_of(found: Sequence[Finding]) -> dict[str, tuple[Network, Line]]:
     """Lines by the names of their ends."""
     return {
-        f"{each.run.name} to {each.result.other}": (each.network, each.result)
+        f"{each.run.name} to {each.result.other}, BN {each.result.bn}": (each.network, each.result)
         for each in sorted(found, key=lambda each: (_place(each.network), each.run.name))
         if isinstance(each.result, Line)
     }
