@@ -17,7 +17,7 @@ from resnet_lab.analysis.construction import (
     stage_statistics,
 )
 from resnet_lab.analysis.gradients import gradient_norms, gradients
-from resnet_lab.analysis.identity import carry_on, continuation, continuation_folder, identity, with_continuation
+from resnet_lab.analysis.identity import carry_on, continuation, continuation_folder, identity, kept, with_continuation
 from resnet_lab.analysis.responses import Moments, layer_moments, responses
 from resnet_lab.analysis.subject import subjects
 from resnet_lab.compare import compare_study
@@ -262,6 +262,16 @@ def test_training_goes_on_from_the_construction_and_resumes(study, monkeypatch):
     assert continued is not None
     assert (continued.steps, continued.step) == (6, 6)
     assert [point.step for point in continued.curve] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_construction_that_is_known_is_not_computed_again(study):
+    shallow = subjects([RunFolder(study / "plain-8-s0")], None, CPU)[0]
+    result = identity(shallow, 14, None, 10)
+    assert kept(shallow, 14, None, 10) is None
+    save(shallow.folder, result)
+    assert kept(shallow, 14, None, 10) == result
+    assert kept(shallow, 14, None, None) is kept(shallow, 20, None, 10) is None
+    assert kept(shallow, 14, subjects([RunFolder(study / "plain-14-s0")], None, CPU)[0], 10) is None
 
 
 def test_the_recipe_of_the_continuation_keeps_its_shape():

@@ -13,7 +13,7 @@ from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record.store import RunFolder
 from resnet_lab.records import Event, Record
-from resnet_lab.results import Continued, CurvePoint, Errors, Identity
+from resnet_lab.results import Continued, CurvePoint, Errors, Identity, read
 from resnet_lab.train.evaluate import evaluate
 
 FAST_IMAGES = 1_000
@@ -46,6 +46,18 @@ def identity(shallow: Subject, depth: int, scratch: Subject | None = None, num_i
     )
 
 
+def kept(shallow: Subject, depth: int, scratch: Subject | None = None, num_images: int | None = None) -> Identity | None:
+    """The result that `identity` would give, where it has been saved: a network at a step is always the same one."""
+    sizes = [min(num_images or len(images), len(images)) for images in (shallow.data.train, shallow.data.test)]
+    wanted = (shallow.step, depth, *sizes, None if scratch is None else scratch.step)
+    for result in read(shallow.folder)[0]:
+        if isinstance(result, Identity):
+            has = (result.step, result.depth, result.train_images, result.test_images, result.scratch_step)
+            if has == wanted:
+                return result
+    return None
+
+
 def starting_point(shallow: Subject, depth: int) -> ResNet:
     """The construction, ready for training mode; its statistics are those of the run's first batches of training."""
     deep = construct(shallow.net, shallow.config, depth)
@@ -72,7 +84,7 @@ def continuation(config: RunConfig, depth: int, steps: int) -> RunConfig:
         moved = {round(milestone * steps / recipe["steps"]) for milestone in schedule["milestones"]}
         schedule["milestones"] = sorted(milestone for milestone in moved if 0 < milestone < steps)
     recipe["steps"] = steps
-    settings["evaluation"]["every"] = max(1, min(settings["evaluation"]["every"], steps // 10))
+    settings["evaluation"]["every"] = max(1, min(settings["evaluation"]["every"], steps // 5))
     settings["log"]["keep"] = []
     return RunConfig.model_validate(settings)
 
@@ -95,6 +107,11 @@ def _batches(subject: Subject, first: int, end: int) -> Iterator[Batch]:
 
 
 def _errors(subject: Subject, train: ImageSet, test: ImageSet) -> Errors:
+    """Clean errors on these images: as the run has recorded them, where those are all images, else measured."""
+    if (len(train), len(test)) == (len(subject.data.train), len(subject.data.test)):
+        for record in subject.folder.read().evaluations:
+            if (record.step, record.train_images) == (subject.step, len(train)):
+                return Errors(train=record.train_error, test=record.test_error)
     net = folded(subject.net)
     on_train, on_test = (evaluate(net, clean_batches(images, subject.data.mean))[0] for images in (train, test))
     return Errors(train=on_train, test=on_test)

@@ -110,7 +110,7 @@ def identity(
             module.continuation(shallow.config, deep, continue_steps)  # refused before anything is computed
         display.note(f"{shallow.name} at step {shallow.step:,}, from depth {shallow.config.model.depth} to {deep}")
         with ended_by_ctrl_c():
-            result = module.identity(shallow, deep, other, num_images)
+            result = module.kept(shallow, deep, other, num_images) or module.identity(shallow, deep, other, num_images)
         save(folder, result)
         if continue_steps is not None:
             result = _carry_on(shallow, result, continue_steps, threads)
