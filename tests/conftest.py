@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from resnet_lab.cli import display
 from resnet_lab.cli.main import main
 from resnet_lab.config import RunConfig
 from resnet_lab.experiment import Resources, run
@@ -34,6 +35,8 @@ def _clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     monkeypatch.delenv("RESNET_LAB_DATA", raising=False)
     monkeypatch.delenv("RESNET_LAB_CIFAR10_URL", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
+    for console in (display._out, display._err):  # made when the module was imported
+        monkeypatch.setattr(console, "width", 200)
     for name in ("FORCE_COLOR", "GITHUB_ACTIONS"):  # they make help texts coloured
         monkeypatch.delenv(name, raising=False)
     threads = torch.get_num_threads()

@@ -254,10 +254,16 @@ def test_surgery_at_the_command_line_and_in_the_report(study, cli):
     assert "9 of 9 points" in answer.err
     assert cli("analyze", "landscape", "s", "--points", 3, "--dims", 1, "--bn", "batch", *common, "--json").code == 0
     answer = cli("analyze", "line", "s/plain-8-s0", "s/plain-14-s0", *common, "--json")
-    assert json.loads(answer.out)["results"][0]["other"] == "plain-14-s0"
+    built = json.loads(answer.out)["results"][0]
+    assert built["other"] == "plain-14-s0"
+    run = subject(study, "plain-8-s0")
+    images = some(run.data.train, 200, "train")
+    loss = evaluate(module.normalising_itself(run.net), clean_batches(images, run.data.mean, 250))[1]
+    assert built["train_losses"][1] == pytest.approx(loss, rel=0.02)  # batch statistics, and the same function
     for stem in ("paths", "landscape-2d-moving", "landscape-2d-moving-surface", "landscape-1d-batch", "lines"):
         assert (study / f"{stem}.png").stat().st_size > 10_000
     page = write_report(study, compare_study(study))[0].read_text()
+    assert "<image" not in page
     for words in ("Blocks removed", "The loss surface", "Straight lines between networks"):
         assert f"<h3>{words}</h3>" in page
 
@@ -267,7 +273,8 @@ def test_surgery_at_the_command_line_and_in_the_report(study, cli):
     [
         (["s/plain-8-s0", "s/residual-8-s0"], "a line takes two runs of the same kind"),
         (["s/plain-14-s0", "s/plain-8-s0"], "their parameters have other shapes"),
-        (["s", "s/plain-8-s0"], "name two runs, not studies"),
+        (["s", "s/plain-8-s0"], "name two runs, and no studies"),
+        (["s/plain-8-s0", "s/plain-8-s0"], "name two runs, and no studies"),
     ],
 )
 def test_lines_that_there_are_not(study, cli, arguments, sentence):

@@ -196,18 +196,18 @@ def line(
 ) -> None:
     """Loss and error on the straight line between two networks; a shallower first one is built up to the second's depth."""
     from resnet_lab.analysis import landscape as module
-    from resnet_lab.analysis.construction import construct
+    from resnet_lab.analysis.identity import starting_point
     from resnet_lab.report.why_tables import line_table
 
     folders = [*find_runs(runs, [first]), *find_runs(runs, [second])]
-    if len(folders) != 2:
-        raise ConfigError("A line goes from one run to another: name two runs, not studies.")
+    if len(folders) != 2 or folders[0].path.resolve() == folders[1].path.resolve():
+        raise ConfigError("A line goes from one run to another: name two runs, and no studies.")
     start, end = _load(folders, at, data_dir, device, threads)
     if start.config.model.kind != end.config.model.kind:
         raise ConfigError(f"{start.name} and {end.name} are no two points of one space: a line takes two runs of the same kind.")
     depth = end.config.model.depth
     if start.config.model.depth < depth:
-        start = dataclasses.replace(start, net=construct(start.net, start.config, depth))
+        start = dataclasses.replace(start, net=starting_point(start, depth))  # the same function with either way of BN
     number, size = points or (7 if fast else 31), images or (200 if fast else 1_000)
     measuring = module.line(start, end.net, end.name, end.step, points=number, images=size, bn=bn)
     with ended_by_ctrl_c():

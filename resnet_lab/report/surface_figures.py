@@ -189,6 +189,8 @@ def _centre(result: Landscape) -> str:
 
 def _colourbar(figure: Figure, panels: Sequence[Axes], norm: LogNorm) -> None:
     bar = figure.colorbar(ScalarMappable(norm, _MAP), ax=panels, label="training loss", shrink=0.8, pad=0.02)
+    assert bar.solids is not None
+    bar.solids.set_rasterized(False)  # the page's policy allows no images
     ticks = _round_losses(norm)
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.minorticks_off()
