@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -24,6 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 Kind = Literal["plain", "residual"]
+Shortcut = Literal["A", "B", "C"]
 Settings = dict[str, Any]
 
 Duration = Annotated[
@@ -48,6 +50,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+# What every run did before there was a setting for it: a run's identity is the same as it was then.
+_BEFORE_THERE_WAS = {("model", "shortcut"): "A"}
+
+
+def _refused(key: str, text: str) -> PydanticCustomError:
+    """A problem whose sentence does not end with the value, which it names where that helps."""
+    return PydanticCustomError("conflicts", "{message}", {"message": f"{key}: {text}", "problems": [(key, text)]})
+
+
 def _valid_depth(depth: int) -> int:
     if depth < 8 or depth % 6 != 2:
         below = max(8, (depth - 2) // 6 * 6 + 2)
@@ -62,6 +73,24 @@ class ModelConfig(Section):
     kind: Kind
     depth: Annotated[int, AfterValidator(_valid_depth)] = Field(description="weighted layers, 6n+2")
     width: int = Field(16, ge=1, description="filters of the stem and of the first stage")
+    shortcut: Shortcut = Field(
+        "A", description="of a residual block (Sec. 4.1): A the identity, B a projection where shapes change, C everywhere"
+    )
+
+    @field_validator("shortcut")
+    @classmethod
+    def _has_shortcuts(cls, shortcut: Shortcut, info: ValidationInfo) -> Shortcut:
+        if info.data.get("kind") == "plain" and shortcut != "A":
+            raise _refused("model.shortcut", f"a plain network has no shortcuts to be option {shortcut}: leave it out")
+        return shortcut
+
+    @property
+    def family(self) -> str:
+        """What networks that differ in depth alone have in common: `plain`, `residual`, `residual-B`."""
+        parts: list[str] = [self.kind]
+        if self.shortcut != "A":
+            parts.append(self.shortcut)
+        return "-".join(parts)
 
 
 class DataConfig(Section):
@@ -166,8 +195,8 @@ class RunConfig(Section):
 
     @property
     def name(self) -> str:
-        """The run's folder in its study, such as `plain-56-s0`."""
-        return f"{self.model.kind}-{self.model.depth}-s{self.seed}"
+        """The run's folder in its study, such as `plain-56-s0` or `residual-B-56-s0`."""
+        return f"{self.model.family}-{self.model.depth}-s{self.seed}"
 
     @property
     def epoch_steps(self) -> int:
@@ -176,25 +205,26 @@ class RunConfig(Section):
 
     def digest(self) -> str:
         """The run's identity: sha256 of all settings, defaults included."""
-        return _sha256(self.model_dump(mode="json"))
+        return _sha256(_as_it_was(self.model_dump(mode="json")))
 
     def recipe_digest(self) -> str:
         """The identity of what runs of a study have in common."""
-        return _sha256(self.shared_settings())
+        return _sha256(_as_it_was(self.shared_settings()))
 
     def shared_settings(self) -> Settings:
-        """What runs of a study have in common: all settings but kind, depth and seed."""
-        return self.model_dump(mode="json", exclude={"model": {"kind", "depth"}, "seed": True})
+        """What runs of a study have in common: all settings but kind, shortcut, depth and seed."""
+        return self.model_dump(mode="json", exclude={"model": {"kind", "shortcut", "depth"}, "seed": True})
 
 
 class SweepConfig(Section):
-    """Which runs a study has: every kind at every depth with every seed."""
+    """Which runs a study has: every kind at every depth with every seed, residual ones with every shortcut."""
 
     depths: tuple[int, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
     kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1)
+    shortcuts: tuple[Shortcut, ...] = Field(("A",), strict=False, min_length=1)
     seeds: tuple[int, ...] = Field((0,), strict=False, min_length=1)
 
-    @field_validator("depths", "kinds", "seeds")
+    @field_validator("depths", "kinds", "shortcuts", "seeds")
     @classmethod
     def _no_run_twice(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         if len(set(values)) < len(values):
@@ -317,6 +347,16 @@ def get(settings: Settings, path: Sequence[str], default: Any = None) -> Any:
         if not isinstance(settings, dict) or key not in settings:
             return default
         settings = settings[key]
+    return settings
+
+
+def _as_it_was(settings: Settings) -> Settings:
+    """The settings without those that came later and say what was always so."""
+    settings = merge(settings, {})
+    for path, value in _BEFORE_THERE_WAS.items():
+        section = get(settings, path[:-1], {})
+        if section.get(path[-1]) == value:
+            del section[path[-1]]
     return settings
 
 

@@ -83,11 +83,33 @@ def test_identity_holds_all_settings_and_defaults():
     assert differences(config, tiny(recipe__lr=0.2)) == [("recipe.lr", 0.05, 0.2)]
 
 
+def test_a_setting_that_came_later_changes_no_identity_of_before():
+    assert tiny().digest() == "4a8cf86429d1b4069134f12291d4c9a39d22b96e2a1c267aec12c7467a6d705f"
+    assert tiny().recipe_digest() == "cdd08662b9bb0a130eddc2f1546bcdabd3c93d18d5ebe67a78d15b6de0eb2c8e"
+    assert tiny(model__shortcut="B").digest() != tiny().digest()
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ({"kind": "plain", "depth": 56}, "plain-56-s0"),
+        ({"kind": "residual", "depth": 56}, "residual-56-s0"),
+        ({"kind": "residual", "depth": 56, "shortcut": "B"}, "residual-B-56-s0"),
+    ],
+)
+def test_a_runs_name_says_what_is_not_the_papers_cifar_network(model, name):
+    assert tiny(model=model).name == name
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"model__depth": 57}, "Depth 57 is not 6n+2 (n blocks a stage); the nearest valid: 56 and 62."),
         ({"model__depth": 2}, "nearest valid: 8."),
+        (
+            {"model": {"kind": "plain", "depth": 20, "shortcut": "C"}},
+            "model.shortcut: a plain network has no shortcuts to be option C",
+        ),
         ({"recipe__steps": -1}, "recipe.steps: input should be greater than or equal to 0, got -1."),
         ({"recipe__stps": 1}, "recipe.stps is not a setting (did you mean 'recipe.steps'?)."),
         ({"recipe__lr": "fast"}, "recipe.lr: input should be a valid number, got 'fast'."),
@@ -194,6 +216,13 @@ def test_a_small_share_of_a_short_run_is_a_step():
 def test_a_sweep_takes_no_setting_of_one_run():
     with pytest.raises(ConfigError, match=r"--set: seed is of one run; a sweep has sweep\.seeds"):
         expand(load_study("quick", ["seed=3"]))
+    with pytest.raises(ConfigError, match=r"--set: model\.shortcut is of one run; a sweep has sweep\.shortcuts"):
+        expand(load_study("quick", ["model.shortcut=B"]))
+
+
+def test_a_sweep_over_shortcuts_has_its_plain_runs_once():
+    configs = expand(load_study("smoke", ["sweep.depths=[8]", "sweep.shortcuts=['A', 'B', 'C']"]))
+    assert [config.name for config in configs] == ["plain-8-s0", "residual-8-s0", "residual-B-8-s0", "residual-C-8-s0"]
 
 
 def test_a_run_stands_in_a_sweep_once():

@@ -8,7 +8,7 @@ from resnet_lab.models.blocks import BasicBlock
 from resnet_lab.models.cost import count
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet, build
-from resnet_lab.models.shortcuts import Identity, make_shortcut
+from resnet_lab.models.shortcuts import Identity, Projection, make_shortcut
 
 # He et al. 2015, Table 6, to the last parameter; multiply-adds of convolutions and the final layer in millions.
 COUNTS = [
@@ -32,6 +32,41 @@ def test_counts_are_the_papers(kind, depth, parameters, millions):
     assert cost.parameters == parameters == sum(layer.parameters for layer in cost.layers)
     assert cost.multiply_adds / 1e6 == pytest.approx(millions, abs=0.5 if depth == 1202 else 0.005)
     assert len(cost.layers) == depth
+
+
+# Options B and C: a projection (1x1 convolution and BN) at each of the two transitions, and at every block.
+PROJECTION_COUNTS = [
+    (20, 272_474, 283_962),
+    (32, 466_906, 489_594),
+    (44, 661_338, 695_226),
+    (56, 855_770, 900_858),
+    (110, 1_730_714, 1_826_202),
+]
+
+
+@pytest.mark.parametrize(("depth", "with_b", "with_c"), PROJECTION_COUNTS)
+def test_counts_with_projections(depth, with_b, with_c):
+    for option, parameters in (("B", with_b), ("C", with_c)):
+        assert count(ModelConfig(kind="residual", depth=depth, shortcut=option)).parameters == parameters
+
+
+@pytest.mark.parametrize("option", ["A", "B", "C"])
+def test_one_function_decides_the_shortcut(option):
+    same, strided, wider = (make_shortcut("residual", option, 4, *rest) for rest in ((4, 1), (8, 2), (8, 1)))
+    expected = {"A": (Identity, Identity), "B": (Identity, Projection), "C": (Projection, Projection)}[option]
+    assert (type(same), type(strided), type(wider)) == (expected[0], expected[1], expected[1])
+    x = torch.rand(2, 4, 8, 8)
+    assert (same(x).shape, strided(x).shape, wider(x).shape) == ((2, 4, 8, 8), (2, 8, 4, 4), (2, 8, 8, 8))
+    assert make_shortcut("plain", option, 4, 8, 2) is None
+
+
+def test_networks_of_all_options_share_the_initial_values_of_their_branches():
+    found = {option: build(ModelConfig(kind="residual", depth=14, shortcut=option), 0).state_dict() for option in "ABC"}
+    for option in "BC":
+        assert all(torch.equal(value, found[option][name]) for name, value in found["A"].items())
+        more = set(found[option]) - set(found["A"])
+        assert more
+        assert all(".shortcut." in name for name in more)
 
 
 def test_a_pair_has_equal_names_counts_and_initial_values():
@@ -69,7 +104,7 @@ def test_building_does_not_touch_the_global_generator():
 
 
 def test_a_residual_block_with_a_zero_branch_is_the_identity():
-    block = BasicBlock(16, 16, 1, make_shortcut("residual", 16, 16, 1))
+    block = BasicBlock(16, 16, 1, make_shortcut("residual", "A", 16, 16, 1))
     torch.nn.init.zeros_(block.conv2.norm.weight)
     x = torch.rand(2, 16, 8, 8)  # what a block gets is the output of a ReLU
     assert torch.equal(block(x), x)
@@ -97,11 +132,11 @@ def test_shortcut_a_subsamples_appends_zeros_and_has_no_parameters():
     assert torch.equal(out[:, :16], x[:, :, ::2, ::2])
     assert out[:, 16:].abs().max() == 0
     assert list(shortcut.parameters()) == []
-    assert make_shortcut("plain", 16, 32, 2) is None
+    assert make_shortcut("plain", "A", 16, 32, 2) is None
 
 
 def test_the_relu_follows_the_addition():
-    block = BasicBlock(4, 4, 1, make_shortcut("residual", 4, 4, 1))
+    block = BasicBlock(4, 4, 1, make_shortcut("residual", "A", 4, 4, 1))
     torch.nn.init.zeros_(block.conv2.norm.weight)
     x = -torch.rand(1, 4, 8, 8)
     assert block(x).abs().max() == 0

@@ -13,7 +13,7 @@ NUM_STAGES = 3
 
 
 class ResNet(nn.Module):
-    """A plain or residual network; the two differ in their blocks' shortcuts alone, and not in their parameters."""
+    """A plain or residual network; the two differ in their blocks' shortcuts alone, and with option A not in their parameters."""
 
     def __init__(self, config: ModelConfig, num_classes: int = 10) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class ResNet(nn.Module):
             blocks = []
             for block in range(blocks_per_stage):
                 stride = 2 if stage > 0 and block == 0 else 1
-                shortcut = make_shortcut(config.kind, channels, width, stride)
+                shortcut = make_shortcut(config.kind, config.shortcut, channels, width, stride)
                 blocks.append(BasicBlock(channels, width, stride, shortcut))
                 channels = width
             stages.append(nn.Sequential(*blocks))

@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_lab.config import Kind
+from resnet_lab.config import Kind, Shortcut
+from resnet_lab.models.blocks import ConvNorm
 
 
 class Identity(nn.Module):
@@ -24,6 +25,21 @@ class Identity(nn.Module):
         return functional.pad(strided, (0, 0, 0, 0, 0, self.extra_channels))
 
 
-def make_shortcut(kind: Kind, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
-    """The shortcut of a block: none in a plain network."""
-    return Identity(in_channels, out_channels, stride) if kind == "residual" else None
+class Projection(ConvNorm):
+    """A 1x1 convolution with batch normalisation (He et al. 2015, eq. 2): the input, mapped to the branch's channels by W_s."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, stride, kernel_size=1)
+
+
+def make_shortcut(kind: Kind, option: Shortcut, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
+    """The shortcut of a block, none in a plain network: options A, B and C of He et al. 2015, Sec. 4.1 and Table 3.
+
+    A: parameter-free everywhere; B: a projection where the shape changes, else the identity; C: a projection everywhere.
+    """
+    if kind == "plain":
+        return None
+    changes = stride != 1 or in_channels != out_channels
+    if option == "C" or (option == "B" and changes):
+        return Projection(in_channels, out_channels, stride)
+    return Identity(in_channels, out_channels, stride)

@@ -1,4 +1,4 @@
-"""Which runs a study has: every kind at every depth with every seed, each with the config of its own folder."""
+"""Which runs a study has: kinds, shortcuts, depths and seeds, each run with the config of its own folder."""
 
 from pathlib import Path
 
@@ -7,11 +7,19 @@ from resnet_lab.configfile import StudyConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
 
-_INSTEAD = {("seed",): "sweep.seeds", ("model", "kind"): "sweep.kinds", ("model", "depth"): "sweep.depths"}
+_INSTEAD = {
+    ("seed",): "sweep.seeds",
+    ("model", "kind"): "sweep.kinds",
+    ("model", "shortcut"): "sweep.shortcuts",
+    ("model", "depth"): "sweep.depths",
+}
 
 
 def expand(study: StudyConfig) -> list[RunConfig]:
-    """The configs of all runs, seeds outermost, so that a sweep cut short has whole pairs. Raises ConfigError."""
+    """The configs of all runs, seeds outermost, so that a sweep cut short has whole pairs. Raises ConfigError.
+
+    Plain runs are there once, whatever the shortcuts.
+    """
     wrong = [
         f"{study.where('.'.join(path))}: {'.'.join(path)} is of one run; a sweep has {instead}."
         for path, instead in _INSTEAD.items()
@@ -21,7 +29,11 @@ def expand(study: StudyConfig) -> list[RunConfig]:
         raise ConfigError("\n".join(wrong))
     sweep = study.sweep
     return [
-        study.run(kind=kind, depth=depth, seed=seed) for seed in sweep.seeds for depth in sweep.depths for kind in sweep.kinds
+        study.run(kind=kind, shortcut=shortcut, depth=depth, seed=seed)
+        for seed in sweep.seeds
+        for depth in sweep.depths
+        for kind in sweep.kinds
+        for shortcut in (sweep.shortcuts if kind == "residual" else (None,))
     ]
 
 

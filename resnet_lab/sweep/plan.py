@@ -145,19 +145,18 @@ def _measured(
     configs: list[RunConfig], device: torch.device, show: Callable[[str], None], *, may_try: bool
 ) -> tuple[list[RunConfig], dict[Kind, tuple[int, Speed]]]:
     """The configs with `compute.compile` decided for all alike; multiply-adds and speed of the shallowest net of each kind."""
-    costs = {(config.model.kind, config.model.depth): count(config.model).multiply_adds for config in configs}
     by_depth = sorted(configs, key=lambda config: config.model.depth)
-    shallowest = {config.model.kind: config for config in reversed(by_depth)}
+    shallowest = {config.model.kind: config for config in reversed(by_depth)}  # of residual ones, that with the first shortcut
     first = by_depth[0]
-    work = sum(config.recipe.steps * costs[config.model.kind, config.model.depth] for config in configs)
-    equal_steps = work / costs[first.model.kind, first.model.depth] if may_try else 0
+    work = sum(config.recipe.steps * count(config.model).multiply_adds for config in configs)
+    equal_steps = work / count(first.model).multiply_adds if may_try else 0
     stands = footing(first, device, equal_steps)
     if stands.notice is not None:
         show(stands.notice)
     speeds = {}
     for kind, config in shallowest.items():
         here = config.model_copy(update={"compute": stands.here.compute})
-        speeds[kind] = costs[kind, config.model.depth], stands.speed if config is first else measure(here, device)
+        speeds[kind] = count(config.model).multiply_adds, stands.speed if config is first else measure(here, device)
     return [with_compile(config, stands.config.compute.compile is True) for config in configs], speeds
 
 
