@@ -9,7 +9,7 @@ import torch
 from resnet_lab.config import RunConfig, with_compile
 from resnet_lab.estimate import Speed, evaluated_images, measure, median, sample
 from resnet_lab.models.compile import why_not
-from resnet_lab.models.cost import count
+from resnet_lab.models.cost import count_run
 from resnet_lab.train.world import wait
 
 _PRODUCT_SIZE = 2_048
@@ -73,7 +73,7 @@ def bench(config: RunConfig, device: torch.device, threads: int, seconds: float)
         config,
         device,
         threads,
-        count(config.model).multiply_adds,
+        count_run(config).multiply_adds,
         median(taken),
         2 * _PRODUCT_SIZE**3 / statistics.median(products),
         len(taken),

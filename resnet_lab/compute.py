@@ -26,7 +26,7 @@ def initial_state(config: RunConfig, device: torch.device, start: ResNet | None 
 
     It starts from the seed, or as a copy of `start` where that is given.
     """
-    net = build(config.model, config.seed, device)
+    net = build(config.model, config.seed, device, config.data.num_classes)
     if start is not None:
         net.load_state_dict(start.state_dict())
     if config.compute.compile is True:

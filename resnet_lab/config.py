@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,6 +25,8 @@ from pydantic_core import PydanticCustomError
 
 Kind = Literal["plain", "residual"]
 Shortcut = Literal["A", "B", "C"]
+Block = Literal["basic", "bottleneck"]
+Layout = Literal["cifar", "imagenet"]
 Settings = dict[str, Any]
 
 Duration = Annotated[
@@ -51,7 +52,21 @@ class Section(BaseModel):
 
 
 # What every run did before there was a setting for it: a run's identity is the same as it was then.
-_BEFORE_THERE_WAS = {("model", "shortcut"): "A"}
+_BEFORE_THERE_WAS = {
+    ("model", "layout"): "cifar",
+    ("model", "block"): "basic",
+    ("model", "shortcut"): "A",
+    ("model", "stride_on"): "1x1",
+}
+# Blocks by stage of the networks of He et al. 2015, Table 1.
+IMAGENET_BLOCKS: dict[tuple[Block, int], tuple[int, ...]] = {
+    ("basic", 18): (2, 2, 2, 2),
+    ("basic", 34): (3, 4, 6, 3),
+    ("bottleneck", 50): (3, 4, 6, 3),
+    ("bottleneck", 101): (3, 4, 23, 3),
+    ("bottleneck", 152): (3, 8, 36, 3),
+}
+_CIFAR_STAGES, _BLOCK_LAYERS = 3, {"basic": 2, "bottleneck": 3}
 
 
 def _refused(key: str, text: str) -> PydanticCustomError:
@@ -59,23 +74,60 @@ def _refused(key: str, text: str) -> PydanticCustomError:
     return PydanticCustomError("conflicts", "{message}", {"message": f"{key}: {text}", "problems": [(key, text)]})
 
 
-def _valid_depth(depth: int) -> int:
-    if depth < 8 or depth % 6 != 2:
-        below = max(8, (depth - 2) // 6 * 6 + 2)
-        nearest = f"{below} and {below + 6}" if depth > 8 else f"{below}"
-        raise PydanticCustomError("depth", f"Depth {depth} is not 6n+2 (n blocks a stage); the nearest valid: {nearest}")
-    return depth
+def _cifar_depth_problem(block: Block, depth: int) -> str | None:
+    """What is wrong with a depth in the CIFAR layout; None where it is `step` n + 2."""
+    step = _CIFAR_STAGES * _BLOCK_LAYERS[block]
+    if depth >= step + 2 and depth % step == 2:
+        return None
+    below = max(step + 2, (depth - 2) // step * step + 2)
+    nearest = f"{below} and {below + step}" if depth > step + 2 else f"{below}"
+    blocks = "blocks" if block == "basic" else "bottleneck blocks"
+    return f"Depth {depth} is not {step}n+2 (n {blocks} a stage); the nearest valid: {nearest}"
+
+
+def _imagenet_depth_problem(block: Block, depth: int) -> str | None:
+    """What is wrong with a depth in the ImageNet layout; None where it is one of Table 1."""
+    valid = [each for kind, each in IMAGENET_BLOCKS if kind == block]
+    if depth in valid:
+        return None
+    below, above = [each for each in valid if each < depth][-1:], [each for each in valid if each > depth][:1]
+    other = next((f", and {depth} with {kind} blocks" for kind, each in IMAGENET_BLOCKS if each == depth), "")
+    nearest = " and ".join(map(str, below + above))
+    return f"Depth {depth} is not one of Table 1 with {block} blocks; the nearest valid: {nearest}{other}"
 
 
 class ModelConfig(Section):
-    """Which network: 6n+2 weighted layers (He et al. 2015, Sec. 4.2)."""
+    """Which network (He et al. 2015): its layout is that of Sec. 4.2 for CIFAR-10, or of Table 1 for ImageNet."""
 
     kind: Kind
-    depth: Annotated[int, AfterValidator(_valid_depth)] = Field(description="weighted layers, 6n+2")
-    width: int = Field(16, ge=1, description="filters of the stem and of the first stage")
+    layout: Layout = Field("cifar", description="cifar: Sec. 4.2, three stages of n blocks; imagenet: Table 1, four stages")
+    block: Block = Field("basic", description="basic: two 3x3 layers; bottleneck: 1x1, 3x3 and 1x1 (Fig. 5)")
+    depth: int = Field(
+        description="weighted layers: 6n+2, with bottlenecks 9n+2; in the imagenet layout 18, 34, with bottlenecks 50, 101, 152"
+    )
+    width: int = Field(16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout")
     shortcut: Shortcut = Field(
         "A", description="of a residual block (Sec. 4.1): A the identity, B a projection where shapes change, C everywhere"
     )
+    stride_on: Literal["1x1", "3x3"] = Field(
+        "1x1", description="a bottleneck's layer that halves the map: the first 1x1 (the paper's) or the 3x3 (torchvision's)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _width_of_layout(cls, raw: Any) -> Any:
+        return {"width": 64, **raw} if isinstance(raw, dict) and raw.get("layout") == "imagenet" else raw
+
+    @field_validator("depth")
+    @classmethod
+    def _valid_depth(cls, depth: int, info: ValidationInfo) -> int:
+        layout, block = info.data.get("layout"), info.data.get("block")
+        if layout is None or block is None:
+            return depth  # these are refused anyway
+        problem = _cifar_depth_problem(block, depth) if layout == "cifar" else _imagenet_depth_problem(block, depth)
+        if problem:
+            raise PydanticCustomError("depth", "{problem}", {"problem": problem})
+        return depth
 
     @field_validator("shortcut")
     @classmethod
@@ -84,13 +136,40 @@ class ModelConfig(Section):
             raise _refused("model.shortcut", f"a plain network has no shortcuts to be option {shortcut}: leave it out")
         return shortcut
 
+    @field_validator("stride_on")
+    @classmethod
+    def _has_1x1_layers(cls, stride_on: str, info: ValidationInfo) -> str:
+        if info.data.get("block") == "basic" and stride_on != "1x1":
+            raise _refused("model.stride_on", "a basic block has no 1x1 layer to choose between: leave it out")
+        return stride_on
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Blocks of each stage: three times n, or Table 1's four numbers."""
+        if self.layout == "imagenet":
+            return IMAGENET_BLOCKS[self.block, self.depth]
+        return ((self.depth - 2) // (_CIFAR_STAGES * _BLOCK_LAYERS[self.block]),) * _CIFAR_STAGES
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the layout's data set: CIFAR-10's or ImageNet's."""
+        return 10 if self.layout == "cifar" else 1000
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images that the layout is for, in pixels."""
+        return 32 if self.layout == "cifar" else 224
+
+    @property
+    def counterpart(self) -> "ModelConfig":
+        """The plain network with the same layers."""
+        return self.model_copy(update={"kind": "plain", "shortcut": "A"})
+
     @property
     def family(self) -> str:
-        """What networks that differ in depth alone have in common: `plain`, `residual`, `residual-B`."""
-        parts: list[str] = [self.kind]
-        if self.shortcut != "A":
-            parts.append(self.shortcut)
-        return "-".join(parts)
+        """What networks that differ in depth alone have in common: `plain`, `residual-B`, `residual-bottleneck`."""
+        named = (self.kind, ""), (self.shortcut, "A"), (self.block, "basic"), (self.layout, "cifar")
+        return "-".join(value for value, usual in named if value != usual)
 
 
 class DataConfig(Section):
@@ -100,6 +179,16 @@ class DataConfig(Section):
     train_images: int = Field(50_000, ge=1, le=50_000, description="images before the split; fewer: a seeded subset")
     validation_images: int = Field(5_000, ge=0, description="held out of the training images, drawn from the seed")
     test_images: int = Field(10_000, ge=1, le=10_000)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the images: CIFAR-10 and its stand-in have ten."""
+        return 10
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images in pixels."""
+        return 32
 
     @property
     def num_train(self) -> int:

@@ -24,7 +24,7 @@ from resnet_lab.data.stand_in import resolve
 from resnet_lab.environment import describe
 from resnet_lab.errors import DivergedError
 from resnet_lab.estimate import Forecast, Speed, footing, forecast
-from resnet_lab.models.cost import count
+from resnet_lab.models.cost import count_run
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record import checkpoint
@@ -154,7 +154,7 @@ class _Session:
     def begin(self, environment: dict[str, object], speed: Speed) -> Iterator[Forecast | Event]:
         """Restore the newest checkpoint, if any, and say what is about to happen."""
         saved, faults = checkpoint.load_newest(self._folder)
-        cost = count(self._config.model)
+        cost = count_run(self._config)
         if saved is None:
             write_json(self._folder.path / "environment.json", environment)
             yield self._folder.append_event(

@@ -89,12 +89,23 @@ def test_a_setting_that_came_later_changes_no_identity_of_before():
     assert tiny(model__shortcut="B").digest() != tiny().digest()
 
 
+def test_width_is_the_papers_of_the_layout_unless_given():
+    imagenet = {"kind": "plain", "depth": 18, "layout": "imagenet"}
+    assert [tiny(model=model).model.width for model in (imagenet, imagenet | {"width": 8})] == [64, 8]
+    assert tiny(model={"kind": "plain", "depth": 20}).model.width == 16
+
+
 @pytest.mark.parametrize(
     ("model", "name"),
     [
         ({"kind": "plain", "depth": 56}, "plain-56-s0"),
         ({"kind": "residual", "depth": 56}, "residual-56-s0"),
         ({"kind": "residual", "depth": 56, "shortcut": "B"}, "residual-B-56-s0"),
+        ({"kind": "residual", "depth": 164, "block": "bottleneck"}, "residual-bottleneck-164-s0"),
+        (
+            {"kind": "residual", "depth": 50, "block": "bottleneck", "shortcut": "B", "layout": "imagenet"},
+            "residual-B-bottleneck-imagenet-50-s0",
+        ),
     ],
 )
 def test_a_runs_name_says_what_is_not_the_papers_cifar_network(model, name):

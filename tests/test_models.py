@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from resnet_lab.config import ModelConfig
-from resnet_lab.models.blocks import BasicBlock
+from resnet_lab.models.blocks import BasicBlock, Bottleneck
 from resnet_lab.models.cost import count
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet, build
@@ -67,6 +67,74 @@ def test_networks_of_all_options_share_the_initial_values_of_their_branches():
         more = set(found[option]) - set(found["A"])
         assert more
         assert all(".shortcut." in name for name in more)
+
+
+def bottleneck_parameters(depth: int) -> int:
+    """By hand: 1x1, 3x3 and 1x1 convolutions with their BN, the stem (464) and the final layer."""
+    total, channels = 464, 16
+    for width in (16, 32, 64):
+        for _ in range((depth - 2) // 9):
+            total += channels * width + 9 * width**2 + 4 * width**2 + 2 * (width + width + 4 * width)
+            channels = 4 * width
+    return total + 10 * channels + 10
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+@pytest.mark.parametrize("depth", [29, 164])
+def test_bottleneck_networks_have_9n_plus_2_layers(kind, depth):
+    cost = count(ModelConfig(kind=kind, depth=depth, block="bottleneck"))
+    assert len(cost.layers) == depth
+    assert cost.parameters == bottleneck_parameters(depth)
+
+
+@pytest.mark.parametrize("stride_on", ["1x1", "3x3"])
+def test_the_stride_of_a_bottleneck_is_where_it_is_asked_for(stride_on):
+    net = build(ModelConfig(kind="residual", depth=11, block="bottleneck", stride_on=stride_on), 0)
+    first = net.get_submodule("stages.1.0")
+    assert isinstance(first, Bottleneck)
+    strides = [layer.conv.stride[0] for layer in (first.conv1, first.conv2, first.conv3)]
+    assert strides == ([2, 1, 1] if stride_on == "1x1" else [1, 2, 1])
+    assert net(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+
+
+# He et al. 2015, Table 1; option A for 18 and 34 layers, B from 50 on, the stride on the first 1x1 layer, 1000 classes.
+TABLE_1 = [
+    ("basic", 18, "A", 1.8e9, (64, 128, 256, 512)),
+    ("basic", 34, "A", 3.6e9, (64, 128, 256, 512)),
+    ("bottleneck", 50, "B", 3.8e9, (256, 512, 1024, 2048)),
+    ("bottleneck", 101, "B", 7.6e9, (256, 512, 1024, 2048)),
+    ("bottleneck", 152, "B", 11.3e9, (256, 512, 1024, 2048)),
+]
+
+
+@pytest.mark.parametrize(("block", "depth", "shortcut", "multiply_adds", "channels"), TABLE_1)
+def test_the_imagenet_networks_are_table_1s(block, depth, shortcut, multiply_adds, channels):
+    config = ModelConfig(kind="residual", layout="imagenet", block=block, depth=depth, shortcut=shortcut)
+    assert count(config).multiply_adds == pytest.approx(multiply_adds, abs=0.1e9)
+    shapes = stage_shapes(config)
+    assert shapes == [(channel, size, size) for channel, size in zip(channels, (56, 28, 14, 7), strict=True)]
+    plain = count(ModelConfig(kind="plain", layout="imagenet", block=block, depth=depth))
+    residual = count(config.model_copy(update={"shortcut": "A"}))
+    assert (plain.parameters, plain.multiply_adds) == (residual.parameters, residual.multiply_adds)
+    assert len(plain.layers) == depth
+
+
+def stage_shapes(config: ModelConfig) -> list[tuple[int, ...]]:
+    """Shape of each stage's output for one image of the layout's size."""
+    shapes: list[tuple[int, ...]] = []
+    with torch.device("meta"):
+        net = ResNet(config)
+        for stage in net.stages:
+            stage.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[1:])))
+        net(torch.empty(2, 3, config.image_size, config.image_size))
+    return shapes
+
+
+def test_the_number_of_classes_is_the_layouts_or_as_asked_for():
+    model = ModelConfig(kind="plain", layout="imagenet", depth=18, width=4)
+    assert build(model, 0).head.out_features == 1000
+    assert build(model, 0, num_classes=7)(torch.rand(2, 3, 64, 64)).shape == (2, 7)
+    assert build(ModelConfig(kind="plain", depth=8), 0).head.out_features == 10
 
 
 def test_a_pair_has_equal_names_counts_and_initial_values():

@@ -2,7 +2,8 @@
 
 The added blocks go at the end of each stage, where the shapes do not change. In a plain network an added block is two Dirac
 kernels, each followed by a BN that changes nothing; its ReLUs do no harm, since what comes in has been through one already. In a
-residual network an added block's branch is zero, and its shortcut is the identity.
+residual network an added block's branch is zero, and its shortcut is the identity; a projection (option C) is made one as the
+kernels of a plain block are.
 """
 
 import copy
@@ -17,7 +18,7 @@ from torch.nn import functional
 from resnet_lab.analysis.subject import in_float64
 from resnet_lab.config import RunConfig
 from resnet_lab.errors import ConfigError
-from resnet_lab.models.blocks import BasicBlock
+from resnet_lab.models.blocks import Block, ConvNorm
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.results import BatchNoise
 
@@ -26,7 +27,12 @@ Statistics = tuple[Tensor, Tensor]  # mean and variance by channel, each `(C,)`
 
 
 def deepened(config: RunConfig, depth: int) -> RunConfig:
-    """The config of the deeper counterpart. Raises ConfigError where `depth` is not deeper."""
+    """The config of the deeper counterpart. Raises ConfigError where `depth` is not deeper, or where there is no such network."""
+    if config.model.kind == "plain" and config.model.block == "bottleneck":
+        raise ConfigError(
+            f"There is no construction for {config.name}: a plain bottleneck block cannot be the identity, since its layers "
+            "inside have a quarter of the channels."
+        )
     if depth <= config.model.depth:
         raise ConfigError(
             f"The construction goes from a shallower network to a deeper one: --depth {depth} is not deeper than {config.name}."
@@ -42,14 +48,14 @@ def construct(shallow: ResNet, config: RunConfig, depth: int) -> ResNet:
     `config` is the shallower run's. What an added residual block's zero branch would compute is initialised as in a network of
     that depth with this seed, and only its last BN weight is zero. Raises ConfigError where `depth` is not deeper.
     """
-    deep = build(deepened(config, depth).model, config.seed)
+    deep = build(deepened(config, depth).model, config.seed, num_classes=shallow.head.out_features)
     deep.stem.load_state_dict(shallow.stem.state_dict())
     deep.head.load_state_dict(shallow.head.state_dict())
     for old, new in zip(shallow.stages, deep.stages, strict=True):
         assert isinstance(old, nn.Sequential)
         assert isinstance(new, nn.Sequential)
         for index, block in enumerate(new):
-            assert isinstance(block, BasicBlock)
+            assert isinstance(block, Block)
             if index < len(old):
                 block.load_state_dict(old[index].state_dict())
             else:
@@ -58,24 +64,31 @@ def construct(shallow: ResNet, config: RunConfig, depth: int) -> ResNet:
 
 
 @torch.no_grad()
-def _make_identity(block: BasicBlock) -> None:
+def _make_identity(block: Block) -> None:
     """Make a block the identity on inputs that are not negative, exactly, in evaluation mode."""
     if block.shortcut is not None:
-        nn.init.zeros_(block.conv2.norm.weight)
-        return
-    for layer in (block.conv1, block.conv2):
+        last = block.layers[-1]
+        assert isinstance(last, ConvNorm)
+        nn.init.zeros_(last.norm.weight)
+    for layer in _passing_on(block):
         nn.init.dirac_(layer.conv.weight)
         assert layer.norm.running_var is not None
         layer.norm.running_var.fill_(1 - layer.norm.eps)
 
 
-def added_blocks(deep: ResNet, shallow: ResNet) -> list[tuple[int, BasicBlock]]:
+def _passing_on(block: Block) -> list[ConvNorm]:
+    """The layers of an added block that have to be the identity: all of a plain block's, the projection of a residual one's."""
+    layers = block.layers if block.shortcut is None else (block.shortcut,)
+    return [layer for layer in layers if isinstance(layer, ConvNorm)]
+
+
+def added_blocks(deep: ResNet, shallow: ResNet) -> list[tuple[int, Block]]:
     """The blocks that `deep` has and `shallow` has not, each with the index of its stage."""
     return [
         (stage, block)
         for stage, (new, old) in enumerate(zip(deep.stages, shallow.stages, strict=True))
         for block in itertools.islice(new.children(), len(list(old.children())), None)
-        if isinstance(block, BasicBlock)
+        if isinstance(block, Block)
     ]
 
 
@@ -83,24 +96,23 @@ def added_blocks(deep: ResNet, shallow: ResNet) -> list[tuple[int, BasicBlock]]:
 def ready_to_train(deep: ResNet, shallow: ResNet, batches: Iterable[Batch]) -> ResNet:
     """A copy of the construction whose function hardly changes when it is switched to training mode.
 
-    There BN normalises by the batch, and an added plain block would be no identity. So its BN's weight and bias are set to
-    standard deviation and mean of what it normalises, channel by channel, measured on `batches` while the shallower network is
-    in training mode, and the moving averages to the same: in evaluation mode it is the identity up to rounding, in training mode
-    up to how far a batch's statistics are from the measured ones. A residual block's branch is zero in both modes.
+    There BN normalises by the batch, and an added plain block, or projection, would be no identity. So its BN's weight and bias
+    are set to standard deviation and mean of what it normalises, channel by channel, measured on `batches` while the shallower
+    network is in training mode, and the moving averages to the same: in evaluation mode it is the identity up to rounding, in
+    training mode up to how far a batch's statistics are from the measured ones. A residual block's branch is zero in both modes,
+    and its shortcut of option A or B is the identity in both.
     """
     deep = copy.deepcopy(deep)
-    if all(block.shortcut is not None for _, block in added_blocks(deep, shallow)):
-        return deep
-    measured = stage_statistics(shallow, batches)
-    for stage, block in added_blocks(deep, shallow):
+    added = [(stage, layer.norm) for stage, block in added_blocks(deep, shallow) for layer in _passing_on(block)]
+    measured = stage_statistics(shallow, batches) if added else []
+    for stage, norm in added:
         mean, variance = measured[stage]
-        for norm in (block.conv1.norm, block.conv2.norm):
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(variance)
-            norm.bias.copy_(mean)
-            norm.weight.copy_((variance + norm.eps).sqrt())
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.bias.copy_(mean)
+        norm.weight.copy_((variance + norm.eps).sqrt())
     return deep
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from resnet_lab.analysis.subject import Subject
 from resnet_lab.data.batches import Batches
-from resnet_lab.models.blocks import BasicBlock
+from resnet_lab.models.blocks import Block
 from resnet_lab.results import GradientNorm, Gradients
 
 BATCHES, FAST_BATCHES = 16, 4
@@ -43,7 +43,7 @@ def gradient_norms(
     net = copy.deepcopy(net).train()
     convolutions = {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d)}
     weights: dict[str, list[float]] = {name: [] for name in convolutions}
-    blocks: dict[str, list[float]] = {name: [] for name, module in net.named_modules() if isinstance(module, BasicBlock)}
+    blocks: dict[str, list[float]] = {name: [] for name, module in net.named_modules() if isinstance(module, Block)}
 
     def _watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         return lambda module, inputs, output: _when_known(output, blocks[name])

@@ -4,6 +4,7 @@ Veit, Wilber and Belongie 2016, arXiv 1605.06431.
 """
 
 import copy
+import math
 from collections.abc import Collection, Iterator
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from resnet_lab.analysis.subject import Subject, some
 from resnet_lab.data.batches import clean_batches
-from resnet_lab.models.blocks import BasicBlock
+from resnet_lab.models.blocks import Block
 from resnet_lab.models.fold import folded
 from resnet_lab.models.shortcuts import Identity
 from resnet_lab.results import Paths, Removal, RemovedBlock
@@ -29,10 +30,11 @@ class Removed(nn.Module):
     zero channels appended) where the shape changes, so that both members of a pair lose the same layers.
     """
 
-    def __init__(self, block: BasicBlock) -> None:
+    def __init__(self, block: Block) -> None:
         super().__init__()
-        first, second = convolution(block.conv1), convolution(block.conv2)
-        self.shortcut = block.shortcut or Identity(first.in_channels, second.out_channels, first.stride[0])
+        layers = [convolution(layer) for layer in block.layers]
+        stride = math.prod(layer.stride[0] for layer in layers)
+        self.shortcut = block.shortcut or Identity(layers[0].in_channels, layers[-1].out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
@@ -52,7 +54,7 @@ def without(net: nn.Module, blocks: Collection[str]) -> nn.Module:
 
 def block_names(net: nn.Module) -> list[str]:
     """The names of the blocks, in the order in which they are applied."""
-    return [name for name, module in net.named_modules() if isinstance(module, BasicBlock)]
+    return [name for name, module in net.named_modules() if isinstance(module, Block)]
 
 
 def paths(subject: Subject, num_images: int | None = IMAGES, num_draws: int = DRAWS) -> Paths:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from resnet_lab.analysis.subject import Subject, in_float64, some
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.models.blocks import ConvNorm
+from resnet_lab.models.shortcuts import Projection
 from resnet_lab.results import LayerResponse, Responses
 
 FAST_IMAGES = 1_000
@@ -44,10 +45,10 @@ class Moments:
 
 
 def responses(subject: Subject, num_images: int | None = None) -> Responses:
-    """Standard deviation of the output of each 3x3 layer after BN and before the ReLU or the addition (Fig. 7).
+    """Standard deviation of the output of each layer after BN and before the ReLU or the addition (Fig. 7).
 
     In evaluation mode, over all test images (or `num_images` of them), channels and positions of a layer at once: one number a
-    layer. Layers are in the order in which they are applied, the stem first.
+    layer. Layers are in the order in which they are applied, the stem first; projections, of shortcuts, are none of them.
     """
     images = some(subject.data.test, num_images, "test")
     layers = layer_moments(subject.net, lambda net: [net(batch) for batch, _ in clean_batches(images, subject.data.mean)])
@@ -57,8 +58,8 @@ def responses(subject: Subject, num_images: int | None = None) -> Responses:
 
 @torch.inference_mode()
 def layer_moments(net: nn.Module, feed: Callable[[nn.Module], object]) -> dict[str, Moments]:
-    """Moments of the output of every ConvNorm while `feed(net)` runs the network in evaluation mode; its mode is restored."""
-    moments = {name: Moments() for name, module in net.named_modules() if isinstance(module, ConvNorm)}
+    """Moments of the output of every convolution's BN while `feed(net)` runs it in evaluation mode; the mode is restored."""
+    moments = {name: Moments() for name, module in net.named_modules() if _is_layer(module)}
 
     def _watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         return lambda module, inputs, output: moments[name].add(output)  # before the ReLU, which works in place
@@ -73,3 +74,7 @@ def layer_moments(net: nn.Module, feed: Callable[[nn.Module], object]) -> dict[s
         for hook in hooks:
             hook.remove()
     return moments
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return isinstance(module, ConvNorm) and not isinstance(module, Projection)

@@ -59,7 +59,7 @@ def subjects(folders: Sequence[RunFolder], at: int | None, resources: Resources)
         config = folder.config()
         set_up(config.compute.model_copy(update={"cuda_graphs": False}), device, resources.threads)
         state = None if at == 0 else _state(folder, at)
-        net = build(config.model, config.seed)
+        net = build(config.model, config.seed, num_classes=config.data.num_classes)
         if state is not None:
             net.load_state_dict(state["net"])
         found.append(Subject(folder, config, state["step"] if state else 0, net.to(device), device, data_dir))

@@ -1,1 +1,1 @@
-"""The 6n+2-layer networks of He et al. 2015, Sec. 4.2, plain and residual."""
+"""The networks of He et al. 2015, plain and residual: for CIFAR-10 (Sec. 4.2) and for ImageNet (Table 1)."""

@@ -1,4 +1,6 @@
-"""The building block of He et al. 2015, Fig. 2: two 3x3 convolutions, and a shortcut or none."""
+"""The building blocks of He et al. 2015, Fig. 2 and Fig. 5: a branch of two or three convolutions, and a shortcut or none."""
+
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,18 +19,68 @@ class ConvNorm(nn.Module):
         return self.norm(self.conv(x))  # type: ignore[no-any-return]
 
 
-class BasicBlock(nn.Module):
-    """y = relu(F(x) + shortcut(x)); without a shortcut y = relu(F(x)), the same two layers of a plain network."""
+class Block(nn.Module):
+    """y = relu(F(x) + shortcut(x)); without a shortcut y = relu(F(x)), the same layers of a plain network.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, shortcut: nn.Module | None) -> None:
-        super().__init__()
-        self.conv1 = ConvNorm(in_channels, out_channels, stride)
-        self.conv2 = ConvNorm(out_channels, out_channels)
-        self.shortcut = shortcut
+    What comes out has `expansion` times the channels of the layers inside.
+    """
+
+    expansion: ClassVar[int]
+    shortcut: nn.Module | None
+
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """The layers of the branch F in order, each followed by a ReLU but the last, whose ReLU comes after the addition."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
-        y = self.conv2(functional.relu(self.conv1(x), inplace=True))
+        *inner, last = self.layers
+        y = x
+        for layer in inner:
+            y = functional.relu(layer(y), inplace=True)
+        y = last(y)
         if self.shortcut is not None:
             y += self.shortcut(x)
         return functional.relu(y, inplace=True)
+
+
+class BasicBlock(Block):
+    """Two 3x3 convolutions, the first with the stride (Fig. 2)."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int, shortcut: nn.Module | None) -> None:
+        super().__init__()
+        self.conv1 = ConvNorm(in_channels, width, stride)
+        self.conv2 = ConvNorm(width, width)
+        self.shortcut = shortcut
+
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """Both convolutions."""
+        return self.conv1, self.conv2
+
+
+class Bottleneck(Block):
+    """1x1, 3x3 and 1x1 convolutions, the last to four times the channels (Fig. 5, right).
+
+    The paper and the models it released have the stride on the first 1x1 layer, torchvision has it on the 3x3.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self, in_channels: int, width: int, stride: int, shortcut: nn.Module | None, stride_on: Literal["1x1", "3x3"] = "1x1"
+    ) -> None:
+        super().__init__()
+        first, second = (stride, 1) if stride_on == "1x1" else (1, stride)
+        self.conv1 = ConvNorm(in_channels, width, first, kernel_size=1)
+        self.conv2 = ConvNorm(width, width, second)
+        self.conv3 = ConvNorm(width, self.expansion * width, kernel_size=1)
+        self.shortcut = shortcut
+
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """The three convolutions."""
+        return self.conv1, self.conv2, self.conv3

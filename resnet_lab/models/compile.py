@@ -1,7 +1,7 @@
 """Regional compilation: each block becomes a compiled region, and blocks of one shape share one.
 
-A plain or residual network of any depth has five distinct blocks (three stages, two transitions), so the time to compile does
-not grow with depth. Compiled code is kept on disk between processes.
+A CIFAR network of basic blocks has five distinct ones whatever its depth (three stages, two transitions), others have eight at
+most, so the time to compile does not grow with depth. Compiled code is kept on disk between processes.
 """
 
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from resnet_lab.models.blocks import BasicBlock
+from resnet_lab.models.blocks import Block
 
 _MAX_SHAPES = 64  # regions of one process; torch stops at 8 and goes on uncompiled
 
@@ -24,7 +24,7 @@ def compile_blocks(net: nn.Module, *, cuda_graphs: bool) -> None:
     """
     _prepare()
     for module in net.modules():
-        if isinstance(module, BasicBlock):
+        if isinstance(module, Block):
             module.compile(dynamic=False, mode="reduce-overhead" if cuda_graphs else None)
 
 

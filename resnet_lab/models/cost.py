@@ -1,60 +1,122 @@
-"""What a network costs: parameters and multiply-adds, counted by torch's own counter on the meta device."""
+"""What a network costs: parameters, multiply-adds (torch's own counter, on the meta device), activations, receptive fields."""
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_lab.config import ModelConfig
+from resnet_lab.config import ModelConfig, RunConfig
+from resnet_lab.models.blocks import Block
 from resnet_lab.models.resnet import ResNet
+from resnet_lab.models.shortcuts import Projection
+
+_FP32_BYTES = 4
+ShortcutForm = Literal["none", "identity", "zero-padded identity", "projection"]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A weighted layer: a convolution with its batch normalisation, or the final fully connected layer."""
+    """A weighted layer: a convolution with its batch normalisation, or the final fully connected layer.
+
+    `activation_bytes` are those of its output in fp32. `receptive_field` is the side, in pixels of the image, of the square that
+    one number of the output depends on along the branches; it is not cut off at the image's border.
+    """
 
     name: str
     operation: str
     output_shape: tuple[int, ...]
     parameters: int
     multiply_adds: int
+    activation_bytes: int
+    receptive_field: int
+
+
+@dataclass(frozen=True)
+class BlockForm:
+    """A block: what stands beside its branch, and the shapes `(C, H, W)` that come in and go out."""
+
+    name: str
+    shortcut: ShortcutForm
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+
+    @property
+    def changes_shape(self) -> bool:
+        """Whether the shortcut, if there is one, has to change the shape: dotted in the paper's Fig. 3."""
+        return self.input_shape != self.output_shape
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A network's layers and totals for one 32x32 image.
+    """A network's layers and totals for one image.
 
     Multiply-adds are those of the convolutions and of the final layer, one for each multiplication, as the paper counts FLOPs.
+    `activation_bytes` is the sum over layers, the outputs in fp32 for one image: what a backward pass needs. Torch keeps about
+    twice as much, a convolution's output as well as its batch normalisation's. `block_activation_bytes` counts what the stem and
+    the blocks hand on, alone.
     """
 
     layers: tuple[Layer, ...]
+    blocks: tuple[BlockForm, ...]
     parameters: int
     multiply_adds: int
+    activation_bytes: int
+    block_activation_bytes: int
+
+
+class _Field(NamedTuple):
+    """One side of a receptive field, and how far apart the fields of neighbouring outputs are, in pixels of the image."""
+
+    size: int = 1
+    step: int = 1
+
+    def through(self, kernel: int, stride: int) -> "_Field":
+        """After another window of this size and stride."""
+        return _Field(self.size + (kernel - 1) * self.step, self.step * stride)
 
 
 @functools.cache
-def count(config: ModelConfig) -> Cost:
-    """Count a network without allocating it."""
+def count(config: ModelConfig, num_classes: int | None = None, image_size: int | None = None) -> Cost:
+    """Count a network without allocating it; classes and image size are those of the layout if not given."""
+    size = image_size or config.image_size
     with torch.device("meta"):
-        net = ResNet(config).eval()
-        image = torch.empty(1, 3, 32, 32)
+        net = ResNet(config, num_classes).eval()
+        image = torch.empty(1, 3, size, size)
     shapes: dict[str, tuple[int, ...]] = {}
     weighted = {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
-    for name, module in weighted.items():
-        module.register_forward_hook(_remember_shape(shapes, name))
+    watched = [*weighted, *_blocks(net), "stem" if net.pool is None else "pool"]
+    for name in watched:
+        net.get_submodule(name).register_forward_hook(_remember_shape(shapes, name))
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         net(image)
     flops = {name.partition(".")[2]: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
+    fields = dict(_receptive_fields(net, shapes))
     layers = tuple(
-        Layer(name, _operation(module), shapes[name], _parameters(net, name), flops[name] // 2)
+        Layer(
+            name, _operation(module), shapes[name], _parameters(net, name), flops[name] // 2, _bytes(shapes[name]), fields[name]
+        )
         for name, module in weighted.items()
     )
-    parameters = sum(parameter.numel() for parameter in net.parameters())
-    return Cost(layers, parameters, counter.get_total_flops() // 2)
+    blocks = tuple(_block_forms(net, shapes, shapes[watched[-1]]))
+    return Cost(
+        layers,
+        blocks,
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        multiply_adds=counter.get_total_flops() // 2,
+        activation_bytes=sum(layer.activation_bytes for layer in layers),
+        block_activation_bytes=_bytes(shapes[watched[-1]]) + sum(_bytes(block.output_shape) for block in blocks),
+    )
+
+
+def count_run(config: RunConfig) -> Cost:
+    """What a run's network costs on one of the run's images."""
+    return count(config.model, config.data.num_classes, config.data.image_size)
 
 
 def _remember_shape(shapes: dict[str, tuple[int, ...]], name: str) -> Callable[..., None]:
@@ -62,6 +124,46 @@ def _remember_shape(shapes: dict[str, tuple[int, ...]], name: str) -> Callable[.
         shapes[name] = tuple(output.shape[1:])
 
     return hook
+
+
+def _blocks(net: ResNet) -> dict[str, Block]:
+    return {name: module for name, module in net.named_modules() if isinstance(module, Block)}
+
+
+def _receptive_fields(net: ResNet, shapes: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, int]]:
+    """The receptive field of every weighted layer by name, the longest way through the network."""
+    field = _after(_Field(), net.stem.conv)
+    yield "stem.conv", field.size
+    if net.pool is not None:
+        field = field.through(kernel=3, stride=2)
+    for name, block in _blocks(net).items():
+        if isinstance(block.shortcut, Projection):
+            yield f"{name}.shortcut.conv", _after(field, block.shortcut.conv).size
+        for index, layer in enumerate(block.layers, start=1):
+            field = _after(field, layer.get_submodule("conv"))
+            yield f"{name}.conv{index}.conv", field.size
+    last_map = shapes[list(_blocks(net))[-1]]
+    yield "head", field.through(kernel=last_map[-1], stride=1).size  # the average over all positions
+
+
+def _after(field: _Field, conv: nn.Module) -> _Field:
+    assert isinstance(conv, nn.Conv2d)
+    return field.through(conv.kernel_size[0], conv.stride[0])
+
+
+def _block_forms(net: ResNet, shapes: dict[str, tuple[int, ...]], shape: tuple[int, ...]) -> Iterator[BlockForm]:
+    """The blocks in order; `shape` is what the first one gets."""
+    for name, block in _blocks(net).items():
+        yield BlockForm(name, _shortcut_form(block, shape, shapes[name]), shape, shapes[name])
+        shape = shapes[name]
+
+
+def _shortcut_form(block: Block, before: tuple[int, ...], after: tuple[int, ...]) -> ShortcutForm:
+    if block.shortcut is None:
+        return "none"
+    if isinstance(block.shortcut, Projection):
+        return "projection"
+    return "identity" if before == after else "zero-padded identity"
 
 
 def _operation(module: nn.Module) -> str:
@@ -76,3 +178,7 @@ def _parameters(net: nn.Module, name: str) -> int:
     """The layer's own parameters and those of the batch normalisation beside it."""
     owner = net.get_submodule(name.rpartition(".")[0]) if name.endswith(".conv") else net.get_submodule(name)
     return sum(parameter.numel() for parameter in owner.parameters())
+
+
+def _bytes(shape: tuple[int, ...]) -> int:
+    return _FP32_BYTES * math.prod(shape)

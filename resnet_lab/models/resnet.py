@@ -1,49 +1,67 @@
-"""The CIFAR networks of He et al. 2015, Sec. 4.2: a stem, three stages of n blocks, a head; 6n+2 weighted layers."""
+"""The networks of He et al. 2015: a stem, stages of blocks, a head; those for CIFAR-10 (Sec. 4.2) and for ImageNet (Table 1)."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_lab.config import ModelConfig
-from resnet_lab.models.blocks import BasicBlock, ConvNorm
+from resnet_lab.models.blocks import BasicBlock, Block, Bottleneck, ConvNorm
 from resnet_lab.models.shortcuts import make_shortcut
 from resnet_lab.rng import generator
-
-NUM_STAGES = 3
 
 
 class ResNet(nn.Module):
     """A plain or residual network; the two differ in their blocks' shortcuts alone, and with option A not in their parameters."""
 
-    def __init__(self, config: ModelConfig, num_classes: int = 10) -> None:
+    def __init__(self, config: ModelConfig, num_classes: int | None = None) -> None:
         super().__init__()
-        blocks_per_stage = (config.depth - 2) // 6
+        expansion = _block_class(config).expansion
         channels = config.width
-        self.stem = ConvNorm(3, channels)
+        self.stem, self.pool = _make_stem(config)
         stages = []
-        for stage in range(NUM_STAGES):
+        for stage, num_blocks in enumerate(config.stages):
             width = config.width * 2**stage
             blocks = []
-            for block in range(blocks_per_stage):
+            for block in range(num_blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
-                shortcut = make_shortcut(config.kind, config.shortcut, channels, width, stride)
-                blocks.append(BasicBlock(channels, width, stride, shortcut))
-                channels = width
+                blocks.append(_make_block(config, channels, width, stride))
+                channels = expansion * width
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
-        self.head = nn.Linear(channels, num_classes)
+        self.head = nn.Linear(channels, num_classes or config.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images `(N, 3, 32, 32)` to logits `(N, num_classes)`."""
+        """Images `(N, 3, H, W)` to logits `(N, num_classes)`."""
         x = functional.relu(self.stem(x), inplace=True)
+        if self.pool is not None:
+            x = self.pool(x)
         x = self.stages(x)
         return self.head(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
 
-def build(config: ModelConfig, seed: int, device: torch.device | None = None) -> ResNet:
-    """The initialised network on `device`, in channels-last memory format."""
+def _make_stem(config: ModelConfig) -> tuple[ConvNorm, nn.MaxPool2d | None]:
+    """The first layer, and the max pooling after it in the ImageNet layout: a quarter of the image's height and width."""
+    if config.layout == "cifar":
+        return ConvNorm(3, config.width), None
+    return ConvNorm(3, config.width, stride=2, kernel_size=7), nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+
+
+def _make_block(config: ModelConfig, in_channels: int, width: int, stride: int) -> Block:
+    """A block with its shortcut; `width` is the channels of its layers inside."""
+    shortcut = make_shortcut(config.kind, config.shortcut, in_channels, _block_class(config).expansion * width, stride)
+    if config.block == "bottleneck":
+        return Bottleneck(in_channels, width, stride, shortcut, config.stride_on)
+    return BasicBlock(in_channels, width, stride, shortcut)
+
+
+def _block_class(config: ModelConfig) -> type[Block]:
+    return Bottleneck if config.block == "bottleneck" else BasicBlock
+
+
+def build(config: ModelConfig, seed: int, device: torch.device | None = None, num_classes: int | None = None) -> ResNet:
+    """The initialised network on `device`, in channels-last memory format; classes are those of the layout if not given."""
     with torch.device("meta"):
-        net = ResNet(config)
+        net = ResNet(config, num_classes)
     net.to_empty(device=torch.device("cpu"))
     initialise(net, seed)
     return net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

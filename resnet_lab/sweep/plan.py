@@ -13,7 +13,7 @@ from resnet_lab.data import cifar10
 from resnet_lab.data.stand_in import drain, resolve
 from resnet_lab.estimate import Forecast, Speed, footing, forecast, measure
 from resnet_lab.experiment import Resources, as_begun, begun_as
-from resnet_lab.models.cost import count
+from resnet_lab.models.cost import count_run
 from resnet_lab.record.store import Run, RunFolder, RunState
 from resnet_lab.records import DownloadProgress
 from resnet_lab.sweep.grid import expand, folder_of
@@ -148,27 +148,27 @@ def _measured(
     by_depth = sorted(configs, key=lambda config: config.model.depth)
     shallowest = {config.model.kind: config for config in reversed(by_depth)}  # of residual ones, that with the first shortcut
     first = by_depth[0]
-    work = sum(config.recipe.steps * count(config.model).multiply_adds for config in configs)
-    equal_steps = work / count(first.model).multiply_adds if may_try else 0
+    work = sum(config.recipe.steps * count_run(config).multiply_adds for config in configs)
+    equal_steps = work / count_run(first).multiply_adds if may_try else 0
     stands = footing(first, device, equal_steps)
     if stands.notice is not None:
         show(stands.notice)
     speeds = {}
     for kind, config in shallowest.items():
         here = config.model_copy(update={"compute": stands.here.compute})
-        speeds[kind] = count(config.model).multiply_adds, stands.speed if config is first else measure(here, device)
+        speeds[kind] = count_run(config).multiply_adds, stands.speed if config is first else measure(here, device)
     return [with_compile(config, stands.config.compute.compile is True) for config in configs], speeds
 
 
 def _planned(config: RunConfig, folder: RunFolder, run: Run | None, speeds: dict[Kind, tuple[int, Speed]]) -> PlannedRun:
     """A run with the time that is left of it."""
     if run is not None and run.state in _ENDED:
-        return PlannedRun(folder, run.state, forecast(config, count(config.model), Speed({}, 0.0), from_step=run.step))
+        return PlannedRun(folder, run.state, forecast(config, count_run(config), Speed({}, 0.0), from_step=run.step))
     return PlannedRun(folder, run.state if run else "planned", _forecast(config, speeds, run.step if run else 0))
 
 
 def _forecast(config: RunConfig, speeds: dict[Kind, tuple[int, Speed]], from_step: int = 0) -> Forecast:
     """The time a run takes: the speed of the shallowest net of its kind, scaled by multiply-adds."""
-    cost = count(config.model)
+    cost = count_run(config)
     multiply_adds, speed = speeds[config.model.kind]
     return forecast(config, cost, speed.scaled(cost.multiply_adds / multiply_adds), from_step)
