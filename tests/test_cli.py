@@ -63,6 +63,33 @@ def test_summary_counts(cli, kind):
     assert "stages.2.2.conv2.conv" in table
 
 
+def test_summary_of_table_1s_networks(cli):
+    answer = cli(
+        "summary", "--depth", 50, "--layout", "imagenet", "--block", "bottleneck", "--shortcut", "B", "--residual", "--json"
+    )
+    values = json.loads(answer.out)
+    assert (values["parameters"], values["layout"], values["shortcut"]) == (25_557_032, "imagenet", "B")
+    assert values["multiply_adds"] == pytest.approx(3.8e9, abs=0.1e9)
+    assert values["activation_bytes"] > values["block_activation_bytes"] > 0
+    fewer = json.loads(cli("summary", "--depth", 18, "--layout", "imagenet", "--plain", "--classes", 10, "--json").out)
+    assert fewer["layers"][-1]["output_shape"] == [10]
+
+
+def test_summary_of_a_pair_says_what_differs_and_draws_it(cli):
+    values = json.loads(cli("summary", "--depth", 20, "--pair", "--shortcut", "C", "--json").out)
+    assert values["differences"]["parameters"] == 283_962 - 269_722
+    assert values["plain"]["parameters"] == 269_722
+    assert set(values["differences"]["shortcuts"].values()) == {"projection"}
+    answer = cli("summary", "--depth", 20, "--pair", "--draw", "drawn.svg")
+    assert "the shortcuts are the only difference" in answer.err
+    assert "zero-padded identity" in answer.out
+    drawing = Path("drawn.svg").read_text()
+    assert drawing.count("3x3 conv, 16") == 2 * 7
+    assert drawing.count("zeros appended") == 2
+    refused = cli("summary", "--depth", 20, "--plain", "--draw", "drawn.gif")
+    assert (refused.code, "ends in .svg, .png or .pdf" in refused.err) == (2, True)
+
+
 def test_train_compare_report_as_a_user_would(cli):
     for kind in ("plain", "residual"):
         answer = cli("train", "--config", "smoke", "--depth", 8, f"--{kind}", "--threads", 1)
@@ -157,6 +184,7 @@ BAD = [
     (["report"], 2, "There are no runs in runs"),
     (["runs", "nothing"], 2, "There is no study 'nothing'"),
     (["summary", "--depth", "21", "--plain"], 2, "the nearest valid: 20 and 26"),
+    (["summary", "--depth", "20", "--plain", "--shortcut", "B"], 2, "a plain network has no shortcuts to be option B"),
     (["data"], 3, "There is no CIFAR-10 in data"),
     (["frobnicate"], 2, "No such command"),
 ]

@@ -1,40 +1,165 @@
-"""`resnet-lab summary`: a network's layers and cost."""
+"""`resnet-lab summary`: a network's layers and cost, alone or beside its plain counterpart, and a drawing of both."""
 
 import dataclasses
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Set
+from resnet_lab.config import ModelConfig
 from resnet_lab.configfile import load_study
+from resnet_lab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from resnet_lab.models.cost import Cost, Layer
 
 
 def summary(
-    depth: Annotated[int | None, typer.Option(help="Weighted layers, 6n+2: 20, 32, 44, 56, 110.")] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="Weighted layers: 20, 32, 44, 56, 110; imagenet: 18, 34, 50, 101, 152.")
+    ] = None,
     plain: Annotated[
         bool | None, typer.Option("--plain/--residual", help="Without shortcuts, or with them.", show_default=False)
     ] = None,
+    layout: Annotated[
+        Literal["cifar", "imagenet"] | None, typer.Option(help="Sec. 4.2's networks or Table 1's; else the config's: cifar.")
+    ] = None,
+    block: Annotated[
+        Literal["basic", "bottleneck"] | None, typer.Option(help="Two 3x3 layers, or 1x1, 3x3 and 1x1; else the config's: basic.")
+    ] = None,
+    shortcut: Annotated[
+        Literal["A", "B", "C"] | None, typer.Option(help="Identity, projections where shapes change, or everywhere; else A.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Outputs of the final layer; else 10, or 1000 for imagenet.")] = None,
+    pair: Annotated[bool, typer.Option("--pair", help="The plain and the residual network side by side.")] = False,
+    draw: Annotated[Path | None, typer.Option(help="Draw both as in the paper's Fig. 3: FILE.svg, .png or .pdf.")] = None,
     config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file; else plateau.")] = None,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Layers, output shapes, parameters and multiply-adds of a network, for one image.
+    """Layers, output shapes, parameters, multiply-adds, activations and receptive fields of a network, for one image.
 
     Multiply-adds are those of the convolutions and the final layer, counted as in the paper: one for each multiplication.
+    Activations are the outputs of these layers in fp32. A receptive field is the side of the square of pixels that a number of
+    the output depends on; it is not cut off at the border.
     """
     from resnet_lab.models.cost import count
 
-    kind = None if plain is None else "plain" if plain else "residual"
-    model = load_study(config, overrides or ()).run(kind=kind, depth=depth).model
-    cost = count(model)
+    if draw is not None and draw.suffix not in (".svg", ".png", ".pdf"):
+        raise ConfigError(f"--draw takes a file that ends in .svg, .png or .pdf, got {draw}.")
+    flags = [f"model.{key}={value}" for key, value in (("layout", layout), ("block", block), ("shortcut", shortcut)) if value]
+    kind = "residual" if pair else None if plain is None else "plain" if plain else "residual"
+    model = load_study(config, [*(overrides or ()), *flags]).run(kind=kind, depth=depth).model
+    cost, counterpart = count(model, classes), count(model.counterpart, classes)
+    if draw is not None:
+        _draw(model, classes, draw)
+    if pair:
+        _show_pair(model, counterpart, cost, as_json=as_json)
+    else:
+        _show(model, cost, as_json=as_json)
+
+
+def _show(model: ModelConfig, cost: "Cost", *, as_json: bool) -> None:
     if as_json:
         display.result_json(model.model_dump(mode="json") | dataclasses.asdict(cost))
         return
-    rows = [
-        (layer.name, layer.operation, "x".join(map(str, layer.output_shape)), f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
-        for layer in cost.layers
-    ]
-    rows.append(("total", f"{len(cost.layers)} weighted layers", "", f"{cost.parameters:,}", f"{cost.multiply_adds:,}"))
-    display.table(("layer", "operation", "output", "parameters", "multiply-adds"), rows)
-    display.note(f"{model.kind} network of depth {model.depth}. Parameters of a convolution include its batch normalisation's.")
+    rows = [(*_row(layer), f"{layer.activation_bytes:,}", f"{layer.receptive_field:,}") for layer in cost.layers]
+    rows.append((*_total(model, cost), f"{cost.activation_bytes:,}", ""))
+    display.table(("layer", "operation", "output", "parameters", "multiply-adds", "bytes out", "sees"), rows)
+    display.note(f"{_title(model)}. Parameters of a convolution include its batch normalisation's.")
+    display.note(_memory(cost))
+
+
+def _show_pair(model: ModelConfig, plain: "Cost", residual: "Cost", *, as_json: bool) -> None:
+    differences = {
+        "parameters": residual.parameters - plain.parameters,
+        "multiply_adds": residual.multiply_adds - plain.multiply_adds,
+        "shortcuts": {block.name: block.shortcut for block in residual.blocks},
+    }
+    if as_json:
+        nets = {"plain": dataclasses.asdict(plain), "residual": dataclasses.asdict(residual)}
+        display.result_json(model.model_dump(mode="json", exclude={"kind"}) | nets | {"differences": differences})
+        return
+    rows = list(_pair_rows(plain, residual))
+    rows.append((*_total(model.counterpart, plain), f"{residual.parameters:,}", f"{residual.multiply_adds:,}", ""))
+    header = (
+        "layer",
+        "operation",
+        "output",
+        "plain: parameters",
+        "multiply-adds",
+        "residual: parameters",
+        "multiply-adds",
+        "shortcut",
+    )
+    display.table(header, rows)
+    display.note(f"{_title(model.counterpart)} and {_title(model)}: {_difference(differences)}.")
+
+
+def _pair_rows(plain: "Cost", residual: "Cost") -> "list[tuple[str, ...]]":
+    """A row a layer of the residual network; its shortcut stands in the row of its block's last layer."""
+    ours = {layer.name: layer for layer in plain.layers}
+    forms = {block.name: block.shortcut for block in residual.blocks}
+    last = {layer.name.rpartition(".conv")[0].rpartition(".")[0]: layer.name for layer in residual.layers if layer.name in ours}
+    rows: list[tuple[str, ...]] = []
+    for layer in residual.layers:
+        block = layer.name.rpartition(".conv")[0].rpartition(".")[0]
+        counterpart = ours.get(layer.name)
+        left = (f"{counterpart.parameters:,}", f"{counterpart.multiply_adds:,}") if counterpart else ("", "")
+        name, operation, shape, *right = _row(layer)
+        rows.append((name, operation, shape, *left, *right, forms.get(block, "") if last.get(block) == layer.name else ""))
+    return rows
+
+
+def _row(layer: "Layer") -> tuple[str, str, str, str, str]:
+    return (
+        layer.name,
+        layer.operation,
+        "x".join(map(str, layer.output_shape)),
+        f"{layer.parameters:,}",
+        f"{layer.multiply_adds:,}",
+    )
+
+
+def _total(model: ModelConfig, cost: "Cost") -> tuple[str, str, str, str, str]:
+    projections = len(cost.layers) - model.depth
+    layers = f"{model.depth} weighted layers" + (f", {projections} projections" if projections else "")
+    return "total", layers, "", f"{cost.parameters:,}", f"{cost.multiply_adds:,}"
+
+
+def _title(model: ModelConfig) -> str:
+    parts = [model.kind, "network of depth", str(model.depth)]
+    if model.layout == "imagenet":
+        parts.append("for ImageNet (a 3x3 max pooling of stride 2 follows the stem)")
+    if model.block == "bottleneck":
+        parts.append(f"of bottleneck blocks (stride on the {'first 1x1' if model.stride_on == '1x1' else '3x3'} layer)")
+    if model.shortcut != "A":
+        parts.append(f"with shortcuts of option {model.shortcut}")
+    return " ".join(parts)
+
+
+def _memory(cost: "Cost") -> str:
+    whole, blocks = (number / 2**20 for number in (cost.activation_bytes, cost.block_activation_bytes))
+    return f"Outputs of all layers take {whole:.2f} MiB an image in fp32, those of the blocks alone {blocks:.2f} MiB."
+
+
+def _difference(differences: dict[str, Any]) -> str:
+    if not differences["parameters"] and not differences["multiply_adds"]:
+        return "equal in parameters and multiply-adds; the shortcuts are the only difference"
+    return (
+        f"the residual one has {differences['parameters']:,} more parameters and {differences['multiply_adds']:,} more "
+        "multiply-adds, those of its projections"
+    )
+
+
+def _draw(model: ModelConfig, classes: int | None, path: Path) -> None:
+    from resnet_lab.models.cost import count
+    from resnet_lab.report.architecture import architecture, write
+
+    residual = model if model.kind == "residual" else ModelConfig.model_validate(model.model_dump() | {"kind": "residual"})
+    costs: Sequence[Cost] = count(model.counterpart, classes), count(residual, classes)
+    write(architecture(model.depth, *costs), path)
+    display.note(f"Drawn: {path}")

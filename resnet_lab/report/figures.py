@@ -203,14 +203,14 @@ def has_figure_1(comparison: Comparison) -> bool:
 def save(figure: Figure, stem: Path) -> str:
     """Write the figure as PNG (200 dpi), SVG and PDF beside each other, and hand back the SVG. Raises DiskError."""
     drawing = svg(figure)
-    for suffix, content in (("png", _rendered(figure, "png")), ("svg", drawing.encode()), ("pdf", _rendered(figure, "pdf"))):
+    for suffix, content in (("png", rendered(figure, "png")), ("svg", drawing.encode()), ("pdf", rendered(figure, "pdf"))):
         write_atomically(stem.with_suffix(f".{suffix}"), content)
     return drawing
 
 
 def svg(figure: Figure) -> str:
     """The figure as an SVG element without an XML header, the same bytes for the same runs."""
-    text = _rendered(figure, "svg").decode()
+    text = rendered(figure, "svg").decode()
     return text[text.index("<svg") :]
 
 
@@ -371,7 +371,8 @@ def _colour(kind: Kind, position: int, number: int) -> str:
     return to_hex(mpl.colormaps[_HUES[kind]](lightness))
 
 
-def _rendered(figure: Figure, form: str) -> bytes:
+def rendered(figure: Figure, form: str) -> bytes:
+    """The figure as a file of this form: png (200 dpi), svg or pdf."""
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
