@@ -4,6 +4,7 @@ import torch
 
 from resnet_lab.config import ComputeConfig, RunConfig
 from resnet_lab.errors import ConfigError
+from resnet_lab.models.blocks import Block
 from resnet_lab.models.compile import compile_blocks
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.train.state import TrainState, new_state
@@ -22,13 +23,17 @@ def set_up(compute: ComputeConfig, device: torch.device, threads: int | None) ->
 
 
 def initial_state(config: RunConfig, device: torch.device, start: ResNet | None = None) -> TrainState:
-    """The network before its first step, its blocks compiled where the config says so (`auto` must have been decided).
+    """The network before its first step, its blocks compiled or recomputed as the config says (`auto` must have been decided).
 
     It starts from the seed, or as a copy of `start` where that is given.
     """
     net = build(config.model, config.seed, device, config.data.num_classes)
     if start is not None:
         net.load_state_dict(start.state_dict())
+    if config.compute.recompute_blocks:
+        for module in net.modules():
+            if isinstance(module, Block):
+                module.recompute = True
     if config.compute.compile is True:
         compile_blocks(net, cuda_graphs=config.compute.cuda_graphs)
     return new_state(net, config.recipe, config.model.depth, config.recipe.batch_size if config.compute.compile is True else None)

@@ -52,11 +52,12 @@ class Section(BaseModel):
 
 
 # What every run did before there was a setting for it: a run's identity is the same as it was then.
-_BEFORE_THERE_WAS = {
+_BEFORE_THERE_WAS: dict[tuple[str, str], Any] = {
     ("model", "layout"): "cifar",
     ("model", "block"): "basic",
     ("model", "shortcut"): "A",
     ("model", "stride_on"): "1x1",
+    ("compute", "recompute_blocks"): False,
 }
 # Blocks by stage of the networks of He et al. 2015, Table 1.
 IMAGENET_BLOCKS: dict[tuple[Block, int], tuple[int, ...]] = {
@@ -255,6 +256,10 @@ class ComputeConfig(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool | Literal["auto"] = Field("auto", description="compile the blocks; auto: where a trial shows that it pays")
     cuda_graphs: bool = Field(False, description="replay compiled blocks as CUDA graphs")
+    recompute_blocks: bool = Field(
+        False,
+        description="keep the blocks' inputs alone for the backward pass and compute the rest again: less memory, more time",
+    )
     deterministic: bool = Field(False, description="on CUDA: only algorithms whose results repeat bit for bit; slower")
 
 
@@ -393,6 +398,8 @@ def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
     data, recipe = config.data, config.recipe
     if config.compute.cuda_graphs and config.compute.compile is not True:
         yield "compute.cuda_graphs", "CUDA graphs are made of compiled blocks: set compute.compile = true as well"
+    if config.compute.recompute_blocks and config.compute.compile is not False:
+        yield "compute.recompute_blocks", "compiled blocks cannot be recomputed: set compute.compile = false as well"
     if data.num_train < 1:
         yield "data.validation_images", f"{data.validation_images} of {data.train_images} images leave none to train on"
     elif recipe.batch_size > data.num_train:

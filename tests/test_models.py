@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from resnet_lab.config import ModelConfig
-from resnet_lab.models.blocks import BasicBlock, Bottleneck
+from resnet_lab.models.blocks import BasicBlock, Block, Bottleneck
 from resnet_lab.models.cost import count
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet, build
@@ -135,6 +135,75 @@ def test_the_number_of_classes_is_the_layouts_or_as_asked_for():
     assert build(model, 0).head.out_features == 1000
     assert build(model, 0, num_classes=7)(torch.rand(2, 3, 64, 64)).shape == (2, 7)
     assert build(ModelConfig(kind="plain", depth=8), 0).head.out_features == 10
+
+
+def test_activations_and_receptive_fields_of_a_small_network():
+    cost = count(ModelConfig(kind="residual", depth=8, shortcut="B"))
+    fields = {layer.name: layer.receptive_field for layer in cost.layers}
+    assert fields == {
+        "stem.conv": 3, "stages.0.0.conv1.conv": 5, "stages.0.0.conv2.conv": 7,
+        "stages.1.0.conv1.conv": 9, "stages.1.0.conv2.conv": 13, "stages.1.0.shortcut.conv": 7,
+        "stages.2.0.conv1.conv": 17, "stages.2.0.conv2.conv": 25, "stages.2.0.shortcut.conv": 13,
+        "head": 25 + 7 * 4,
+    }  # fmt: skip
+    maps = 16 * 32 * 32, 32 * 16 * 16, 64 * 8 * 8
+    assert cost.activation_bytes == 4 * (3 * maps[0] + 3 * maps[1] + 3 * maps[2] + 10)
+    assert cost.block_activation_bytes == 4 * (2 * maps[0] + maps[1] + maps[2])
+
+
+def test_the_receptive_field_of_resnet_18_is_435_before_the_average_pooling():
+    """Published for torchvision's by Araujo, Norris and Sim 2019, Computing Receptive Fields, Distill."""
+    cost = count(ModelConfig(kind="plain", layout="imagenet", depth=18))
+    assert (cost.layers[0].receptive_field, cost.layers[-2].receptive_field) == (7, 435)
+
+
+def test_what_stands_beside_each_block():
+    found = {option: count(ModelConfig(kind="residual", depth=14, shortcut=option)).blocks for option in "ABC"}
+    assert [block.shortcut for block in found["A"]] == ["identity"] * 2 + ["zero-padded identity", "identity"] * 2
+    assert [block.shortcut for block in found["B"]] == ["identity"] * 2 + ["projection", "identity"] * 2
+    assert {block.shortcut for block in found["C"]} == {"projection"}
+    assert {block.shortcut for block in count(ModelConfig(kind="plain", depth=14)).blocks} == {"none"}
+
+
+@pytest.mark.parametrize(("option", "parameters"), [("A", 19_421_274), ("B", 19_424_026), ("C", 20_538_714)])
+def test_parameters_at_depth_1202(option, parameters):
+    with torch.device("meta"):
+        net = ResNet(ModelConfig(kind="residual", depth=1202, shortcut=option))
+    assert sum(parameter.numel() for parameter in net.parameters()) == parameters
+
+
+def test_recomputed_blocks_train_bit_for_bit_as_others_and_count_each_batch_once():
+    config = ModelConfig(kind="residual", depth=11, width=4, block="bottleneck", shortcut="B")
+    nets = [build(config, 0).train() for _ in range(2)]
+    for module in nets[1].modules():
+        if isinstance(module, Block):
+            module.recompute = True
+    source = torch.Generator().manual_seed(0)
+    optimizers = [torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9) for net in nets]
+    for _ in range(4):
+        images = torch.randn(8, 3, 32, 32, generator=source)
+        for net, optimizer in zip(nets, optimizers, strict=True):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(images), torch.arange(8)).backward()
+            optimizer.step()
+    kept, recomputed = (net.state_dict() for net in nets)
+    assert all(torch.equal(kept[name], recomputed[name]) for name in kept)
+    assert recomputed["stages.0.0.conv1.norm.num_batches_tracked"] == 4
+
+
+def test_recomputed_blocks_keep_fewer_numbers():
+    kept = []
+    for recompute in (False, True):
+        net = build(ModelConfig(kind="residual", depth=8, width=4), 0).train()
+        for module in net.modules():
+            if isinstance(module, Block):
+                module.recompute = recompute
+        sizes: list[int] = []
+        hooks = torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x)
+        with hooks:
+            net(torch.randn(2, 3, 32, 32)).sum()
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 2
 
 
 def test_a_pair_has_equal_names_counts_and_initial_values():

@@ -2,8 +2,11 @@
 
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from resnet_lab.models.recompute import recomputed
 
 
 class ConvNorm(nn.Module):
@@ -22,11 +25,13 @@ class ConvNorm(nn.Module):
 class Block(nn.Module):
     """y = relu(F(x) + shortcut(x)); without a shortcut y = relu(F(x)), the same layers of a plain network.
 
-    What comes out has `expansion` times the channels of the layers inside.
+    What comes out has `expansion` times the channels of the layers inside. With `recompute` a block in training keeps its input
+    alone for the backward pass, and computes the rest again.
     """
 
     expansion: ClassVar[int]
     shortcut: nn.Module | None
+    recompute = False
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
@@ -35,6 +40,12 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
+        if self.recompute and self.training and torch.is_grad_enabled():
+            norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
+            return recomputed(self._output, norms, x)
+        return self._output(x)
+
+    def _output(self, x: Tensor) -> Tensor:
         *inner, last = self.layers
         y = x
         for layer in inner:
