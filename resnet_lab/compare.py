@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,17 +26,19 @@ MATTERS = 0.02
 CHANCE = 0.9  # the error of a guess among ten classes
 _MANY_SEEDS = 50
 KINDS: tuple[Kind, ...] = get_args(Kind)
+VARIANTS = ("plain", "residual", "residual-B", "residual-C")  # what ModelConfig.variant can be
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one kind and depth. Errors are fractions at the last evaluation of the finished ones, one a seed.
+    """The runs of one of VARIANTS (a kind, with its shortcut) and depth.
 
+    Errors are fractions at the last evaluation of the finished ones, one a seed.
     `best_test_error` is the lowest of all evaluations: a selection on the test set, shown only where asked for.
     `lost` names the diverged and failed runs, `at_chance` the finished ones whose clean training error is that of guessing.
     """
 
-    kind: Kind
+    kind: str
     depth: int
     seeds: tuple[int, ...]
     train_error: Spread
@@ -60,13 +63,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Gap(Difference):
-    """Deepest minus shallowest of a kind: the degradation, where it is positive.
+    """Deepest minus shallowest of a kind and shortcut: the degradation, where it is positive.
 
     `margin` is twice the standard error with which two training errors on that many images differ by chance of the images
     alone. `p_value` is that of the exact one-sided sign-flip test of the training error, the primary endpoint.
     """
 
-    kind: Kind
+    kind: str
     shallow: int
     deep: int
     shallow_train_error: float
@@ -115,7 +118,8 @@ def _decided(low: float, high: float) -> Shown:
 class Comparison:
     """A study's runs of one recipe, compared. `missing` says, a sentence each, what stands in the way of more.
 
-    `gains` are residual minus plain at each depth, `interaction` is the residual gap minus the plain one.
+    `gains` are residual minus plain at each depth, `interaction` is the residual gap minus the plain one (option A alone, whose
+    pairs are matched). `unmatched` says by how many parameters the members of a pair differ where the shortcuts have some.
     """
 
     study: str
@@ -127,6 +131,7 @@ class Comparison:
     interaction: Difference | None
     verdict: tuple[str, ...]
     missing: tuple[str, ...]
+    unmatched: tuple[str, ...] = ()
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -135,9 +140,9 @@ class Comparison:
 
     @property
     def shows_degradation(self) -> bool:
-        """Whether plain nets degrade and residual nets do not: the paper's finding."""
-        outcomes = {gap.kind: gap.degradation for gap in self.gaps}
-        return outcomes.get("plain") == "shown" and outcomes.get("residual") != "shown"
+        """Whether plain nets degrade and residual nets, of whatever shortcuts, do not: the paper's finding."""
+        shown = {gap.kind for gap in self.gaps if gap.degradation == "shown"}
+        return shown == {"plain"}
 
 
 def compare_study(folder: Path) -> Comparison:
@@ -150,12 +155,21 @@ def compare(study: str, runs: Sequence[Run], faults: Sequence[str] = ()) -> Comp
     chosen, missing = _one_recipe(runs)
     finished = [run for run in chosen if run.state == "finished" and run.evaluations]
     cells = tuple(_cells(chosen, finished))
-    gaps = tuple(gap for kind in KINDS if (gap := _gap(kind, finished)) is not None)
+    gaps = tuple(gap for kind in VARIANTS if (gap := _gap(kind, finished)) is not None)
     gains = tuple(_gains(finished))
     missing = [*faults, *missing, *_unfinished(chosen), *_lacking(cells, gaps)]
     stand_in = any(run.is_stand_in for run in chosen)
     return Comparison(
-        printable(study), stand_in, tuple(chosen), cells, gaps, gains, _interaction(finished), _verdict(gaps), tuple(missing)
+        study=printable(study),
+        stand_in=stand_in,
+        runs=tuple(chosen),
+        cells=cells,
+        gaps=gaps,
+        gains=gains,
+        interaction=_interaction(finished),
+        verdict=_verdict(gaps),
+        missing=tuple(missing),
+        unmatched=tuple(_unmatched(cells)),
     )
 
 
@@ -170,7 +184,7 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     reference = ordered[0][0].config
     sentences = []
     for group in ordered[1:]:
-        network = ("model.kind", "model.depth", "seed")
+        network = ("model.kind", "model.shortcut", "model.depth", "seed")
         keys = [f"{key} = {theirs}" for key, _, theirs in differences(reference, group[0].config) if key not in network]
         names = ", ".join(run.name for run in group)
         sentences.append(f"{names}: left out, of another recipe ({', '.join(keys)}).")
@@ -179,18 +193,18 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 
 def _cells(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[Cell]:
     for depth in sorted({run.config.model.depth for run in finished}):
-        for kind in KINDS:
-            members = [run for run in finished if (run.config.model.kind, run.config.model.depth) == (kind, depth)]
+        for kind in VARIANTS:
+            members = [run for run in finished if (run.config.model.variant, run.config.model.depth) == (kind, depth)]
             lost = [
                 f"{run.name} ({run.state})"
                 for run in runs
-                if (run.config.model.kind, run.config.model.depth) == (kind, depth) and run.state in ("diverged", "failed")
+                if (run.config.model.variant, run.config.model.depth) == (kind, depth) and run.state in ("diverged", "failed")
             ]
             if members:
                 yield _cell(kind, depth, sorted(members, key=lambda run: run.config.seed), lost)
 
 
-def _cell(kind: Kind, depth: int, runs: Sequence[Run], lost: Sequence[str]) -> Cell:
+def _cell(kind: str, depth: int, runs: Sequence[Run], lost: Sequence[str]) -> Cell:
     last = [run.evaluations[-1] for run in runs]
     running = [run.train[-1].error for run in runs if run.train]
     chance = [
@@ -213,27 +227,27 @@ def _cell(kind: Kind, depth: int, runs: Sequence[Run], lost: Sequence[str]) -> C
     )
 
 
-Last = dict[tuple[Kind, int, int], EvalRecord]
+Last = dict[tuple[str, int, int], EvalRecord]
 
 
 def _last(runs: Iterable[Run]) -> Last:
-    """The last evaluation by kind, depth and seed."""
-    return {(run.config.model.kind, run.config.model.depth, run.config.seed): run.evaluations[-1] for run in runs}
+    """The last evaluation by kind and shortcut, depth and seed."""
+    return {(run.config.model.variant, run.config.model.depth, run.config.seed): run.evaluations[-1] for run in runs}
 
 
-def _extremes(kind: Kind, last: Last) -> tuple[int, int] | None:
+def _extremes(kind: str, last: Last) -> tuple[int, int] | None:
     """The shallowest and the deepest of a kind, if there are two depths."""
     depths = sorted({depth for each, depth, _ in last if each == kind})
     return (depths[0], depths[-1]) if len(depths) > 1 else None
 
 
-def _shared(last: Last, *sides: tuple[Kind, int]) -> list[int]:
+def _shared(last: Last, *sides: tuple[str, int]) -> list[int]:
     """The seeds that all these kinds and depths have."""
     seeds = sorted({seed for _, _, seed in last})
     return [seed for seed in seeds if all((*side, seed) in last for side in sides)]
 
 
-def _gap(kind: Kind, runs: Iterable[Run]) -> Gap | None:
+def _gap(kind: str, runs: Iterable[Run]) -> Gap | None:
     """Deepest minus shallowest among the depths of a kind; None where no two depths share a seed."""
     last = _last(runs)
     extremes = _extremes(kind, last)
@@ -262,22 +276,34 @@ def _gap(kind: Kind, runs: Iterable[Run]) -> Gap | None:
 
 
 def _gains(runs: Iterable[Run]) -> Iterator[Difference]:
-    """Residual minus plain at every depth that has both."""
+    """Residual minus plain at every depth that has both, shortcut by shortcut."""
     last = _last(runs)
-    for depth in sorted({depth for _, depth, _ in last}):
-        seeds = _shared(last, ("plain", depth), ("residual", depth))
+    for depth, variant in product(sorted({depth for _, depth, _ in last}), VARIANTS[1:]):
+        seeds = _shared(last, ("plain", depth), (variant, depth))
         if seeds:
-            pairs = [(last["plain", depth, seed], last["residual", depth, seed]) for seed in seeds]
+            pairs = [(last["plain", depth, seed], last[variant, depth, seed]) for seed in seeds]
             yield Difference(
-                f"residual - plain at {depth}",
+                f"{variant} - plain at {depth}",
                 tuple(seeds),
                 Spread(tuple(residual.train_error - plain.train_error for plain, residual in pairs)),
                 Spread(tuple(residual.test_error - plain.test_error for plain, residual in pairs)),
             )
 
 
+def _unmatched(cells: Sequence[Cell]) -> Iterator[str]:
+    """A sentence for every plain and residual network that differ in parameters, which only shortcuts of option A avoid."""
+    plain = {cell.depth: cell.parameters for cell in cells if cell.kind == "plain"}
+    for cell in cells:
+        ours, theirs = cell.parameters, plain.get(cell.depth)
+        if cell.kind != "plain" and ours is not None and theirs is not None and ours != theirs:
+            yield (
+                f"{cell.kind}-{cell.depth} and plain-{cell.depth} are no matched pair: its projections give the residual network "
+                f"{ours - theirs:,} parameters more ({ours:,} against {theirs:,})."
+            )
+
+
 def _interaction(runs: Iterable[Run]) -> Difference | None:
-    """How much more a residual net gains from depth than a plain one; None where the depths differ or no seed has all four."""
+    """How much more a residual net of option A gains from depth than a plain one; None where not all four share a seed."""
     last = _last(runs)
     extremes = _extremes("plain", last)
     if extremes is None or extremes != _extremes("residual", last):
@@ -343,8 +369,11 @@ def _unfinished(runs: Sequence[Run]) -> list[str]:
 def _lacking(cells: Sequence[Cell], gaps: Sequence[Gap]) -> list[str]:
     """What a reader would need to see degradation that is not there."""
     sentences = []
-    for kind in KINDS:
+    others = any(cell.kind in VARIANTS[2:] for cell in cells)
+    for kind in VARIANTS:
         depths = [cell.depth for cell in cells if cell.kind == kind]
+        if not depths and (kind in VARIANTS[2:] or (kind == "residual" and others)):
+            continue
         if not depths:
             sentences.append(f"There is no finished {kind} run: `resnet-lab train --depth N --{kind}` makes one.")
         elif len(depths) == 1:
@@ -374,6 +403,7 @@ def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str
         "interaction": comparison.interaction and _values(comparison.interaction),
         "runs": [run_values(run) for run in comparison.runs],
         "missing": list(comparison.missing),
+        "unmatched": list(comparison.unmatched),
     }
 
 
@@ -394,6 +424,7 @@ def run_values(run: Run) -> dict[str, Any]:
     return {
         "run": run.name,
         "kind": run.config.model.kind,
+        "shortcut": run.config.model.shortcut,
         "depth": run.config.model.depth,
         "seed": run.config.seed,
         "dataset": run.config.data.dataset,

@@ -167,10 +167,15 @@ class ModelConfig(Section):
         return self.model_copy(update={"kind": "plain", "shortcut": "A"})
 
     @property
+    def variant(self) -> str:
+        """The kind, with the shortcut where that is not option A: `plain`, `residual`, `residual-B`, `residual-C`."""
+        return self.kind if self.shortcut == "A" else f"{self.kind}-{self.shortcut}"
+
+    @property
     def family(self) -> str:
         """What networks that differ in depth alone have in common: `plain`, `residual-B`, `residual-bottleneck`."""
-        named = (self.kind, ""), (self.shortcut, "A"), (self.block, "basic"), (self.layout, "cifar")
-        return "-".join(value for value, usual in named if value != usual)
+        named = (self.block, "basic"), (self.layout, "cifar")
+        return "-".join([self.variant, *(value for value, usual in named if value != usual)])
 
 
 class DataConfig(Section):

@@ -36,12 +36,12 @@ class StudyConfig:
             self.sweep = SweepConfig.model_validate(merged.get("sweep", {}))
 
     def run(self, **flags: Any) -> RunConfig:
-        """The run with this `kind`, `shortcut`, `depth` and `seed`; those not given come from the file.
+        """The run with this `kind`, `depth`, `shortcut`, `block`, `layout` and `seed`; those not given come from the file.
 
         Raises ConfigError that lists everything wrong with the settings.
         """
         given = {key: value for key, value in flags.items() if value is not None}
-        network = {key: given[key] for key in ("kind", "shortcut", "depth") if key in given}
+        network = {key: given[key] for key in ("kind", "depth", "shortcut", "block", "layout") if key in given}
         settings = merge(self._settings, {"model": network})
         if "seed" in given:
             settings = merge(settings, {"seed": given["seed"]})

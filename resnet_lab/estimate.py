@@ -152,7 +152,7 @@ def _trial(config: RunConfig, device: torch.device, eager: Speed, seconds: float
         return None, f"Blocks are not compiled here: {fault}."
     compiled = measure(with_compile(config, True), device)
     gain = eager.step_seconds / compiled.step_seconds
-    name = f"{config.model.kind}-{config.model.depth}"
+    name = f"{config.model.family}-{config.model.depth}"
     if gain < _LEAST_GAIN:
         return None, f"Compiled blocks are {gain:.2f} times as fast in a trial of {name} here: this study does without."
     return compiled, f"Compiled blocks are {gain:.2f} times as fast in a trial of {name} here: this study compiles them."

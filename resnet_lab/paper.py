@@ -61,7 +61,12 @@ def departures(config: RunConfig) -> list[str]:
     note(recipe.lr_factor != 0.1, f"A drop multiplies the lr by {recipe.lr_factor:g}; the paper's divides it by 10.")
     note(recipe.momentum != MOMENTUM, f"Momentum is {recipe.momentum:g}; the paper's is 0.9.")
     note(recipe.weight_decay != WEIGHT_DECAY, f"Weight decay is {recipe.weight_decay:g}; the paper's is 0.0001.")
-    note(config.model.width != WIDTH, f"The stem has {config.model.width} filters; the paper's has 16.")
+    model = config.model
+    note(model.layout != "cifar", "The network is one of those for ImageNet (Table 1); the paper's for CIFAR-10 are of Sec. 4.2.")
+    note(model.block != "basic", "Blocks are bottlenecks; the paper's CIFAR networks have basic blocks.")
+    note(model.shortcut != "A", f"Shortcuts are of option {model.shortcut}; the paper's CIFAR networks have option A.")
+    width = WIDTH if model.layout == "cifar" else 64
+    note(model.width != width, f"The stem has {model.width} filters; the paper's has {width}.")
     low = recipe.warmup
     warms_up = config.model.depth >= low.from_depth
     note(

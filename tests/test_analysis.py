@@ -40,9 +40,9 @@ def batch(num_images=16, seed=0):
     return torch.randn(num_images, 3, 32, 32, generator=source), torch.randint(0, 10, (num_images,), generator=source)
 
 
-def trained(kind, depth=8, steps=3):
+def trained(kind, depth=8, steps=3, **model):
     """A tiny network after a few steps, so that its BN is no longer the identity, and its config."""
-    config = tiny(model__kind=kind, model__depth=depth)
+    config = tiny(model={"kind": kind, "depth": depth, "width": 4} | model)
     state = new_state(build(config.model, 0), config.recipe, depth)
     for step in range(steps):
         update(state, batch(seed=step), 0.05, "fp32")
@@ -135,6 +135,34 @@ def test_the_construction_computes_the_same_function_exactly(kind, depth):
         name: value.shape for name, value in scratch.state_dict().items()
     }
     assert agreement(net, scratch, [batch(64)]).max_difference > 0.01, deep_config
+
+
+@pytest.mark.parametrize(
+    ("model", "depth"),
+    [({"shortcut": "B"}, 14), ({"shortcut": "C"}, 14), ({"block": "bottleneck", "depth": 11, "shortcut": "C"}, 20)],
+)
+def test_the_construction_with_projections_and_bottlenecks(model, depth):
+    net, config = trained("residual", **model)
+    deep = construct(net, config, depth)
+    assert agreement(net, deep, [batch(32, seed=5)]).max_difference == 0
+    batches = [batch(32, seed=10 + index) for index in range(4)]
+    noise = batch_noise(net, ready_to_train(deep, net, batches), batches)
+    assert noise.rms_difference < 0.2 * noise.rms_logits
+
+
+def test_a_plain_bottleneck_has_no_construction():
+    net, config = trained("plain", depth=11, block="bottleneck")
+    with pytest.raises(ConfigError, match="no construction for plain-bottleneck-11-s0: a plain bottleneck block cannot"):
+        construct(net, config, 20)
+
+
+def test_responses_and_gradients_of_projections_and_bottlenecks():
+    net, _ = trained("residual", depth=11, block="bottleneck", shortcut="C")
+    found = layer_moments(net, lambda each: each(batch()[0]))
+    assert len(found) == 10
+    assert not any("shortcut" in name for name in found)
+    weights, blocks = gradient_norms(net, [batch()])
+    assert (len(blocks), len(weights)) == (3, 13)
 
 
 def test_the_construction_must_be_deeper():

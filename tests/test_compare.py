@@ -12,8 +12,11 @@ from resnet_lab.spread import Spread, half_width
 from tests.conftest import tiny
 
 
-def made(kind, depth, seed=0, *, train=0.1, test=0.2, state="finished", images=10_000, **changes) -> Run:
-    config = tiny(model={"kind": kind, "depth": depth, "width": 4}, seed=seed, data__dataset="cifar10", **changes)
+def made(
+    kind, depth, seed=0, *, train=0.1, test=0.2, state="finished", images=10_000, shortcut="A", parameters=123, **changes
+) -> Run:
+    model = {"kind": kind, "depth": depth, "width": 4, "shortcut": shortcut}
+    config = tiny(model=model, seed=seed, data__dataset="cifar10", **changes)
     evaluations = [
         EvalRecord(15, 0.01, 0.1, 30, None, None, 0.02, 0.1, 1.0),  # better than the last, and never chosen
         EvalRecord(30, train, 0.1, images, None, None, test, 0.1, 1.0),
@@ -25,7 +28,7 @@ def made(kind, depth, seed=0, *, train=0.1, test=0.2, state="finished", images=1
         train=[TrainRecord(30, train + 0.05, 1.0, 0.1, 80, 1.0)],
         validation=[],
         evaluations=evaluations,
-        events=[Event("2026-01-01T00:00:00+00:00", "started", 0, {"parameters": 123})],
+        events=[Event("2026-01-01T00:00:00+00:00", "started", 0, {"parameters": parameters})],
         environment={},
     )
 
@@ -65,6 +68,40 @@ def test_the_verdict_names_the_gap_of_each_kind():
     )
     assert comparison.missing == ()
     assert comparison.shows_degradation
+
+
+def test_shortcuts_are_compared_one_by_one_and_what_is_no_matched_pair_is_said():
+    projections = [made("residual", depth, train=0.12, shortcut=option, parameters=number)
+                   for option in "BC" for depth, number in ((20, 130), (56, 1_140))]  # fmt: skip
+    comparison = compare("s", [*four(), *projections])
+    assert [(cell.kind, cell.depth) for cell in comparison.cells] == [
+        ("plain", 20), ("residual", 20), ("residual-B", 20), ("residual-C", 20),
+        ("plain", 56), ("residual", 56), ("residual-B", 56), ("residual-C", 56),
+    ]  # fmt: skip
+    assert all(len(cell.seeds) == 1 for cell in comparison.cells)
+    assert [gap.kind for gap in comparison.gaps] == ["plain", "residual", "residual-B", "residual-C"]
+    assert [gain.name for gain in comparison.gains[:3]] == [
+        "residual - plain at 20", "residual-B - plain at 20", "residual-C - plain at 20"
+    ]  # fmt: skip
+    assert comparison.interaction is not None
+    assert comparison.interaction.train_error.mean == pytest.approx(-0.15)  # of option A
+    assert comparison.shows_degradation
+    assert len(comparison.unmatched) == 4
+    assert comparison.unmatched[2] == (
+        "residual-B-56 and plain-56 are no matched pair: its projections give the residual network 1,017 parameters more "
+        "(1,140 against 123)."
+    )
+    assert comparison_values(comparison)["unmatched"] == list(comparison.unmatched)
+    assert compare("s", four()).unmatched == ()
+    assert comparison.missing == ()
+
+
+def test_a_study_of_projections_alone_lacks_no_option_a():
+    comparison = compare("s", [made(kind, depth, shortcut=option) for kind, option in (("plain", "A"), ("residual", "B"))
+                               for depth in (20, 56)])  # fmt: skip
+    assert comparison.missing == ()
+    assert comparison.interaction is None
+    assert comparison.runs[0].config.recipe_digest() == comparison.runs[-1].config.recipe_digest()
 
 
 def test_gains_and_the_interaction_are_paired():

@@ -186,10 +186,34 @@ def test_the_papers_recipe_departs_in_nothing_and_others_say_where():
     assert any("15 checks" in sentence for sentence in departures(load_study().run(kind="plain", depth=20)))
 
 
+def test_other_networks_than_the_papers_for_cifar_are_departures():
+    overrides = ["model.layout=imagenet", "model.block=bottleneck", "model.shortcut=B"]
+    found = departures(load_study("paper", overrides).run(kind="residual", depth=50))
+    assert [sentence.split()[:3] for sentence in found] == [
+        ["The", "network", "is"], ["Blocks", "are", "bottlenecks;"], ["Shortcuts", "are", "of"]
+    ]  # fmt: skip
+
+
+def test_a_study_of_shortcuts_has_a_row_a_network_and_a_colour_a_shortcut():
+    models = [{"kind": "plain"}, *({"kind": "residual", "shortcut": option} for option in "ABC")]
+    runs = [made(**model, depth=depth, parameters=100 + index) for index, model in enumerate(models) for depth in (20, 56)]
+    comparison = compare("s", runs)
+    table = error_table(comparison)
+    assert table.header == ("network", "train", "test", "seeds")
+    assert [row[0] for row in table.rows][::2] == ["plain-20", "residual-20", "residual-B-20", "residual-C-20"]
+    assert len(set(figures.colours(comparison).values())) == 8
+    assert "residual-B-20 and plain-20 are no matched pair" in html.render(document.build(comparison))
+
+
 def test_the_command_in_the_report_makes_the_same_config():
     paper, demo = load_study("paper").run(kind="plain", depth=56, seed=3), load_study("demo").run(kind="plain", depth=20)
     assert command(paper) == "resnet-lab train --config paper --depth 56 --plain --seed 3"
-    for config in (tiny(), paper, demo):
+    others = (
+        {"kind": "residual", "depth": 20, "shortcut": "C"},
+        {"kind": "plain", "depth": 29, "block": "bottleneck", "stride_on": "3x3"},
+        {"kind": "residual", "depth": 50, "block": "bottleneck", "layout": "imagenet", "shortcut": "B"},
+    )
+    for config in (tiny(), paper, demo, *(tiny(model=model) for model in others)):
         words = shlex.split(command(config))
         assert words[:3] == ["resnet-lab", "train", "--config"]
         overrides = [value for flag, value in itertools.pairwise(words) if flag == "--set"]

@@ -16,6 +16,7 @@ from resnet_lab.data.batches import clean_batches
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import build
+from resnet_lab.models.shortcuts import make_shortcut
 from resnet_lab.record.store import RunFolder
 from resnet_lab.report import surface_figures
 from resnet_lab.report.figures import svg
@@ -56,6 +57,27 @@ def test_a_removed_block_leaves_its_shortcut(kind):
             assert torch.allclose(without(whole, ["stages.0.1", "stages.2.0"])(images), expected, atol=1e-5)
         assert torch.equal(without(net, [])(images), net(images))
     assert same(before, buffers(net))
+
+
+@pytest.mark.parametrize(
+    "model", [{"shortcut": "C"}, {"block": "bottleneck", "depth": 20}, {"block": "bottleneck", "depth": 20, "shortcut": "B"}]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_blocks_of_every_form_can_be_removed(kind, model):
+    net, _ = trained(kind, **({"depth": 14} | model | ({"shortcut": "A"} if kind == "plain" else {})))
+    images = batch()[0]
+    net.eval()
+    with torch.no_grad():
+        block = net.get_submodule("stages.1.0")
+        shortcut = block.shortcut or make_shortcut("residual", "A", *channels(block), 2)
+        x = net.stages[1][1](shortcut(net.stages[0](net.stem(images).relu())).relu())
+        expected = net.head(net.stages[2](x).mean((2, 3)))
+        for whole in (net, folded(net)):
+            assert torch.allclose(without(whole, ["stages.1.0"])(images), expected, atol=1e-5)
+
+
+def channels(block):
+    return block.layers[0].conv.in_channels, block.layers[-1].conv.out_channels
 
 
 def test_draws_are_without_replacement_and_the_same_for_both_kinds():

@@ -203,7 +203,7 @@ def line(
     if len(folders) != 2 or folders[0].path.resolve() == folders[1].path.resolve():
         raise ConfigError("A line goes from one run to another: name two runs, and no studies.")
     start, end = _load(folders, at, data_dir, device, threads)
-    if start.config.model.kind != end.config.model.kind:
+    if start.config.model.family != end.config.model.family:
         raise ConfigError(f"{start.name} and {end.name} are no two points of one space: a line takes two runs of the same kind.")
     depth = end.config.model.depth
     if start.config.model.depth < depth:
@@ -255,7 +255,7 @@ def _constructions(folders: Sequence[RunFolder], depth: int | None) -> list[tupl
     groups: dict[tuple[Path, str, int], dict[int, RunFolder]] = {}
     for folder in folders:
         config = folder.config()
-        groups.setdefault((folder.path.parent, config.model.kind, config.seed), {})[config.model.depth] = folder
+        groups.setdefault((folder.path.parent, config.model.family, config.seed), {})[config.model.depth] = folder
     found = []
     for by_depth in groups.values():
         shallowest = min(by_depth)

@@ -49,7 +49,7 @@ def _show(comparison: Comparison, *, best: bool) -> None:
     display.curves(comparison.runs)
     for sentence in comparison.verdict:
         display.result(sentence)
-    for sentence in comparison.missing:
+    for sentence in (*comparison.unmatched, *comparison.missing):
         display.note(sentence)
 
 

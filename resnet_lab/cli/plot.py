@@ -41,9 +41,9 @@ Points = list[tuple[int, float]]
 
 @dataclass(frozen=True)
 class _Network:
-    """The curves of a kind and depth, in percent by step."""
+    """The curves of a network, in percent by step; `label` is its depth, after its shortcut where that is not option A."""
 
-    depth: int
+    label: str
     test: Points
     training: Points
     test_mark: str
@@ -93,15 +93,15 @@ def curves(runs: Sequence[Run], width: int) -> list[Line]:
 
 
 def _networks(kind: Kind, runs: Sequence[Run]) -> list[_Network]:
-    depths = sorted({run.config.model.depth for run in runs})
+    networks = sorted({(run.config.model.shortcut, run.config.model.depth) for run in runs})
     found = []
-    for position, depth in enumerate(depths):
-        members = [run for run in runs if run.config.model.depth == depth]
-        share = position / (len(depths) - 1) if len(depths) > 1 else 0.5
+    for position, network in enumerate(networks):
+        members = [run for run in runs if (run.config.model.shortcut, run.config.model.depth) == network]
+        share = position / (len(networks) - 1) if len(networks) > 1 else 0.5
         light, dark = _SHADES[kind]
         found.append(
             _Network(
-                depth=depth,
+                label=f"{network[0]}{network[1]}".removeprefix("A"),
                 test=_mean((record.step, record.test_error) for run in members for record in run.evaluations),
                 training=_mean((record.step, record.error) for run in members for record in run.train),
                 test_mark=_TEST[position % len(_TEST)],
@@ -190,7 +190,7 @@ def _labels(networks: Sequence[_Network], scale: _Scale) -> dict[int, Span]:
         free = [row for row in range(ROWS) if row not in labels]
         if ends and free:
             place = scale.row(ends[-1][1], ROWS)
-            text = f" {network.test_mark}{network.depth}"
+            text = f" {network.test_mark}{network.label}"
             labels[min(free, key=lambda row: abs(row - place))] = Span(text.ljust(_RIGHT), network.colour, bold=True)
     return labels
 

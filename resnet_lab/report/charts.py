@@ -15,9 +15,9 @@ _TENTHS = 10
 
 
 def chart(comparison: Comparison, colours: dict[tuple[str, int], str]) -> Chart:
-    """Running training error and test error of every run; `colours` are by kind and depth."""
+    """Running training error and test error of every run; `colours` are by kind and shortcut, and depth."""
     series = tuple(
-        line for run in comparison.runs for line in _series(run, colours[run.config.model.kind, run.config.model.depth])
+        line for run in comparison.runs for line in _series(run, colours[run.config.model.variant, run.config.model.depth])
     )
     epoch_steps = comparison.runs[0].config.epoch_steps if comparison.runs else 1
     drops = sorted({step for run in comparison.runs for step in lr_drops(run)})
@@ -34,7 +34,7 @@ def _series(run: Run, colour: str) -> Iterator[Series]:
     for part, points in lines:
         yield Series(
             run=run.name,
-            network=f"{model.kind}-{model.depth}",
+            network=f"{model.variant}-{model.depth}",
             kind=model.kind,
             seed=run.config.seed,
             part=part,

@@ -131,7 +131,8 @@ def _errors(comparison: Comparison, drawings: Mapping[str, str]) -> Section:
 
 
 def _differences(comparison: Comparison) -> Section:
-    return Section("Paired differences", (difference_table(comparison),))
+    unmatched = (Bullets(comparison.unmatched),) if comparison.unmatched else ()
+    return Section("Paired differences", (difference_table(comparison), *unmatched))
 
 
 def _published(comparison: Comparison) -> Section:
@@ -265,11 +266,14 @@ def _runs(runs: Sequence[Run]) -> Section:
 def command(config: RunConfig) -> str:
     """The command line that trains this config: the preset that is nearest to it, and what differs from that."""
     model = config.model
-    near = {name: study.run(kind=model.kind, depth=model.depth, seed=config.seed) for name, study in _presets().items()}
+    network = {"kind": model.kind, "depth": model.depth, "block": model.block, "layout": model.layout}
+    near = {name: study.run(**network, seed=config.seed) for name, study in _presets().items()}
     preset = min(near, key=lambda name: (len(differences(near[name], config)), name))
     changed = [(key, value) for key, _, value in differences(near[preset], config) if value is not None]
     parts = ["resnet-lab", "train", "--config", preset, "--depth", str(model.depth), f"--{model.kind}"]
     parts += ["--seed", str(config.seed)] if config.seed else []
+    usual = {"model.block": "basic", "model.layout": "cifar"}
+    changed += [(key, value) for key in usual if (value := network[key.removeprefix("model.")]) != usual[key]]
     parts += [word for key, value in changed for word in ("--set", f"{key}={json.dumps(value)}")]
     return shlex.join(parts)
 

@@ -13,8 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resnet_lab.compare import KINDS, Comparison
-from resnet_lab.config import Kind
+from resnet_lab.compare import KINDS, VARIANTS, Comparison
 from resnet_lab.printable import printable
 from resnet_lab.published import NUMBERS, PAPER, is_comparable
 from resnet_lab.record.files import write_atomically
@@ -25,7 +24,7 @@ from resnet_lab.report.charts import hours_at, lr_drops, points
 STAND_IN_NOTICE = "SYNTHETIC STAND-IN, NOT CIFAR-10"
 FEW_POINTS, MOST_POINTS = 20, 300
 X = Literal["step", "epoch", "hours"]
-_HUES = {"plain": "Oranges", "residual": "Blues"}
+_HUES = {"plain": "Oranges", "residual": "Blues", "residual-B": "Greens", "residual-C": "Purples"}
 _DASHED, _THIN, _BOLD = (0, (3, 1.5)), 1.0, 2.2
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -114,13 +113,13 @@ def by_depth(comparison: Comparison) -> Figure:
             axes.set_xticks(depths)
             axes.set_xlim(depths[0] - 3 * aside, depths[-1] + 3 * aside)
             ends = []
-            for kind in KINDS:
+            for kind in VARIANTS:
                 colour = _colour(kind, 1, 2)
                 cells = [cell for cell in comparison.cells if cell.kind == kind]
                 errors = [cell.train_error if axes is panels[0] else cell.test_error for cell in cells]
                 means = [100 * error.mean for error in errors]
                 reach = [0.0 if error.interval is None else 100 * (error.interval[1] - error.mean) for error in errors]
-                style = "o-" if kind == "residual" else "s-"
+                style = "s-" if kind == "plain" else "o-"
                 axes.errorbar(
                     [cell.depth for cell in cells], means, yerr=reach, fmt=style, color=colour, capsize=3, linewidth=1.6
                 )
@@ -215,10 +214,10 @@ def svg(figure: Figure) -> str:
 
 
 def colours(comparison: Comparison) -> dict[tuple[str, int], str]:
-    """The colour of every kind and depth."""
+    """The colour of every kind and shortcut, and depth."""
     found: dict[tuple[str, int], str] = {}
-    for kind in KINDS:
-        depths = sorted({run.config.model.depth for run in comparison.runs if run.config.model.kind == kind})
+    for kind in VARIANTS:
+        depths = sorted({run.config.model.depth for run in comparison.runs if run.config.model.variant == kind})
         found |= {(kind, depth): _colour(kind, position, len(depths)) for position, depth in enumerate(depths)}
     return found
 
@@ -271,8 +270,8 @@ def _prepare(axes: Axes, title: str, axis: Axis, runs: Sequence[Run]) -> None:
 def _networks(comparison: Comparison, runs: Sequence[Run]) -> Iterator[tuple[str, list[Run], str]]:
     """Name, runs and colour of every network, shallow first."""
     palette = colours(comparison)
-    for kind, depth in sorted({(run.config.model.kind, run.config.model.depth) for run in runs}):
-        members = [run for run in runs if (run.config.model.kind, run.config.model.depth) == (kind, depth)]
+    for kind, depth in sorted({(run.config.model.variant, run.config.model.depth) for run in runs}):
+        members = [run for run in runs if (run.config.model.variant, run.config.model.depth) == (kind, depth)]
         yield f"{kind}-{depth}", members, palette[kind, depth]
 
 
@@ -365,7 +364,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         )
 
 
-def _colour(kind: Kind, position: int, number: int) -> str:
+def _colour(kind: str, position: int, number: int) -> str:
     """Deeper is darker; the lightest still stands out from white."""
     lightness = 0.75 if number == 1 else 0.55 + 0.43 * position / (number - 1)
     return to_hex(mpl.colormaps[_HUES[kind]](lightness))

@@ -20,8 +20,8 @@ class Finding:
 
     @property
     def network(self) -> Network:
-        """Kind and depth of the run."""
-        return self.run.config.model.kind, self.run.config.model.depth
+        """Kind, with its shortcut, and depth of the run."""
+        return self.run.config.model.variant, self.run.config.model.depth
 
 
 def findings(runs: Sequence[Run]) -> tuple[list[Finding], list[str]]:

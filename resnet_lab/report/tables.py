@@ -1,6 +1,6 @@
 """A comparison as tables, for the report and for the terminal."""
 
-from resnet_lab.compare import Cell, Comparison
+from resnet_lab.compare import KINDS, VARIANTS, Cell, Comparison
 from resnet_lab.report.blocks import Table
 from resnet_lab.spread import FEWEST_FOR_INTERVAL, Spread
 
@@ -8,24 +8,37 @@ NO_INTERVAL = f"An interval takes {FEWEST_FOR_INTERVAL} seeds or more; with fewe
 
 
 def error_table(comparison: Comparison, *, best: bool = False) -> Table:
-    """Errors by depth, plain beside residual; with `best` the lowest test error over time as well."""
+    """Errors by depth, plain beside residual; with `best` the lowest test error over time as well.
+
+    Where there are several shortcuts every network has a row of its own, so that the table is no wider.
+    """
+    selection = " Best test: the lowest over time, a selection on the test set and no estimate of it." if best else ""
+    caption = (
+        "Error in percent at the last evaluation: clean training error, and test error; mean and standard deviation over seeds "
+        f"where there are several.{selection}"
+    )
+    if any(cell.kind not in KINDS for cell in comparison.cells):
+        header = ("network", "train", "test", *(["best test"] if best else []), "seeds")
+        listed = sorted(comparison.cells, key=lambda cell: (VARIANTS.index(cell.kind), cell.depth))
+        rows = [(f"{cell.kind}-{cell.depth}", *_errors_of(cell, best=best), str(len(cell.seeds))) for cell in listed]
+    else:
+        header, rows = _pair_rows(comparison, best=best)
+    return Table(caption, header, tuple(rows))
+
+
+def _pair_rows(comparison: Comparison, *, best: bool) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows of a table with a row a depth, plain and residual side by side."""
     depths = sorted({cell.depth for cell in comparison.cells})
     cells = {(cell.kind, cell.depth): cell for cell in comparison.cells}
     columns = ("train", "test", *(["best test"] if best else []))
-    header = ("depth", *(f"{kind} {column}" for kind in ("plain", "residual") for column in columns), "seeds")
-    rows = []
+    header = ("depth", *(f"{kind} {column}" for kind in KINDS for column in columns), "seeds")
+    rows: list[tuple[str, ...]] = []
     for depth in depths:
-        pair = cells.get(("plain", depth)), cells.get(("residual", depth))
-        errors = [text for cell in pair for text in _errors_of(cell, best=best)]
-        seeds = [str(len(cell.seeds)) if cell else "0" for cell in pair]
-        rows.append((str(depth), *errors, seeds[0] if seeds[0] == seeds[1] else " / ".join(seeds)))
-    selection = " Best test: the lowest over time, a selection on the test set and no estimate of it." if best else ""
-    return Table(
-        "Error in percent at the last evaluation: clean training error, and test error; mean and standard deviation over seeds "
-        f"where there are several.{selection}",
-        header,
-        tuple(rows),
-    )
+        found = [cells.get((kind, depth)) for kind in KINDS]
+        errors = [text for cell in found for text in _errors_of(cell, best=best)]
+        seeds = [str(len(cell.seeds)) if cell else "0" for cell in found]
+        rows.append((str(depth), *errors, seeds[0] if len(set(seeds)) == 1 else " / ".join(seeds)))
+    return header, rows
 
 
 def _errors_of(cell: Cell | None, *, best: bool) -> tuple[str, ...]:

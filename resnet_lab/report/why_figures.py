@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from resnet_lab.compare import KINDS
+from resnet_lab.compare import VARIANTS
 from resnet_lab.report.figures import STYLE, label_ends
 from resnet_lab.results import GradientNorm, Gradients, Identity, Responses
 
 Colours = Mapping[tuple[str, int], str]
-Network = tuple[str, int]  # kind and depth
+Network = tuple[str, int]  # ModelConfig.variant and depth
 UNTRAINED = "0.35"  # a depth that the study has not trained
 
 
@@ -65,10 +65,10 @@ def identity(results: Mapping[str, Sequence[Identity]], colours: Colours, shallo
 
     `results` are by kind, over seeds: bars are means and dots are seeds. Where training went on, a second row follows it.
     """
-    kinds = [kind for kind in KINDS if results.get(kind)]
+    kinds = [kind for kind in VARIANTS if results.get(kind)]
     goes_on = any(each.continued and each.continued.curve for found in results.values() for each in found)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8, 6.2 if goes_on else 3.4), layout="constrained")
+        figure = Figure(figsize=(max(8, 3.6 * len(kinds)), 6.2 if goes_on else 3.4), layout="constrained")
         rows = figure.subplots(2 if goes_on else 1, len(kinds), squeeze=False, sharey="row")
         for column, kind in enumerate(kinds):
             _bars(rows[0][column], kind, shallow_depth, results[kind], colours)
