@@ -136,7 +136,8 @@ def test_config_show_and_schema(cli):
     assert cli("config", "show", "./again.toml").out == shown
     schema = json.loads(cli("config", "schema").out)
     assert not [section for section in (schema, *schema["$defs"].values()) if "required" in section]
-    assert json.loads(cli("config", "show", "--json").out)["presets"].keys() == {"demo", "paper", "plateau", "quick", "smoke"}
+    presets = json.loads(cli("config", "show", "--json").out)["presets"].keys()
+    assert presets == {"demo", "paper", "plateau", "quick", "shortcuts", "smoke"}
 
 
 def test_a_hangup_is_ignored_where_nohup_says_so():

@@ -37,7 +37,8 @@ def test_the_forecast_counts_steps_evaluations_and_plateau_checks():
     config = tiny()  # 30 steps; evaluations at 7, 14, 21, 28 and 30; checks every 4 steps
     assert evaluated_images(config) == 4 * (30 + 20 + 20) + (80 + 20 + 20) + 7 * 20
     assert evaluated_images(config, from_step=14) == 2 * (30 + 20 + 20) + (80 + 20 + 20) + 4 * 20
-    expected = forecast(config, Cost((), 1, 2), Speed({"data": 0.5, "forward": 1.5}, eval_image_seconds=0.5), from_step=14)
+    speed = Speed({"data": 0.5, "forward": 1.5}, eval_image_seconds=0.5)
+    expected = forecast(config, Cost((), (), 1, 2, 3, 4), speed, from_step=14)
     assert expected.seconds == 16 * 2.0 + 0.5 * evaluated_images(config, 14)
     assert expected.images_per_second == 8.0
 

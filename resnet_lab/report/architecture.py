@@ -149,7 +149,7 @@ def _draw_sizes(axes: Axes, cost: "Cost", rows: Sequence[_Row]) -> None:
 
 
 def _numbers(cost: "Cost") -> str:
-    return f"{cost.parameters:,} parameters, {cost.multiply_adds / 1e6:,.1f} million multiply-adds"
+    return f"{cost.parameters:,} parameters\n{cost.multiply_adds / 1e6:,.1f} million multiply-adds"
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
