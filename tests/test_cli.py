@@ -60,7 +60,7 @@ def test_summary_counts(cli, kind):
     table = cli("summary", "--depth", 20, f"--{kind}").out
     assert "269,722" in table
     assert "40,551,040" in table
-    assert "stages.2.2.conv2.conv" in table
+    assert "stages.2.2.conv2" in table
 
 
 def test_summary_of_table_1s_networks(cli):

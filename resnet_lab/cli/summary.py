@@ -1,7 +1,7 @@
 """`resnet-lab summary`: a network's layers and cost, alone or beside its plain counterpart, and a drawing of both."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -43,8 +43,8 @@ def summary(
     """Layers, output shapes, parameters, multiply-adds, activations and receptive fields of a network, for one image.
 
     Multiply-adds are those of the convolutions and the final layer, counted as in the paper: one for each multiplication.
-    Activations are the outputs of these layers in fp32. A receptive field is the side of the square of pixels that a number of
-    the output depends on; it is not cut off at the border.
+    What a layer sees is its receptive field: the side of the square of pixels that a number of the output depends on, not cut off
+    at the border. Activations are the outputs of these layers in fp32; --json has them by layer.
     """
     from resnet_lab.models.cost import count
 
@@ -66,9 +66,9 @@ def _show(model: ModelConfig, cost: "Cost", *, as_json: bool) -> None:
     if as_json:
         display.result_json(model.model_dump(mode="json") | dataclasses.asdict(cost))
         return
-    rows = [(*_row(layer), f"{layer.activation_bytes:,}", f"{layer.receptive_field:,}") for layer in cost.layers]
-    rows.append((*_total(model, cost), f"{cost.activation_bytes:,}", ""))
-    display.table(("layer", "operation", "output", "parameters", "multiply-adds", "bytes out", "sees"), rows)
+    rows = [(*_row(layer), f"{layer.receptive_field:,}") for layer in cost.layers]
+    rows.append((*_total(model, cost), ""))
+    display.table(("layer", "operation", "output", "parameters", "multiply-adds", "sees"), rows)
     display.note(f"{_title(model)}. Parameters of a convolution include its batch normalisation's.")
     display.note(_memory(cost))
 
@@ -83,42 +83,38 @@ def _show_pair(model: ModelConfig, plain: "Cost", residual: "Cost", *, as_json: 
         nets = {"plain": dataclasses.asdict(plain), "residual": dataclasses.asdict(residual)}
         display.result_json(model.model_dump(mode="json", exclude={"kind"}) | nets | {"differences": differences})
         return
-    rows = list(_pair_rows(plain, residual))
-    rows.append((*_total(model.counterpart, plain), f"{residual.parameters:,}", f"{residual.multiply_adds:,}", ""))
-    header = (
-        "layer",
-        "operation",
-        "output",
-        "plain: parameters",
-        "multiply-adds",
-        "residual: parameters",
-        "multiply-adds",
-        "shortcut",
-    )
+    rows = [*_pair_rows(plain, residual), _pair_row("total", "", plain.layers, residual.layers, "")]
+    header = ("part", "output", "parameters: plain", "residual", "10^6 mult.-adds: plain", "residual", "shortcut")
     display.table(header, rows)
     display.note(f"{_title(model.counterpart)} and {_title(model)}: {_difference(differences)}.")
 
 
-def _pair_rows(plain: "Cost", residual: "Cost") -> "list[tuple[str, ...]]":
-    """A row a layer of the residual network; its shortcut stands in the row of its block's last layer."""
-    ours = {layer.name: layer for layer in plain.layers}
-    forms = {block.name: block.shortcut for block in residual.blocks}
-    last = {layer.name.rpartition(".conv")[0].rpartition(".")[0]: layer.name for layer in residual.layers if layer.name in ours}
-    rows: list[tuple[str, ...]] = []
-    for layer in residual.layers:
-        block = layer.name.rpartition(".conv")[0].rpartition(".")[0]
-        counterpart = ours.get(layer.name)
-        left = (f"{counterpart.parameters:,}", f"{counterpart.multiply_adds:,}") if counterpart else ("", "")
-        name, operation, shape, *right = _row(layer)
-        rows.append((name, operation, shape, *left, *right, forms.get(block, "") if last.get(block) == layer.name else ""))
-    return rows
+def _pair_rows(plain: "Cost", residual: "Cost") -> "Iterator[tuple[str, ...]]":
+    """The stem, every block and the head of both networks."""
+    yield _pair_row("stem", _shape(plain.layers[0].output_shape), plain.layers[:1], residual.layers[:1], "")
+    for block in residual.blocks:
+        ours, theirs = ([layer for layer in cost.layers if layer.name.startswith(f"{block.name}.")] for cost in (plain, residual))
+        yield _pair_row(block.name, _shape(block.output_shape), ours, theirs, block.shortcut)
+    yield _pair_row("head", _shape(plain.layers[-1].output_shape), plain.layers[-1:], residual.layers[-1:], "")
+
+
+def _pair_row(
+    name: str, shape: str, plain: "Sequence[Layer]", residual: "Sequence[Layer]", shortcut: str
+) -> tuple[str, str, str, str, str, str, str]:
+    parameters = [f"{sum(layer.parameters for layer in layers):,}" for layers in (plain, residual)]
+    multiply_adds = [f"{sum(layer.multiply_adds for layer in layers) / 1e6:,.2f}" for layers in (plain, residual)]
+    return name, shape, parameters[0], parameters[1], multiply_adds[0], multiply_adds[1], shortcut
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _row(layer: "Layer") -> tuple[str, str, str, str, str]:
     return (
-        layer.name,
+        layer.name.removesuffix(".conv"),
         layer.operation,
-        "x".join(map(str, layer.output_shape)),
+        _shape(layer.output_shape),
         f"{layer.parameters:,}",
         f"{layer.multiply_adds:,}",
     )
