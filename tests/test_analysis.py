@@ -3,11 +3,13 @@
 import copy
 import json
 import statistics
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn import functional
 
+from resnet_lab.analysis import subject as subject_room
 from resnet_lab.analysis.construction import (
     added_blocks,
     agreement,
@@ -233,6 +235,16 @@ def test_checkpoints_are_never_replaced_by_random_weights(study):
         subjects([folder, fresh], None, CPU)
 
 
+def test_a_run_is_analysed_on_the_images_of_its_seed(tmp_path, monkeypatch):
+    """All training images, so that the seed decides nothing but which test images are taken."""
+    monkeypatch.setattr(subject_room, "load", lambda config, folder, seed: SimpleNamespace(to=lambda device: seed))
+    schedule = {"name": "milestones"}
+    config = tiny(seed=3, data__train_images=50_000, data__validation_images=0, recipe__schedule=schedule)
+    folder = RunFolder(tmp_path / "run")
+    folder.create(config)
+    assert subjects([folder], 0, CPU)[0].data == 3
+
+
 def test_results_repeat_and_are_read_back(study):
     subject = subjects([RunFolder(study / "residual-8-s0")], None, CPU)[0]
     before = buffers(subject.net)
@@ -352,6 +364,9 @@ def test_a_missing_checkpoint_ends_with_6_and_a_missing_depth_with_2(study, cli)
     assert answer.code == 2
     assert "or give --depth" in answer.err
     assert cli("analyze", "identity", "s/plain-8-s0", "--depth", 8, *common).code == 2
+    answer = cli("analyze", "identity", "s/plain-8-s0", "--depth", 21, *common)
+    assert answer.code == 2
+    assert "the nearest valid: 20 and 26" in answer.err
     assert cli("analyze", "identity", "s/plain-8-s0", "--depth", 20, "--fast", *common).code == 0
 
 

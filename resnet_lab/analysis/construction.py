@@ -8,6 +8,7 @@ kernels of a plain block are.
 
 import copy
 import itertools
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from torch.nn import functional
 
 from resnet_lab.analysis.subject import in_float64
 from resnet_lab.config import RunConfig
+from resnet_lab.configfile import load_run
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.blocks import Block, ConvNorm
 from resnet_lab.models.resnet import ResNet, build
@@ -39,7 +41,7 @@ def deepened(config: RunConfig, depth: int) -> RunConfig:
         )
     settings = config.model_dump(mode="json")
     settings["model"]["depth"] = depth
-    return RunConfig.model_validate(settings)
+    return load_run(json.dumps(settings), f"--depth {depth}")
 
 
 def construct(shallow: ResNet, config: RunConfig, depth: int) -> ResNet:

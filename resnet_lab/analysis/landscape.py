@@ -122,7 +122,7 @@ def line(
 def direction(net: nn.Module, seed: int, axis: int) -> dict[str, Tensor]:
     """A random direction, filter-normalised: Gaussian, each filter scaled to the norm of the network's own (Li et al., Sec. 4).
 
-    For the weights of convolutions `(C_out, C_in, 3, 3)` and of the head `(num_classes, C)`, whose rows count as filters; BN and
+    For the weights of convolutions `(C_out, C_in, k, k)` and of the head `(num_classes, C)`, whose rows count as filters; BN and
     biases are not displaced. Drawn by parameter name, so before the scaling it is the same for nets with the same shapes.
     """
     found = {}

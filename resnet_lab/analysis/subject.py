@@ -42,8 +42,7 @@ class Subject:
     @property
     def data(self) -> Data:
         """The run's data, on its device."""
-        needs_seed = self.config.data.validation_images or self.config.data.train_images < 50_000
-        return _data(self.config.data, self.data_dir, self.config.seed if needs_seed else 0, self.device)
+        return _data(self.config.data, self.data_dir, self.config.seed, self.device)
 
 
 def subjects(folders: Sequence[RunFolder], at: int | None, resources: Resources) -> list[Subject]:
