@@ -27,6 +27,7 @@ Kind = Literal["plain", "residual"]
 Shortcut = Literal["A", "B", "C"]
 Block = Literal["basic", "bottleneck"]
 Layout = Literal["cifar", "imagenet"]
+Dataset = Literal["cifar10", "cifar100", "folder", "synthetic", "auto"]
 Settings = dict[str, Any]
 
 Duration = Annotated[
@@ -57,6 +58,9 @@ _BEFORE_THERE_WAS: dict[tuple[str, str], Any] = {
     ("model", "block"): "basic",
     ("model", "shortcut"): "A",
     ("model", "stride_on"): "1x1",
+    ("data", "num_classes"): 10,
+    ("data", "image_size"): 32,
+    ("evaluation", "final_test_views"): 1,
     ("compute", "recompute_blocks"): False,
 }
 # Blocks by stage of the networks of He et al. 2015, Table 1.
@@ -179,22 +183,52 @@ class ModelConfig(Section):
 
 
 class DataConfig(Section):
-    """Which images. `auto` is CIFAR-10 where it can be had, else the synthetic stand-in, with a notice."""
+    """Which images. `auto` is CIFAR-10 where it can be had, else the synthetic stand-in, with a notice.
 
-    dataset: Literal["cifar10", "synthetic", "auto"] = "cifar10"
-    train_images: int = Field(50_000, ge=1, le=50_000, description="images before the split; fewer: a seeded subset")
+    A `folder` has a folder of images for each class in its `train` and in its `val` (torchvision's ImageFolder layout); those in
+    `val` are the test images here.
+    """
+
+    dataset: Dataset = "cifar10"
+    num_classes: int = Field(10, ge=2, description="10, of cifar100 100; of a folder as many as it has, to be stated")
+    image_size: int = Field(32, ge=32, description="side of what the network sees, in pixels: 32, of a folder 224 if not stated")
+    train_images: int = Field(50_000, ge=1, description="images before the split; fewer than there are: a seeded subset")
     validation_images: int = Field(5_000, ge=0, description="held out of the training images, drawn from the seed")
-    test_images: int = Field(10_000, ge=1, le=10_000)
+    test_images: int = Field(10_000, ge=1, description="fewer than there are: a seeded subset")
 
-    @property
-    def num_classes(self) -> int:
-        """Classes of the images: CIFAR-10 and its stand-in have ten."""
-        return 10
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes_of_data_set(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        if raw.get("dataset") != "folder":
+            return {"num_classes": 100 if raw.get("dataset") == "cifar100" else 10, **raw}
+        if "num_classes" not in raw:
+            raise _refused("data.num_classes", "state how many classes the folder has, such as --set data.num_classes=1000")
+        return {"image_size": 224, **raw}
 
-    @property
-    def image_size(self) -> int:
-        """Height and width of the images in pixels."""
-        return 32
+    @model_validator(mode="after")
+    def _has_no_more(self) -> Self:
+        if self.dataset != "folder":
+            num_classes = 100 if self.dataset == "cifar100" else 10
+            fixed = {"num_classes": num_classes, "image_size": 32}
+            most = {"train_images": 50_000, "test_images": 10_000}
+            problems = [
+                *(
+                    (key, f"{self.dataset} has {value}, got {getattr(self, key)}")
+                    for key, value in fixed.items()
+                    if getattr(self, key) != value
+                ),
+                *(
+                    (key, f"{self.dataset} has {value:,}, got {getattr(self, key):,}")
+                    for key, value in most.items()
+                    if getattr(self, key) > value
+                ),
+            ]
+            if problems:
+                named = [(f"data.{key}", text) for key, text in problems]
+                raise PydanticCustomError("conflicts", "{message}", {"message": str(named), "problems": named})
+        return self
 
     @property
     def num_train(self) -> int:
@@ -246,6 +280,9 @@ class EvaluationConfig(Section):
     every: Duration = Field(1_000, gt=0)
     train_images: int = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
     final_train_images: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    final_test_views: Literal[1, 10] = Field(
+        1, description="of each test image at the last evaluation: the centre, or four corners and the centre with their flips"
+    )
 
 
 class LogConfig(Section):
@@ -405,6 +442,11 @@ def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "compute.cuda_graphs", "CUDA graphs are made of compiled blocks: set compute.compile = true as well"
     if config.compute.recompute_blocks and config.compute.compile is not False:
         yield "compute.recompute_blocks", "compiled blocks cannot be recomputed: set compute.compile = false as well"
+    if config.evaluation.final_test_views != 1 and data.dataset != "folder":
+        yield (
+            "evaluation.final_test_views",
+            "ten crops are taken of the images of a folder, which are larger than the network's input",
+        )
     if data.num_train < 1:
         yield "data.validation_images", f"{data.validation_images} of {data.train_images} images leave none to train on"
     elif recipe.batch_size > data.num_train:

@@ -21,7 +21,7 @@ from resnet_lab.train.world import wait
 
 PARTS = ("data", "forward", "backward", "optimizer")
 _MAX_STEPS, _MAX_SECONDS = 5, 3.0
-_NUM_IMAGES, _EVAL_IMAGES = 10_000, 500
+_NUM_IMAGES, _EVAL_IMAGES = 10_000, 500  # of 32x32 pixels; as many pixels of larger ones
 _TRIAL_SECONDS, _LEAST_GAIN = 60.0, 1.05
 
 
@@ -67,16 +67,19 @@ def measure(config: RunConfig, device: torch.device) -> Speed:
 def sample(config: RunConfig, device: torch.device) -> Iterator[Speed]:
     """Take one step after another on made-up images for as long as it is asked; the first is unmeasured.
 
+    They are in memory: the time that a folder's images take to decode, beside the steps, is no part of this.
     Some images are evaluated at every fifth step; in between the last such time stands.
     """
     state = initial_state(config, device)
     source = generator(0, "estimate")
-    num_images = max(min(config.data.num_train, _NUM_IMAGES), config.recipe.batch_size)
-    images = torch.randint(0, 256, (num_images, 3, 32, 32), dtype=torch.uint8, generator=source).to(device)
-    train = ImageSet(images, torch.randint(0, 10, (num_images,), generator=source).to(device))
-    mean = torch.full((3, 32, 32), 0.5, device=device)
+    size = config.data.image_size
+    fewer = (size / 32) ** 2
+    num_images = max(min(config.data.num_train, int(_NUM_IMAGES / fewer)), config.recipe.batch_size)
+    images = torch.randint(0, 256, (num_images, 3, size, size), dtype=torch.uint8, generator=source).to(device)
+    train = ImageSet(images, torch.randint(0, config.data.num_classes, (num_images,), generator=source).to(device))
+    mean = torch.full((3, size, size), 0.5, device=device)
     batches = Batches(train, mean, config.recipe.batch_size, 0)
-    evaluated = ImageSet(images[:_EVAL_IMAGES], train.labels[:_EVAL_IMAGES])
+    evaluated = train.pick(torch.arange(min(num_images, int(_EVAL_IMAGES / fewer)), device=device))
     state.net.train()
     eval_seconds = 0.0
     for step in range(-1, 1_000_000):

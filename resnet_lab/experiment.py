@@ -16,10 +16,9 @@ from torch import nn
 
 from resnet_lab.compute import initial_state, set_up
 from resnet_lab.config import RunConfig, with_compile
-from resnet_lab.data import cifar10
-from resnet_lab.data.batches import Batches, clean_batches
-from resnet_lab.data.images import Data, ImageSet
-from resnet_lab.data.load import load
+from resnet_lab.data.batches import clean_batches
+from resnet_lab.data.images import Data, Images
+from resnet_lab.data.load import data_root, load, training_batches
 from resnet_lab.data.stand_in import resolve
 from resnet_lab.environment import describe
 from resnet_lab.errors import DivergedError
@@ -74,15 +73,15 @@ def run(
         return
     device = pick_device(resources.device)
     threads = set_up(config.compute, device, resources.threads)
-    data_dir = cifar10.data_dir(resources.data_dir)
-    resolving = resolve(told.data, data_dir, begun.data if begun else None)
+    root = data_root(resources.data_dir)
+    resolving = resolve(told.data, root, begun.data if begun else None)
     try:
         while not stop():
             yield next(resolving)
         return  # asked to stop while it downloads: what has come is kept
     except StopIteration as done:
         config = config.model_copy(update={"data": done.value})
-    data = load(config.data, data_dir, config.seed).to(device)
+    data = load(config.data, root, config.seed).to(device)
     yield from train_in(folder, config, data, device, threads, stop)
 
 
@@ -148,7 +147,7 @@ class _Session:
 
     def __init__(self, config: RunConfig, folder: RunFolder, data: Data, state: TrainState, stop: Stop) -> None:
         self._config, self._folder, self._data, self._state, self._stop = config, folder, data, state, stop
-        self._batches = Batches(data.train, data.mean, config.recipe.batch_size, config.seed)
+        self._batches = training_batches(data, config.recipe.batch_size, config.seed)
         self._saved_at = time.monotonic()
 
     def begin(self, environment: dict[str, object], speed: Speed) -> Iterator[Forecast | Event]:
@@ -216,17 +215,18 @@ class _Session:
         if final or (step > 0 and step % settings.every == 0):
             self._state.raise_if_diverged()
             num_images = settings.final_train_images if final else settings.train_images
-            record = self._evaluate(len(self._data.train) if num_images == "all" else num_images)
+            views = settings.final_test_views if final else 1
+            record = self._evaluate(len(self._data.train) if num_images == "all" else num_images, views)
             self._folder.append(record)
             yield record
 
-    def _evaluate(self, num_train_images: int) -> EvalRecord:
+    def _evaluate(self, num_train_images: int, test_views: int) -> EvalRecord:
         begin = time.perf_counter()
         net = folded(self._state.net)
         train_subset = self._train_subset(num_train_images)
         train_error, train_loss = self._measure(net, train_subset)
         validation = self._measure(net, self._data.validation) if self._data.validation else (None, None)
-        test_error, test_loss = self._measure(net, self._data.test)
+        test_error, test_loss = self._measure(net, self._data.test, test_views)
         return EvalRecord(
             step=self._state.step,
             train_error=train_error,
@@ -239,18 +239,18 @@ class _Session:
             seconds=time.perf_counter() - begin,
         )
 
-    def _train_subset(self, num_images: int) -> ImageSet:
+    def _train_subset(self, num_images: int) -> Images:
         """The first `num_images` of a seeded order: a larger subset contains the smaller."""
         if num_images >= len(self._data.train):
             return self._data.train
         order = torch.randperm(len(self._data.train), generator=generator(self._config.seed, "evaluation/train"))
         return self._data.train.pick(order[:num_images].to(self._data.train.labels.device))
 
-    def _measure(self, net: nn.Module, images: ImageSet) -> tuple[float, float]:
+    def _measure(self, net: nn.Module, images: Images, views: int = 1) -> tuple[float, float]:
         """Error and loss on `images`; given up with _Stopped when the run is to stop."""
 
         def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            for batch in clean_batches(images, self._data.mean):
+            for batch in clean_batches(images, self._data.mean, views=views):
                 if self._stop():
                     raise _Stopped
                 yield batch

@@ -78,8 +78,9 @@ class Event:
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far the download of the data is; not kept on disk. `seconds_left` is None until a rate has been measured."""
+    """How far the download of `what` is; not kept on disk. `seconds_left` is None until a rate has been measured."""
 
+    what: str
     done_bytes: int
     total_bytes: int | None
     bytes_per_second: float

@@ -137,7 +137,7 @@ def test_config_show_and_schema(cli):
     schema = json.loads(cli("config", "schema").out)
     assert not [section for section in (schema, *schema["$defs"].values()) if "required" in section]
     presets = json.loads(cli("config", "show", "--json").out)["presets"].keys()
-    assert presets == {"demo", "paper", "plateau", "quick", "shortcuts", "smoke"}
+    assert presets == {"demo", "imagenet", "paper", "plateau", "quick", "shortcuts", "smoke"}
 
 
 def test_a_hangup_is_ignored_where_nohup_says_so():

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from resnet_lab.config import DataConfig
-from resnet_lab.data import augment, cifar10, synthetic
+from resnet_lab.data import augment, cifar, synthetic
 from resnet_lab.data.batches import Batches, clean_batches
-from resnet_lab.data.cifar10 import load as load_cifar10
+from resnet_lab.data.cifar import CIFAR10, CIFAR100
 from resnet_lab.data.images import ImageSet, normalise, per_pixel_mean, split
-from resnet_lab.data.load import load
+from resnet_lab.data.load import data_root, load
 from resnet_lab.errors import DataError
 from resnet_lab.rng import generator
 
@@ -36,25 +36,26 @@ def test_generators_depend_on_seed_purpose_and_step_alone():
 def test_split_is_disjoint_complete_seeded_and_apart_from_the_test_images():
     training, test = numbered(200), ImageSet(torch.zeros(50, 3, 32, 32, dtype=torch.uint8), torch.arange(1000, 1050))
     config = DataConfig(train_images=200, validation_images=20, test_images=50)
-    first = split(training, test, config, 0, classes=(), provenance={})
-    assert first.validation is not None
-    train, validation = set(first.train.labels.tolist()), set(first.validation.labels.tolist())
+    first = split(training, test, config, 0)
+    assert first[1] is not None
+    train, validation = set(first[0].labels.tolist()), set(first[1].labels.tolist())
     assert (len(train), len(validation)) == (180, 20)
     assert train | validation == set(range(200))
-    assert first.test.labels.tolist() == list(range(1000, 1050))
-    again = split(training, test, config, 0, classes=(), provenance={})
-    other = split(training, test, config, 1, classes=(), provenance={})
-    assert torch.equal(first.train.labels, again.train.labels)
-    assert set(other.train.labels.tolist()) != train
+    assert first[2].labels.tolist() == list(range(1000, 1050))
+    again = split(training, test, config, 0)
+    other = split(training, test, config, 1)
+    assert torch.equal(first[0].labels, again[0].labels)
+    assert set(other[0].labels.tolist()) != train
 
 
 def test_the_mean_is_per_pixel_and_of_the_training_part_alone():
-    training = ImageSet(torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8), torch.arange(40))
-    data = split(training, numbered(10), DataConfig(train_images=40, validation_images=10), 0, classes=(), provenance={})
+    data = load(DataConfig(dataset="synthetic", train_images=40, validation_images=10, test_images=10), Path(), 0)
+    assert isinstance(data.train, ImageSet)
+    assert isinstance(data.validation, ImageSet)
     expected = data.train.images.double().mean(0) / 255
     assert data.mean.shape == (3, 32, 32)
     torch.testing.assert_close(data.mean.double(), expected, atol=1e-7, rtol=0)
-    assert not torch.allclose(data.mean, per_pixel_mean(training.images))
+    assert not torch.allclose(data.mean, per_pixel_mean(torch.cat([data.train.images, data.validation.images])))
 
 
 def test_all_81_crops_and_both_orientations_are_reached_and_nothing_else():
@@ -89,8 +90,8 @@ def test_padding_is_the_mean_image_that_is_zero_after_subtraction():
 def test_every_epoch_is_a_permutation_and_its_last_batch_is_short():
     images = numbered(100)
     batches = Batches(images, torch.zeros(3, 32, 32), batch_size=16, seed=0)
-    assert batches.epoch_steps == 7
-    epochs = [torch.cat([batches.indices(step) for step in range(7 * e, 7 * e + 7)]).tolist() for e in range(2)]
+    assert batches.order.epoch_steps == 7
+    epochs = [torch.cat([batches.order(step) for step in range(7 * e, 7 * e + 7)]).tolist() for e in range(2)]
     assert all(sorted(epoch) == list(range(100)) for epoch in epochs)
     assert epochs[0] != epochs[1]
     assert [len(batches(step)[1]) for step in range(7)] == [16] * 6 + [4]
@@ -127,9 +128,9 @@ def test_the_stand_in_is_a_pure_function_of_its_seed():
 
 def fake_cifar10(root: Path) -> Path:
     """A folder with the right names and wrong bytes."""
-    folder = root / cifar10.FOLDER
+    folder = root / CIFAR10.folder
     folder.mkdir(parents=True)
-    for name in cifar10.FILES:
+    for name in CIFAR10.files:
         (folder / name).write_bytes(b"not the data")
     return folder
 
@@ -147,18 +148,18 @@ def test_corrupt_data_names_the_files(tmp_path):
 
 
 def test_a_corrupt_archive_is_not_unpacked(tmp_path):
-    with tarfile.open(tmp_path / cifar10.ARCHIVE, "w:gz") as archive:
-        archive.add(fake_cifar10(tmp_path / "source"), cifar10.FOLDER)
+    with tarfile.open(tmp_path / CIFAR10.archive, "w:gz") as archive:
+        archive.add(fake_cifar10(tmp_path / "source"), CIFAR10.folder)
     with pytest.raises(DataError, match="wrong md5"):
         load(DataConfig(), tmp_path, 0)
-    assert not (tmp_path / cifar10.FOLDER).exists()
+    assert not (tmp_path / CIFAR10.folder).exists()
 
 
 def test_the_folder_is_the_option_else_the_variable_else_data(monkeypatch):
-    assert cifar10.data_dir(None) == Path("data")
+    assert data_root(None) == Path("data")
     monkeypatch.setenv("RESNET_LAB_DATA", "/elsewhere")
-    assert cifar10.data_dir(None) == Path("/elsewhere")
-    assert cifar10.data_dir(Path("here")) == Path("here")
+    assert data_root(None) == Path("/elsewhere")
+    assert data_root(Path("here")) == Path("here")
 
 
 @pytest.mark.cifar10
@@ -169,23 +170,26 @@ def test_the_real_data_passes_its_md5_and_has_its_known_mean(cifar10):
     assert torch.bincount(data.train.labels).tolist() == [5_000] * 10
 
 
-def test_address_and_checksums_are_those_of_torchvision():
-    from torchvision.datasets import CIFAR10
+@pytest.mark.parametrize("ours", [CIFAR10, CIFAR100], ids=lambda source: source.name)
+def test_address_and_checksums_are_those_of_torchvision(ours):
+    from torchvision import datasets
 
-    assert (CIFAR10.url, CIFAR10.filename, CIFAR10.tgz_md5) == (cifar10.URL, cifar10.ARCHIVE, cifar10.ARCHIVE_MD5)
-    assert CIFAR10.base_folder == cifar10.FOLDER
-    assert list(cifar10.TRAIN_FILES.items()) == [tuple(pair) for pair in CIFAR10.train_list]
-    assert list(cifar10.TEST_FILES.items()) == [tuple(pair) for pair in CIFAR10.test_list]
-    assert cifar10.FILES[CIFAR10.meta["filename"]] == CIFAR10.meta["md5"]
+    theirs = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[ours.setting]
+    assert (theirs.url, theirs.filename, theirs.tgz_md5) == (ours.official_url, ours.archive, ours.archive_md5)
+    assert theirs.base_folder == ours.folder
+    assert list(ours.train_files.items()) == [tuple(pair) for pair in theirs.train_list]
+    assert list(ours.test_files.items()) == [tuple(pair) for pair in theirs.test_list]
+    assert dict(ours.meta_file) == {theirs.meta["filename"]: theirs.meta["md5"]}
+    assert ours.class_names == theirs.meta["key"]
 
 
 @pytest.mark.cifar10
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_the_images_are_those_that_torchvision_reads(cifar10, part):
-    from torchvision.datasets import CIFAR10
+    from torchvision import datasets
 
-    ours = dict(zip(("train", "test"), load_cifar10(cifar10), strict=True))[part]
-    theirs = CIFAR10(str(cifar10.resolve()), train=part == "train")
+    ours = dict(zip(("train", "test"), CIFAR10.load(cifar10)[:2], strict=True))[part]
+    theirs = datasets.CIFAR10(str(cifar10.resolve()), train=part == "train")
     assert torch.equal(ours.images, torch.from_numpy(theirs.data).permute(0, 3, 1, 2))
     assert ours.labels.tolist() == theirs.targets
 
@@ -212,9 +216,9 @@ def test_the_unpacked_folder_itself_may_be_named(cifar10):
 
 def test_an_archive_is_unpacked_beside_itself(tmp_path, monkeypatch):
     folder = fake_cifar10(tmp_path / "source")
-    with tarfile.open(tmp_path / cifar10.ARCHIVE, "w:gz") as archive:
-        archive.add(folder, cifar10.FOLDER)
+    with tarfile.open(tmp_path / CIFAR10.archive, "w:gz") as archive:
+        archive.add(folder, CIFAR10.folder)
     shutil.rmtree(tmp_path / "source")
-    monkeypatch.setattr(cifar10, "has_md5", lambda path, md5: True)
-    assert cifar10.prepare(tmp_path) == tmp_path
-    assert (tmp_path / cifar10.FOLDER / "test_batch").read_bytes() == b"not the data"
+    monkeypatch.setattr(cifar, "has_md5", lambda path, md5: True)
+    assert CIFAR10.prepare(tmp_path) == tmp_path
+    assert (tmp_path / CIFAR10.folder / "test_batch").read_bytes() == b"not the data"

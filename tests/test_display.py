@@ -45,7 +45,7 @@ def test_the_forecast_counts_steps_evaluations_and_plateau_checks():
 
 def test_a_download_shows_its_rate_and_the_time_left(capsys, monkeypatch):
     monkeypatch.setattr(display, "_download_shown", [-100.0])
-    display.download(DownloadProgress(17_000_000, 170_000_000, 55_000.0, 10.0))
+    display.download(DownloadProgress("CIFAR-10", 17_000_000, 170_000_000, 55_000.0, 10.0))
     assert "CIFAR-10: 10 % of 170 MB, 55 kB/s, 46 min left" in capsys.readouterr().err
 
 

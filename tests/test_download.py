@@ -1,5 +1,6 @@
 """The download against a server of our own: whole, interrupted and continued, too slow, silent, wrong."""
 
+import dataclasses
 import hashlib
 import http.server
 import io
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from resnet_lab.config import DataConfig
-from resnet_lab.data import cifar10, download, stand_in
+from resnet_lab.data import cifar, download, stand_in
+from resnet_lab.data.cifar import CIFAR10
 from resnet_lab.errors import DataError
 from resnet_lab.experiment import as_begun
 from resnet_lab.records import DownloadProgress
@@ -22,7 +24,7 @@ from tests.conftest import tiny
 def archive() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=0) as tar:
-        info = tarfile.TarInfo(f"{cifar10.FOLDER}/test_batch")
+        info = tarfile.TarInfo(f"{CIFAR10.folder}/test_batch")
         info.size = 300_000
         tar.addfile(info, io.BytesIO(bytes(300_000)))
     return buffer.getvalue()
@@ -63,8 +65,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server(("127.0.0.1", 0), Handler)
     made.asked = []
     md5 = hashlib.md5(made.content).hexdigest()
-    for module in (cifar10, download):
-        monkeypatch.setattr(module, "ARCHIVE_MD5", md5)
+    monkeypatch.setattr(cifar, "has_md5", lambda path, wanted: hashlib.md5(path.read_bytes()).hexdigest() == md5)
+    monkeypatch.setattr(download, "has_md5", cifar.has_md5)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", f"http://127.0.0.1:{made.server_port}/cifar")
     thread = threading.Thread(target=made.serve_forever)
@@ -76,48 +78,48 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_a_download_is_verified_and_unpacked(server, tmp_path):
-    progress = list(download.download(cifar10.url(), tmp_path / "data"))
+    progress = list(download.download(CIFAR10, tmp_path / "data"))
     assert progress[-1].done_bytes == progress[-1].total_bytes == len(server.content)
-    assert (tmp_path / "data" / cifar10.FOLDER / "test_batch").stat().st_size == 300_000
+    assert (tmp_path / "data" / CIFAR10.folder / "test_batch").stat().st_size == 300_000
     assert not list((tmp_path / "data").glob("*.part"))
 
 
 def test_an_interrupted_download_goes_on_where_it_was(server, tmp_path):
-    first = download.download(cifar10.url(), tmp_path)
+    first = download.download(CIFAR10, tmp_path)
     next(first)
     first.close()
-    have = (tmp_path / f"{cifar10.ARCHIVE}.part").stat().st_size
+    have = (tmp_path / f"{CIFAR10.archive}.part").stat().st_size
     assert 0 < have < len(server.content)
-    progress = list(download.download(cifar10.url(), tmp_path))
+    progress = list(download.download(CIFAR10, tmp_path))
     assert server.asked == [None, f"bytes={have}-"]
     assert progress[-1].done_bytes == len(server.content)
-    assert (tmp_path / cifar10.FOLDER).is_dir()
+    assert (tmp_path / CIFAR10.folder).is_dir()
 
 
 def test_a_server_without_ranges_starts_again(server, tmp_path):
     server.ranges = False
-    (tmp_path / f"{cifar10.ARCHIVE}.part").write_bytes(b"old")
-    list(download.download(cifar10.url(), tmp_path))
-    assert (tmp_path / cifar10.FOLDER).is_dir()
+    (tmp_path / f"{CIFAR10.archive}.part").write_bytes(b"old")
+    list(download.download(CIFAR10, tmp_path))
+    assert (tmp_path / CIFAR10.folder).is_dir()
 
 
 def test_a_part_that_is_already_whole_is_taken(server, tmp_path):
-    (tmp_path / f"{cifar10.ARCHIVE}.part").write_bytes(server.content)
-    assert list(download.download(cifar10.url(), tmp_path)) == []
-    assert (tmp_path / cifar10.FOLDER).is_dir()
+    (tmp_path / f"{CIFAR10.archive}.part").write_bytes(server.content)
+    assert list(download.download(CIFAR10, tmp_path)) == []
+    assert (tmp_path / CIFAR10.folder).is_dir()
 
 
 def test_a_connection_that_closes_early_keeps_what_came(server, tmp_path):
     server.cut = 100_000
     with pytest.raises(DataError, match="The same command continues it"):
-        list(download.download(cifar10.url(), tmp_path))
-    assert (tmp_path / f"{cifar10.ARCHIVE}.part").stat().st_size == 100_000
+        list(download.download(CIFAR10, tmp_path))
+    assert (tmp_path / f"{CIFAR10.archive}.part").stat().st_size == 100_000
 
 
 def test_another_file_is_refused_and_removed(server, tmp_path):
     server.content = b"<html>moved</html>"
     with pytest.raises(DataError, match="is not the CIFAR-10 archive"):
-        list(download.download(cifar10.url(), tmp_path))
+        list(download.download(CIFAR10, tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,7 +129,7 @@ def test_a_host_that_does_not_answer_is_given_up_in_time(server, tmp_path, monke
     server.silent = True
     begin = time.monotonic()
     with pytest.raises(DataError, match=r"failed: (no answer within 0.3 seconds|timed out)"):
-        list(download.download(cifar10.url(), tmp_path))
+        list(download.download(CIFAR10, tmp_path))
     assert time.monotonic() - begin < 10
 
 
@@ -135,13 +137,13 @@ def test_an_unknown_host_and_a_closed_port_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "CONNECT_SECONDS", 2.0)
     for address in ("http://127.0.0.1:1/x", "http://no-such-host.invalid/x", "mirror.example/cifar.tar.gz"):
         with pytest.raises(DataError, match="RESNET_LAB_CIFAR10_URL"):
-            list(download.download(address, tmp_path))
+            list(download.download(dataclasses.replace(CIFAR10, official_url=address), tmp_path))
 
 
 def test_progress_tells_the_time_left():
-    assert DownloadProgress(40, 100, 20.0, 2.0).seconds_left == 3.0
-    assert DownloadProgress(40, None, 20.0, 2.0).seconds_left is None
-    assert DownloadProgress(0, 100, 0.0, 2.0).seconds_left is None
+    assert DownloadProgress("", 40, 100, 20.0, 2.0).seconds_left == 3.0
+    assert DownloadProgress("", 40, None, 20.0, 2.0).seconds_left is None
+    assert DownloadProgress("", 0, 100, 0.0, 2.0).seconds_left is None
 
 
 AUTO = DataConfig(dataset="auto")
@@ -155,7 +157,7 @@ def resolved(config: DataConfig, folder: Path, said: list[object], begun: DataCo
 def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, monkeypatch):
     def slow(address: str, folder: Path) -> Iterator[DownloadProgress]:
         for second in range(100):
-            yield DownloadProgress(55_000 * second, 170_000_000, 55_000.0, second)
+            yield DownloadProgress("CIFAR-10", 55_000 * second, 170_000_000, 55_000.0, second)
 
     monkeypatch.setattr(stand_in, "download", slow)
     said: list[object] = []
@@ -165,22 +167,19 @@ def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, mo
     assert "resnet-lab data --download" in str(said[-1])
 
 
-def test_auto_takes_the_stand_in_where_there_is_no_network_and_cifar10_does_not(tmp_path, monkeypatch):
+def test_auto_takes_the_stand_in_where_there_is_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", "http://127.0.0.1:1/x")
-    said: list[object] = []
-    assert resolved(AUTO, tmp_path, said).dataset == "synthetic"
-    with pytest.raises(DataError, match="There is no CIFAR-10"):
-        resolved(DataConfig(), tmp_path, said)
+    assert resolved(AUTO, tmp_path, []).dataset == "synthetic"
 
 
 def test_auto_downloads_what_comes_quickly(server, tmp_path):
     assert resolved(AUTO, tmp_path, []).dataset == "cifar10"
-    assert (tmp_path / cifar10.FOLDER).is_dir()
+    assert (tmp_path / CIFAR10.folder).is_dir()
 
 
 def test_no_network_is_asked_where_the_data_is_present(server, tmp_path):
-    (tmp_path / cifar10.FOLDER).mkdir()
-    (tmp_path / cifar10.FOLDER / "test_batch").touch()
+    (tmp_path / CIFAR10.folder).mkdir()
+    (tmp_path / CIFAR10.folder / "test_batch").touch()
     assert resolved(AUTO, tmp_path, []).dataset == "cifar10"
     assert server.asked == []
 
@@ -190,8 +189,8 @@ def test_a_run_that_began_on_the_stand_in_goes_on_on_it_and_says_so(server, tmp_
     begun = DataConfig(dataset="synthetic")
     assert resolved(AUTO, tmp_path, said, begun).dataset == "synthetic"
     assert said == []
-    (tmp_path / cifar10.FOLDER).mkdir()
-    (tmp_path / cifar10.FOLDER / "test_batch").touch()
+    (tmp_path / CIFAR10.folder).mkdir()
+    (tmp_path / CIFAR10.folder / "test_batch").touch()
     assert resolved(AUTO, tmp_path, said, begun).dataset == "synthetic"
     assert "CIFAR-10 is here now: --study NAME" in str(said)
     assert as_begun(tiny(data__dataset="auto"), tiny()) == tiny()

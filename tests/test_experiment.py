@@ -7,6 +7,7 @@ import torch
 
 from resnet_lab import experiment
 from resnet_lab.compute import initial_state
+from resnet_lab.data import load as data_load
 from resnet_lab.data.batches import Batches
 from resnet_lab.errors import CheckpointError, DivergedError
 from resnet_lab.estimate import Footing, Speed
@@ -30,7 +31,7 @@ def seen(monkeypatch):
             steps["step"] = step + 1
             return super().__call__(step)
 
-    monkeypatch.setattr(experiment, "Batches", Counting)
+    monkeypatch.setattr(data_load, "Batches", Counting)
     return steps
 
 
@@ -126,9 +127,9 @@ def test_a_run_stopped_while_it_evaluates_makes_the_evaluation_up(tmp_path, seen
     list(run(STATEFUL, whole))
     original, stopping = experiment.clean_batches, {"now": False}
 
-    def clean_batches(*arguments):
+    def clean_batches(*arguments, **views):
         stopping["now"] = seen["step"] == 30
-        return original(*arguments)
+        return original(*arguments, **views)
 
     monkeypatch.setattr(experiment, "clean_batches", clean_batches)
     seen["step"] = 0

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_lab.analysis.subject import Subject
-from resnet_lab.data.batches import Batches
+from resnet_lab.data.load import training_batches
 from resnet_lab.models.blocks import Block
 from resnet_lab.results import GradientNorm, Gradients
 
@@ -22,7 +22,7 @@ def gradients(subject: Subject, num_batches: int = BATCHES) -> Gradients:
     and for both members of a matched pair. Weight decay is no part of the loss here.
     """
     recipe = subject.config.recipe
-    batches = Batches(subject.data.train, subject.data.mean, recipe.batch_size, subject.config.seed)
+    batches = training_batches(subject.data, recipe.batch_size, subject.config.seed)
     weights, blocks = gradient_norms(subject.net, (batches(step) for step in range(num_batches)))
     return Gradients(
         step=subject.step,

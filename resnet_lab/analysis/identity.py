@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from resnet_lab.analysis.construction import Batch, agreement, batch_noise, construct, deepened, ready_to_train
 from resnet_lab.analysis.subject import Subject, some
 from resnet_lab.config import RunConfig
-from resnet_lab.data.batches import Batches, clean_batches
-from resnet_lab.data.images import ImageSet
+from resnet_lab.data.batches import clean_batches
+from resnet_lab.data.images import Images
+from resnet_lab.data.load import training_batches
 from resnet_lab.estimate import Forecast
 from resnet_lab.experiment import Stop, train_in
 from resnet_lab.models.fold import folded
@@ -102,11 +103,11 @@ def with_continuation(result: Identity, folder: RunFolder) -> Identity:
 
 
 def _batches(subject: Subject, first: int, end: int) -> Iterator[Batch]:
-    batches = Batches(subject.data.train, subject.data.mean, subject.config.recipe.batch_size, subject.config.seed)
+    batches = training_batches(subject.data, subject.config.recipe.batch_size, subject.config.seed)
     return (batches(step) for step in range(first, end))
 
 
-def _errors(subject: Subject, train: ImageSet, test: ImageSet) -> Errors:
+def _errors(subject: Subject, train: Images, test: Images) -> Errors:
     """Clean errors on these images: as the run has recorded them, where those are all images, else measured."""
     if (len(train), len(test)) == (len(subject.data.train), len(subject.data.test)):
         for record in subject.folder.read().evaluations:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from resnet_lab.analysis.subject import Subject, some
 from resnet_lab.data.batches import clean_batches
-from resnet_lab.data.images import ImageSet
+from resnet_lab.data.images import Images
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.fold import folded
 from resnet_lab.record.files import append_line, read_lines
@@ -167,7 +167,7 @@ def point_seconds(subject: Subject, images: int, bn: BatchNorm) -> float:
     return (time.perf_counter() - begin) * min(images, len(subject.data.train)) / len(few)
 
 
-def _measure(net: nn.Module, images: ImageSet, mean: Tensor, bn: BatchNorm) -> Reading:
+def _measure(net: nn.Module, images: Images, mean: Tensor, bn: BatchNorm) -> Reading:
     ready = folded(net) if bn == "moving" else normalising_itself(net)
     error, loss = evaluate(ready, clean_batches(images, mean, BATCH_SIZE if bn == "batch" else None))
     return (loss if math.isfinite(loss) else None), error

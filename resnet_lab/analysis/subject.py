@@ -11,9 +11,8 @@ from torch import Tensor
 
 from resnet_lab.compute import set_up
 from resnet_lab.config import DataConfig, RunConfig
-from resnet_lab.data import cifar10
-from resnet_lab.data.images import Data, ImageSet
-from resnet_lab.data.load import load
+from resnet_lab.data.images import Data, Images
+from resnet_lab.data.load import data_root, load
 from resnet_lab.errors import CheckpointError
 from resnet_lab.experiment import Resources
 from resnet_lab.models.resnet import ResNet, build
@@ -52,7 +51,7 @@ def subjects(folders: Sequence[RunFolder], at: int | None, resources: Resources)
     loaded, ConfigError, DiskError.
     """
     device = pick_device(resources.device)
-    data_dir = cifar10.data_dir(resources.data_dir)
+    root = data_root(resources.data_dir)
     found = []
     for folder in folders:
         config = folder.config()
@@ -61,11 +60,11 @@ def subjects(folders: Sequence[RunFolder], at: int | None, resources: Resources)
         net = build(config.model, config.seed, num_classes=config.data.num_classes)
         if state is not None:
             net.load_state_dict(state["net"])
-        found.append(Subject(folder, config, state["step"] if state else 0, net.to(device), device, data_dir))
+        found.append(Subject(folder, config, state["step"] if state else 0, net.to(device), device, root))
     return found
 
 
-def some(images: ImageSet, num_images: int | None, purpose: str) -> ImageSet:
+def some(images: Images, num_images: int | None, purpose: str) -> Images:
     """A subset drawn from the purpose alone, so equal for all runs; a larger one contains the smaller. None: all images."""
     if num_images is None or num_images >= len(images):
         return images

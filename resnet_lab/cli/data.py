@@ -1,43 +1,80 @@
-"""`resnet-lab data`: find, download, verify and describe CIFAR-10."""
+"""`resnet-lab data`: find, download, verify and describe the images."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Json
+from resnet_lab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from resnet_lab.data.cifar import Cifar
 
 
 def data(
+    dataset: Annotated[
+        Literal["cifar10", "cifar100", "folder"], typer.Option(help="Which; a folder has train/CLASS/IMAGE and val/CLASS/IMAGE.")
+    ] = "cifar10",
     data_dir: DataDir = None,
     fetch: Annotated[bool, typer.Option("--download", help="Fetch it if it is not there; again: continues.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Find CIFAR-10, check every file's md5 and describe it; --download fetches it first (170 MB)."""
-    from resnet_lab.config import DataConfig
-    from resnet_lab.data import cifar10
-    from resnet_lab.data.download import download
-    from resnet_lab.data.load import load
+    """Find CIFAR-10 or CIFAR-100, check every file's md5 and describe it; --download fetches it first (170 MB).
 
-    folder = cifar10.data_dir(data_dir)
-    if fetch and cifar10.find(folder) is None:
-        for progress in download(cifar10.url(), folder):
+    Of a folder of images it counts images and classes, and says how to train on them.
+    """
+    from resnet_lab.data.cifar import CIFARS
+    from resnet_lab.data.load import data_root
+
+    root = data_root(data_dir)
+    if dataset != "folder":
+        _cifar(CIFARS[dataset], root, fetch=fetch, as_json=as_json)
+    elif fetch:
+        raise ConfigError("A folder of images cannot be downloaded: leave out --download, or choose another --dataset.")
+    else:
+        _folder(root, as_json=as_json)
+
+
+def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
+    from resnet_lab.data.download import download
+    from resnet_lab.data.images import per_pixel_mean
+
+    if fetch and source.find(root) is None:
+        for progress in download(source, root):
             display.download(progress)
-    found = load(DataConfig(validation_images=0), folder, seed=0)
-    values = {
-        "folder": str(folder),
-        "train_images": len(found.train),
-        "test_images": len(found.test),
-        "image_shape": list(found.train.images.shape[1:]),
-        "classes": list(found.classes),
-        "channel_means": [round(mean, 4) for mean in found.mean.mean(dim=(1, 2)).tolist()],
-        "md5": found.provenance["md5"],
+    train, test, classes = source.load(root)
+    values: dict[str, Any] = {
+        "dataset": source.setting,
+        "folder": str(root),
+        "train_images": len(train),
+        "test_images": len(test),
+        "image_shape": list(train.images.shape[1:]),
+        "classes": list(classes),
+        "channel_means": [round(mean, 4) for mean in per_pixel_mean(train.images).mean(dim=(1, 2)).tolist()],
+        "md5": source.files,
     }
     if as_json:
         display.result_json(values)
         return
     means = ", ".join(f"{mean:.4f}" for mean in values["channel_means"])
-    display.result(f"CIFAR-10 in {folder}: complete, every md5 as published.")
-    display.result(f"{len(found.train):,} training and {len(found.test):,} test images, 32x32, in {len(found.classes)} classes:")
-    display.result(", ".join(found.classes) + ".")
+    display.result(f"{source.name} in {root}: complete, every md5 as published.")
+    display.result(f"{len(train):,} training and {len(test):,} test images, 32x32, in {len(classes)} classes:")
+    display.result(", ".join(classes) + ".")
     display.result(f"Mean of the training images by channel, of 1: {means}; training subtracts the mean of each pixel.")
+
+
+def _folder(root: Path, *, as_json: bool) -> None:
+    from resnet_lab.data.folder import find
+
+    train, test, classes = find(root, size=32)
+    settings = {"num_classes": len(classes), "train_images": len(train), "test_images": len(test)}
+    if as_json:
+        display.result_json({"dataset": "folder", "folder": str(root), **settings, "classes": list(classes)})
+        return
+    display.result(f"{root}: {len(train):,} training and {len(test):,} test images in {len(classes):,} classes:")
+    display.result(", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more." if len(classes) > 20 else "."))
+    display.result("To train on them, of which 10 % are held out for the plateau schedule:")
+    flags = "".join(f" --set data.{key}={value}" for key, value in settings.items())
+    display.result(f"resnet-lab sweep imagenet --data-dir {root}{flags} --set data.validation_images={len(train) // 10}")

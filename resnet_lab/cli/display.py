@@ -95,7 +95,7 @@ def download(progress: "DownloadProgress | str") -> None:
     _download_shown[0] = now
     share = f"{100 * done / total:.0f} % of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB"
     left = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-    line = f"CIFAR-10: {share}, {progress.bytes_per_second / 1e3:,.0f} kB/s{left}"
+    line = f"{progress.what}: {share}, {progress.bytes_per_second / 1e3:,.0f} kB/s{left}"
     _err.print(Text(line.ljust(70)), end="\r" if _err.is_terminal and not finished else "\n")
 
 

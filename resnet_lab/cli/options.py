@@ -11,7 +11,7 @@ import typer
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the studies.", show_default=True)]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where CIFAR-10 is, or goes: else $RESNET_LAB_DATA, else ./data.")
+    Path | None, typer.Option("--data-dir", help="Where the images are, or go: else $RESNET_LAB_DATA, else ./data.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a run; exact repetition needs the same number.")]

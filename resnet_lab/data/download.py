@@ -1,4 +1,4 @@
-"""Fetching the CIFAR-10 archive: with a time limit on connecting, a measured rate, and resumable when interrupted."""
+"""Fetching the archive of CIFAR-10 or CIFAR-100: a time limit on connecting, a measured rate, resumable when interrupted."""
 
 import queue
 import threading
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from resnet_lab.data.cifar10 import ARCHIVE, ARCHIVE_MD5, has_md5, unpack
+from resnet_lab.data.cifar import Cifar, has_md5
 from resnet_lab.errors import DataError
 from resnet_lab.record.files import disk_errors
 from resnet_lab.records import DownloadProgress
@@ -19,13 +19,13 @@ _BLOCK_BYTES = 1 << 16
 _MAX_RATE_WINDOW_SECONDS = 10.0
 
 
-def download(address: str, folder: Path) -> Iterator[DownloadProgress]:
+def download(source: Cifar, folder: Path) -> Iterator[DownloadProgress]:
     """Fetch and unpack the archive into `folder`, yielding progress; stop iterating to interrupt it.
 
-    What has arrived stays in `cifar-10-python.tar.gz.part`, and the next call goes on from there.
+    What has arrived stays beside it in a file that ends in `.part`, and the next call goes on from there.
     Raises DataError where the host cannot be reached within 20 seconds, stalls, or sends another file.
     """
-    archive = folder / ARCHIVE
+    address, archive = source.url(), folder / source.archive
     part = archive.with_name(archive.name + ".part")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,17 +34,17 @@ def download(address: str, folder: Path) -> Iterator[DownloadProgress]:
         response = _connect(address, have)
         if response is not None:
             with response:
-                yield from _receive(response, part, have)
+                yield from _receive(source.name, response, part, have)
     except (OSError, HTTPException, ValueError) as error:  # URLError, TLS and socket errors are OSErrors
         raise DataError(
             f"The download from {address} failed: {getattr(error, 'reason', None) or error or type(error).__name__}. "
-            "The same command continues it; $RESNET_LAB_CIFAR10_URL names a mirror."
+            f"The same command continues it; ${source.url_variable} names a mirror."
         ) from error
-    if not has_md5(part, ARCHIVE_MD5):
+    if not has_md5(part, source.archive_md5):
         part.unlink()
-        raise DataError(f"What {address} sent is not the CIFAR-10 archive (its md5 differs), and was removed.")
+        raise DataError(f"What {address} sent is not the {source.name} archive (its md5 differs), and was removed.")
     part.replace(archive)
-    unpack(archive)
+    source.unpack(archive)
 
 
 def _connect(address: str, have: int) -> HTTPResponse | None:
@@ -70,7 +70,7 @@ def _connect(address: str, have: int) -> HTTPResponse | None:
     return answer
 
 
-def _receive(response: HTTPResponse, part: Path, have: int) -> Iterator[DownloadProgress]:
+def _receive(what: str, response: HTTPResponse, part: Path, have: int) -> Iterator[DownloadProgress]:
     resumed = response.status == 206
     done = have if resumed else 0
     length = response.headers.get("Content-Length")
@@ -90,6 +90,6 @@ def _receive(response: HTTPResponse, part: Path, have: int) -> Iterator[Download
                 recent.pop(0)
             then, then_done = recent[0]
             rate = (done - then_done) / (now - then) if now > then else 0.0
-            yield DownloadProgress(done, total, rate, now - begin)
+            yield DownloadProgress(what, done, total, rate, now - begin)
     if total is not None and done < total:
         raise ConnectionError(f"the connection closed after {done:,} of {total:,} bytes")

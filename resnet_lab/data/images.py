@@ -1,7 +1,9 @@
 """A data set in memory: uint8 images, the split, and the per-pixel mean of the training part."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,15 +12,42 @@ from resnet_lab.config import DataConfig
 from resnet_lab.rng import generator
 
 
+class Images(ABC):
+    """Images of one size with their labels `(N,)` int64, in memory or in a folder."""
+
+    labels: Tensor
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def pick(self, indices: Tensor) -> Self:
+        """The images at these indices, in their order."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+
+    @abstractmethod
+    def chunks(self, batch_size: int, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, uint8 `(N, 3, S, S)`, and labels `(N,)`."""
+
+
+AnyImages = TypeVar("AnyImages", bound=Images)
+
+
 @dataclass(frozen=True)
-class ImageSet:
-    """Images `(N, 3, 32, 32)` uint8 and labels `(N,)` int64."""
+class ImageSet(Images):
+    """Images in memory, `(N, 3, S, S)` uint8."""
 
     images: Tensor
     labels: Tensor
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    @property
+    def size(self) -> int:  # type: ignore[override]  # read only, as a frozen field is
+        """Height and width in pixels."""
+        return self.images.shape[-1]
 
     def pick(self, indices: Tensor) -> "ImageSet":
         """The images at these indices, in their order."""
@@ -28,21 +57,28 @@ class ImageSet:
         """The same on a device."""
         return ImageSet(self.images.to(device), self.labels.to(device))
 
+    def chunks(self, batch_size: int, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, uint8 `(N, 3, S, S)`, and labels `(N,)`."""
+        assert views == 1, "crops are taken of larger images"
+        yield from zip(torch.split(self.images, batch_size), torch.split(self.labels, batch_size), strict=True)
+
 
 @dataclass(frozen=True)
 class Data:
     """What a run learns from and is measured on.
 
-    `mean` is float32 `(3, 32, 32)` in 0..1: the per-pixel mean of `train` alone (He et al. 2015, Sec. 4.2).
+    `mean` is float32 `(3, S, S)` in 0..1: the per-pixel mean of `train` alone (He et al. 2015, Sec. 4.2). `components` `(3, 3)`
+    are the colour components of a folder's images, along which training shifts their colours.
     `provenance` says where the images come from, with checksums, and goes into the run's environment file.
     """
 
-    train: ImageSet
-    validation: ImageSet | None
-    test: ImageSet
+    train: Images
+    validation: Images | None
+    test: Images
     mean: Tensor
     classes: tuple[str, ...]
     provenance: dict[str, Any]
+    components: Tensor | None = None
 
     def to(self, device: torch.device) -> "Data":
         """The same on a device."""
@@ -52,19 +88,12 @@ class Data:
             validation=self.validation and self.validation.to(device),
             test=self.test.to(device),
             mean=self.mean.to(device),
+            components=None if self.components is None else self.components.to(device),
         )
 
 
-def split(
-    training: ImageSet,
-    test: ImageSet,
-    config: DataConfig,
-    seed: int,
-    *,
-    classes: tuple[str, ...],
-    provenance: dict[str, Any],
-) -> Data:
-    """Divide the training images into a training and a validation part, drawn from the seed; the test images stay apart."""
+def split(training: AnyImages, test: AnyImages, config: DataConfig, seed: int) -> tuple[AnyImages, AnyImages | None, AnyImages]:
+    """Training, validation and test images: the training images divided as the seed draws it, the test images apart."""
     order = torch.randperm(len(training), generator=generator(seed, "data/split"))[: config.train_images]
     if config.num_train == len(training):
         order = torch.arange(len(training))  # all images: keep the data set's own order
@@ -73,16 +102,16 @@ def split(
     if config.test_images < len(test):
         chosen = torch.randperm(len(test), generator=generator(seed, "data/test"))[: config.test_images]
         test = test.pick(chosen)
-    return Data(train, validation, test, per_pixel_mean(train.images), classes, provenance)
+    return train, validation, test
 
 
 def per_pixel_mean(images: Tensor) -> Tensor:
-    """The mean image of uint8 `(N, 3, 32, 32)`: float32 `(3, 32, 32)` in 0..1, summed exactly in integers."""
+    """The mean image of uint8 `(N, 3, S, S)`: float32 `(3, S, S)` in 0..1, summed exactly in integers."""
     total = sum(chunk.sum(0, dtype=torch.int64) for chunk in torch.split(images, 10_000))
     assert isinstance(total, Tensor)
     return (total.double() / len(images) / 255).float()
 
 
 def normalise(images: Tensor, mean: Tensor) -> Tensor:
-    """uint8 `(N, 3, H, W)` to float32 in -1..1: divided by 255, per-pixel mean subtracted, no division by a deviation."""
+    """uint8 `(..., 3, H, W)` to float32 in -1..1: divided by 255, per-pixel mean subtracted, no division by a deviation."""
     return images.float().div_(255).sub_(mean)

@@ -1,21 +1,88 @@
 """From a data config to the data itself: the one place that knows which data sets there are."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
+from torch import Tensor
+
 from resnet_lab.config import DataConfig
-from resnet_lab.data import cifar10, synthetic
-from resnet_lab.data.images import Data, split
+from resnet_lab.data import folder, synthetic
+from resnet_lab.data.batches import Batches
+from resnet_lab.data.cifar import CIFARS, DATA_VARIABLE
+from resnet_lab.data.folder import FolderBatches, FolderSet
+from resnet_lab.data.images import Data, ImageSet, per_pixel_mean, split
+from resnet_lab.errors import ConfigError
 
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+def data_root(option: Path | None) -> Path:
+    """The folder to look in: the option, else $RESNET_LAB_DATA, else ./data."""
+    return option or Path(os.environ.get(DATA_VARIABLE) or "data")
 
 
-def load(config: DataConfig, folder: Path, seed: int) -> Data:
-    """The data of a run, split by its seed. `folder` is where CIFAR-10 is looked for; raises DataError."""
-    if config.dataset == "cifar10":
-        training, test = cifar10.load(folder)
-        provenance = {"dataset": "CIFAR-10", "md5": cifar10.FILES}
-        return split(training, test, config, seed, classes=CIFAR10_CLASSES, provenance=provenance)
-    assert config.dataset == "synthetic", "`auto` is resolved before a run is created"
-    training, test = synthetic.synthesise("train", config.train_images), synthetic.synthesise("test", config.test_images)
-    provenance = {"dataset": "synthetic stand-in", "generator": "resnet_lab.data.synthetic, seed 0"}
-    return split(training, test, config, seed, classes=synthetic.CLASSES, provenance=provenance)
+def prepare(config: DataConfig, root: Path) -> None:
+    """Check that the data of these settings is in `root`, unpacking it where need be. Raises DataError and ConfigError."""
+    if config.dataset in CIFARS:
+        CIFARS[config.dataset].prepare(root)
+    elif config.dataset == "folder":
+        _find(config, root)
+
+
+def load(config: DataConfig, root: Path, seed: int) -> Data:
+    """The data of a run, split by its seed. `root` is where it is looked for; raises DataError and ConfigError."""
+    if config.dataset == "folder":
+        return _load_folder(config, root, seed)
+    if config.dataset in CIFARS:
+        source = CIFARS[config.dataset]
+        training, test, classes = source.load(root)
+        provenance = {"dataset": source.name, "md5": source.files}
+    else:
+        assert config.dataset == "synthetic", "`auto` is resolved before a run is created"
+        training, test = synthetic.synthesise("train", config.train_images), synthetic.synthesise("test", config.test_images)
+        provenance, classes = (
+            {"dataset": "synthetic stand-in", "generator": "resnet_lab.data.synthetic, seed 0"},
+            synthetic.CLASSES,
+        )
+    train, validation, test = split(training, test, config, seed)
+    return Data(train, validation, test, per_pixel_mean(train.images), classes, provenance)
+
+
+def training_batches(data: Data, batch_size: int, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """The mini-batch of every step, augmented as the data set asks for."""
+    if isinstance(data.train, FolderSet):
+        assert data.components is not None
+        return FolderBatches(data.train, data.mean, data.components, batch_size, seed)
+    assert isinstance(data.train, ImageSet)
+    return Batches(data.train, data.mean, batch_size, seed)
+
+
+def _load_folder(config: DataConfig, root: Path, seed: int) -> Data:
+    training, test, classes = _find(config, root)
+    provenance = {
+        "dataset": "folder of images",
+        **{f"{part}_images": len(images) for part, images in ((folder.TRAIN, training), (folder.TEST, test))},
+        **{
+            f"{part}_names_sha256": folder.names_digest(root, images)
+            for part, images in ((folder.TRAIN, training), (folder.TEST, test))
+        },
+    }
+    train, validation, test = split(training, test, config, seed)
+    mean, components = folder.statistics(train, seed)
+    return Data(train, validation, test, mean, classes, provenance, components)
+
+
+def _find(config: DataConfig, root: Path) -> tuple[FolderSet, FolderSet, tuple[str, ...]]:
+    """The folder's images, of which there are at least as many as the settings say."""
+    training, test, classes = folder.find(root, config.image_size)
+    wrong = {
+        "num_classes": (len(classes), len(classes) != config.num_classes),
+        "train_images": (len(training), len(training) < config.train_images),
+        "test_images": (len(test), len(test) < config.test_images),
+    }
+    flags = [f"--set data.{key}={there}" for key, (there, is_wrong) in wrong.items() if is_wrong]
+    if flags:
+        raise ConfigError(
+            f"{root} has {len(training):,} training and {len(test):,} test images of {len(classes):,} classes, and the "
+            f"settings say {config.train_images:,}, {config.test_images:,} and {config.num_classes:,}: {' '.join(flags)}."
+        )
+    return training, test, classes

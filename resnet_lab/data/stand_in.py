@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from resnet_lab.config import DataConfig
-from resnet_lab.data import cifar10
+from resnet_lab.data.cifar import CIFAR10
 from resnet_lab.data.download import download
 from resnet_lab.errors import DataError, DiskError
 from resnet_lab.records import DownloadProgress
@@ -27,18 +27,16 @@ def drain(saying: Saying, show: Callable[[DownloadProgress | str], None]) -> Dat
 
 
 def resolve(config: DataConfig, folder: Path, begun: DataConfig | None = None) -> Saying:
-    """Returns the config with a data set that is there; `folder` is where CIFAR-10 is looked for. Raises DataError.
+    """Returns the config with `auto` decided; `folder` is where CIFAR-10 is looked for.
 
     `auto` is what a run that has `begun` has. Else it downloads CIFAR-10 if that takes less than five minutes at the rate of the
     first seconds, and yields how far it is, or why it was given up. What has arrived is kept for `resnet-lab data --download`.
     """
-    present = cifar10.find(folder) is not None
+    present = CIFAR10.find(folder) is not None
     if config.dataset == "auto" and begun is not None:
         if begun.dataset == "synthetic" and present:
             yield "This began on the synthetic stand-in and goes on on it. CIFAR-10 is here now: --study NAME starts anew on it."
         config = config.model_copy(update={"dataset": begun.dataset})
-    if config.dataset == "cifar10" and not present:
-        raise DataError(f"There is no CIFAR-10 in {folder}: {cifar10.HOW_TO_GET}.")
     if config.dataset != "auto":
         return config
     reason = None if present else (yield from _try_download(folder))
@@ -52,7 +50,7 @@ def _try_download(folder: Path) -> Generator[DownloadProgress | str, None, str |
     """Download, and return None; or the reason why not."""
     yield f"There is no CIFAR-10 in {folder}: trying to download it."
     try:
-        for progress in download(cifar10.url(), folder):
+        for progress in download(CIFAR10, folder):
             yield progress
             left = progress.seconds_left
             if progress.seconds > _MEASURE_SECONDS and left is not None and left > PATIENCE_SECONDS:

@@ -225,8 +225,8 @@ class Run:
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether it learns the synthetic stand-in, and not CIFAR-10."""
-        return self.config.data.dataset != "cifar10"
+        """Whether it learns the synthetic stand-in."""
+        return self.config.data.dataset == "synthetic"
 
 
 def study_path(root: Path, name: str) -> Path:

@@ -53,9 +53,10 @@ def _notices(comparison: Comparison) -> tuple[str, ...]:
         )
     steps = max((run.config.recipe.steps for run in comparison.runs), default=0)
     if 0 < steps < FEW_STEPS:
+        papers = paper.recipe_for(comparison.runs[0].config).steps
         notices.append(
-            f"These networks were trained for {steps:,} steps, not the paper's 64,000: they show how far SGD gets in that time, "
-            "and not what the networks converge to."
+            f"These networks were trained for {steps:,} steps, not the paper's {papers:,}: they show how far SGD gets in that "
+            "time, and not what the networks converge to."
         )
     return tuple(notices)
 
@@ -172,9 +173,12 @@ def _recipe(runs: Sequence[Run]) -> Section:
 
 def _departures(runs: Sequence[Run]) -> Section:
     found = dict.fromkeys(sentence for run in runs for sentence in paper.departures(run.config))
-    blocks: list[Block] = [Text("Where these runs differ from the recipe of He et al. 2015, Sec. 4.2:")] if found else []
-    blocks.append(Bullets(tuple(found)) if found else Text("The settings are those of He et al. 2015, Sec. 4.2."))
-    blocks += [Text("In every run of this tool:"), Bullets(paper.ALWAYS)]
+    recipe = paper.recipe_for(runs[0].config)
+    source = f"He et al. 2015, {recipe.section}"
+    blocks: list[Block] = [Text(f"Where these runs differ from the recipe of {source}:")] if found else []
+    blocks.append(Bullets(tuple(found)) if found else Text(f"The settings are those of {source}."))
+    always = paper.ALWAYS + (paper.ON_FOLDERS if recipe is paper.IMAGENET else ())
+    blocks += [Text("In every run of this tool:"), Bullets(always)]
     return Section("Departures from the paper", tuple(blocks))
 
 

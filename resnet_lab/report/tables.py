@@ -13,9 +13,11 @@ def error_table(comparison: Comparison, *, best: bool = False) -> Table:
     Where there are several shortcuts every network has a row of its own, so that the table is no wider.
     """
     selection = " Best test: the lowest over time, a selection on the test set and no estimate of it." if best else ""
+    ten = any(run.config.evaluation.final_test_views == 10 for run in comparison.runs)
+    views = ", over ten crops of each image (curves show that of the centre until then)" if ten else ""
     caption = (
-        "Error in percent at the last evaluation: clean training error, and test error; mean and standard deviation over seeds "
-        f"where there are several.{selection}"
+        f"Error in percent at the last evaluation: clean training error, and test error{views}; mean and standard deviation over "
+        f"seeds where there are several.{selection}"
     )
     if any(cell.kind not in KINDS for cell in comparison.cells):
         header = ("network", "train", "test", *(["best test"] if best else []), "seeds")

@@ -9,7 +9,7 @@ import torch
 from resnet_lab.compute import set_up
 from resnet_lab.config import Kind, RunConfig, with_compile
 from resnet_lab.configfile import StudyConfig
-from resnet_lab.data import cifar10
+from resnet_lab.data.load import data_root, prepare
 from resnet_lab.data.stand_in import drain, resolve
 from resnet_lab.estimate import Forecast, Speed, footing, forecast, measure
 from resnet_lab.experiment import Resources, as_begun, begun_as
@@ -106,11 +106,10 @@ def plan(
         folder.check(config)
     found = [folder.read() if folder.exists() else None for folder in folders]
     is_done = all(run is not None and run.state in _ENDED for run in found)
-    data_dir = cifar10.data_dir(resources.data_dir)
+    root = data_root(resources.data_dir)
     if must_have_data and not is_done:
-        data = drain(resolve(told[0].data, data_dir, begun.data if begun else None), show)
-        if data.dataset == "cifar10":
-            cifar10.prepare(data_dir)
+        data = drain(resolve(told[0].data, root, begun.data if begun else None), show)
+        prepare(data, root)
         configs = [config.model_copy(update={"data": data}) for config in configs]
     num_jobs, num_devices, threads = _shared_out(configs, device, resources, num_jobs)
     speeds: dict[Kind, tuple[int, Speed]] = {}
@@ -119,7 +118,7 @@ def plan(
     runs = [_planned(config, folder, run, speeds) for config, folder, run in zip(configs, folders, found, strict=True)]
     runs.sort(key=lambda run: run.forecast.seconds, reverse=True)
     jobs = tuple(
-        Job(run.folder, data_dir, f"cuda:{index % num_devices}" if num_devices > 1 else str(device), threads)
+        Job(run.folder, root, f"cuda:{index % num_devices}" if num_devices > 1 else str(device), threads)
         for index, run in enumerate(run for run in runs if run.state not in _ENDED)
     )
     return Plan(study, tuple(runs), jobs, num_jobs, threads, str(device), configs[0].data.dataset == "synthetic")

@@ -1,0 +1,192 @@
+"""CIFAR-10 and CIFAR-100: found, unpacked, verified by md5, held as one uint8 tensor.
+
+Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. Addresses and checksums are torchvision's. It is
+imported to unpack the archive alone: in the memory of every run of a sweep it would take as much room as the images.
+"""
+
+import hashlib
+import os
+import pickle
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnet_lab.data.images import ImageSet
+from resnet_lab.errors import DataError
+
+DATA_VARIABLE = "RESNET_LAB_DATA"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a data set lies: `root` holds the unpacked folder, or the archive alone."""
+
+    root: Path
+    unpacked: bool
+
+
+@dataclass(frozen=True)
+class Cifar:
+    """One of the two data sets: 50,000 training and 10,000 test images; the md5 of the archive and of each file in it.
+
+    `labels` and `class_names` are the keys under which batch files and the meta file have them.
+    """
+
+    name: str
+    setting: str
+    url_variable: str
+    official_url: str
+    archive: str
+    archive_md5: str
+    folder: str
+    train_files: Mapping[str, str]
+    test_files: Mapping[str, str]
+    meta_file: Mapping[str, str]
+    labels: str
+    class_names: str
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Every file's md5 by name."""
+        return {**self.train_files, **self.test_files, **self.meta_file}
+
+    @property
+    def how_to_get(self) -> str:
+        """The ways to have it, for messages."""
+        which = "" if self is CIFAR10 else f"--dataset {self.setting} "
+        return (
+            f"`resnet-lab data {which}--download` fetches it (170 MB); --data-dir or ${DATA_VARIABLE} name a folder that has it, "
+            f"unpacked or as the archive {self.archive}"
+        )
+
+    def url(self) -> str:
+        """The address of the archive: that in the variable, such as $RESNET_LAB_CIFAR10_URL, else the official one."""
+        return os.environ.get(self.url_variable) or self.official_url
+
+    def find(self, folder: Path) -> Found | None:
+        """Look for the unpacked data or the archive in `folder`; `folder` may be the unpacked folder itself."""
+        resolved = folder.resolve()
+        for root in (folder, resolved.parent) if resolved.name == self.folder else (folder,):
+            if any((root / self.folder / name).exists() for name in self.files):
+                return Found(root, unpacked=True)
+            if (root / self.archive).is_file():
+                return Found(root, unpacked=False)
+        return None
+
+    def load(self, folder: Path) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
+        """Training images, test images and the names of the classes in the order of their labels. Raises DataError."""
+        root = self.prepare(folder)
+        [meta] = self.meta_file
+        names: list[str] = self._unpickle(root / self.folder / meta)[self.class_names]
+        return self._read(root, self.train_files), self._read(root, self.test_files), tuple(names)
+
+    def prepare(self, folder: Path) -> Path:
+        """Unpack an archive beside itself where need be, check every file's md5, and return the unpacked folder's parent.
+
+        Raises DataError where the data is missing, incomplete or corrupt.
+        """
+        found = self.find(folder)
+        if found is None:
+            raise DataError(f"There is no {self.name} in {folder}: {self.how_to_get}.")
+        if not found.unpacked:
+            self.unpack(found.root / self.archive)
+        faults = self.corrupt_files(found.root)
+        if faults:
+            raise DataError(
+                f"{self.name} in {found.root / self.folder} is incomplete or corrupt ({', '.join(faults)}): "
+                f"remove that folder; {self.how_to_get}."
+            )
+        return found.root
+
+    def corrupt_files(self, root: Path) -> list[str]:
+        """The files that are missing or whose md5 is not the official one, such as `["test_batch: missing"]`."""
+        faults = []
+        for name, md5 in self.files.items():
+            path = root / self.folder / name
+            if not path.is_file():
+                faults.append(f"{name}: missing")
+            elif not has_md5(path, md5):
+                faults.append(f"{name}: wrong md5")
+        return faults
+
+    def unpack(self, archive: Path) -> None:
+        """Unpack a verified archive beside itself. Raises DataError."""
+        if not has_md5(archive, self.archive_md5):
+            raise DataError(f"The archive {archive} has a wrong md5: remove it; {self.how_to_get}.")
+        from torchvision.datasets.utils import extract_archive  # noqa: PLC0415  # see above
+
+        try:
+            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=archive.parent) as aside:
+                extract_archive(str(archive), aside)
+                try:
+                    (Path(aside) / self.folder).rename(archive.parent / self.folder)
+                except OSError:
+                    if not (archive.parent / self.folder).is_dir():  # else another process was faster
+                        raise
+        except (OSError, tarfile.TarError) as error:
+            raise DataError(f"The archive {archive} cannot be unpacked beside itself: {error}.") from error
+
+    def _read(self, root: Path, names: Iterable[str]) -> ImageSet:
+        """The images of these batch files, one after another: each holds rows of 3072 bytes, a 32x32 plane a channel."""
+        images, labels = [], []
+        for name in names:
+            batch = self._unpickle(root / self.folder / name)
+            images.append(torch.from_numpy(batch["data"]).view(-1, 3, 32, 32))
+            labels += batch[self.labels]
+        return ImageSet(torch.cat(images), torch.tensor(labels))
+
+    def _unpickle(self, path: Path) -> dict[str, Any]:
+        try:
+            with path.open("rb") as file:
+                content: dict[str, Any] = pickle.load(file, encoding="latin1")  # the md5 has shown it to be the official file
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            raise DataError(f"{self.name} in {path.parent} cannot be read: {error}.") from error
+        return content
+
+
+CIFAR10 = Cifar(
+    name="CIFAR-10",
+    setting="cifar10",
+    url_variable="RESNET_LAB_CIFAR10_URL",
+    official_url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    archive="cifar-10-python.tar.gz",
+    archive_md5="c58f30108f718f92721af3b95e74349a",
+    folder="cifar-10-batches-py",
+    train_files={
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    },
+    test_files={"test_batch": "40351d587109b95175f43aff81a1287e"},
+    meta_file={"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
+    labels="labels",
+    class_names="label_names",
+)
+CIFAR100 = Cifar(
+    name="CIFAR-100",
+    setting="cifar100",
+    url_variable="RESNET_LAB_CIFAR100_URL",
+    official_url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    archive="cifar-100-python.tar.gz",
+    archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
+    folder="cifar-100-python",
+    train_files={"train": "16019d7e3df5f24257cddd939b257f8d"},
+    test_files={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+    meta_file={"meta": "7973b15100ade9c7d40fb424638fde48"},
+    labels="fine_labels",
+    class_names="fine_label_names",
+)
+CIFARS = {source.setting: source for source in (CIFAR10, CIFAR100)}
+
+
+def has_md5(path: Path, md5: str) -> bool:
+    """Whether a file's content has this checksum."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest() == md5

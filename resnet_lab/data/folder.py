@@ -1,0 +1,237 @@
+"""Images in a folder, too many to hold: found once, decoded by threads ahead of their use, augmented as for ImageNet.
+
+He et al. 2015, Sec. 3.4: the image is resized so that its shorter side is drawn from 256 to 480, a 224x224 crop is drawn from it
+or its flip, the per-pixel mean is subtracted, and the colour is shifted along the principal components of the pixels' colours
+(Krizhevsky et al. 2012, Sec. 4.1). For testing the shorter side is 256, and of the square in the middle the centre is seen, or
+ten crops: four corners and the centre, and their flips. For another input size than 224 all sides are in proportion.
+"""
+
+import hashlib
+import itertools
+import os
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from resnet_lab.data.batches import Order
+from resnet_lab.data.images import Images, normalise
+from resnet_lab.errors import DataError
+from resnet_lab.rng import generator
+
+TRAIN, TEST = "train", "val"
+STATISTICS_IMAGES = 1_000
+_COLOUR_DEVIATION = 0.1
+_INPUT, _TEST_SIDE, _MAX_SIDE = 224, 256, 480  # the paper's, in pixels
+_STEPS_AHEAD = 2
+_MAX_THREADS = 16
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class FolderSet(Images):
+    """Image files and their labels `(N,)` int64; the images are decoded when they are asked for, and go to `device`.
+
+    `size` is the side of what a network sees, in pixels.
+    """
+
+    files: tuple[str, ...]
+    labels: Tensor
+    size: int
+    device: torch.device = _CPU
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def pick(self, indices: Tensor) -> "FolderSet":
+        """The images at these indices, in their order."""
+        return replace(self, files=tuple(self.files[index] for index in indices.tolist()), labels=self.labels[indices.cpu()])
+
+    def to(self, device: torch.device) -> "FolderSet":
+        """The same, to be decoded for a device."""
+        return replace(self, device=device)
+
+    def chunks(self, batch_size: int, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, uint8 `(N, 3, S, S)`, and labels `(N,)`; with ten views `(N, 10, 3, S, S)`. Raises DataError."""
+        side, starts = test_side(self.size), range(0, len(self), batch_size)
+
+        def _squares(index: int) -> list[_Crop]:
+            return [_Crop(file, side, side, (0.5, 0.5)) for file in self.files[starts[index] :][:batch_size]]
+
+        ahead = _Ahead(_squares, len(starts))
+        for index, start in enumerate(starts):
+            squares = ahead(index).to(self.device)
+            seen = centre(squares, self.size) if views == 1 else ten_crops(squares, self.size)
+            yield seen, self.labels[start : start + batch_size].to(self.device)
+
+
+class ScaleCrops(NamedTuple):
+    """Per image: the shorter side it is resized to `(N,)`, where the crop is as fractions of the free way `(N, 2)` (row, column),
+    whether it is flipped `(N,)`, and how far its colour moves along each component, in their deviations `(N, 3)`.
+    """
+
+    sides: Tensor
+    places: Tensor
+    flips: Tensor
+    colours: Tensor
+
+
+def draw(source: torch.Generator, num_images: int, size: int) -> ScaleCrops:
+    """Each side from test_side(size) to 15/7 of `size` with equal probability, for 224 pixels 256 to 480."""
+    sides = torch.randint(test_side(size), round(size * _MAX_SIDE / _INPUT) + 1, (num_images,), generator=source)
+    places = torch.rand(num_images, 2, generator=source)
+    flips = torch.randint(0, 2, (num_images,), generator=source).bool()
+    return ScaleCrops(sides, places, flips, _COLOUR_DEVIATION * torch.randn(num_images, 3, generator=source))
+
+
+class FolderBatches:
+    """`batches(step)` gives images `(N, 3, S, S)` float32 and labels `(N,)`, decoded while the steps before are computed.
+
+    As with images in memory, a batch is a function of (seed, step), and every epoch is a permutation of all images.
+    """
+
+    def __init__(self, train: FolderSet, mean: Tensor, components: Tensor, batch_size: int, seed: int) -> None:
+        self._train, self._mean, self._components = train, mean, components
+        self.order = order = Order(len(train), batch_size, seed)
+
+        def _drawn(step: int) -> ScaleCrops:
+            return draw(generator(seed, "data/augment", step), len(order(step)), train.size)
+
+        def _crops(step: int) -> list[_Crop]:
+            drawn = _drawn(step)
+            wanted = zip(order(step).tolist(), drawn.sides.tolist(), drawn.places.tolist(), strict=True)
+            return [_Crop(train.files[index], train.size, side, place) for index, side, place in wanted]
+
+        self._drawn, self._ahead = _drawn, _Ahead(_crops)
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images `(N, 3, S, S)`, augmented and normalised, channels last, and labels of a step. Raises DataError."""
+        device, drawn = self._train.device, self._drawn(step)
+        images = normalise(self._ahead(step).to(device), self._mean)
+        images += (drawn.colours.to(device) @ self._components)[:, :, None, None]
+        images = torch.where(drawn.flips.to(device)[:, None, None, None], images.flip(-1), images)
+        return images.contiguous(memory_format=torch.channels_last), self._train.labels[self.order(step)].to(device)
+
+
+def names_digest(root: Path, images: FolderSet) -> str:
+    """sha256 of the images' names in their order, relative to the folder: what the seeded subsets and orders rest on."""
+    names = "\n".join(os.path.relpath(file, root) for file in images.files)
+    return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def find(root: Path, size: int) -> tuple[FolderSet, FolderSet, tuple[str, ...]]:
+    """The images in `train` and `val` of a folder, sorted by class and name, and the names of the classes. Raises DataError."""
+    from torchvision.datasets import ImageFolder  # noqa: PLC0415  # torchvision takes long to import, and much memory
+
+    how = f"a folder of images has {TRAIN}/CLASS/IMAGE.jpg and {TEST}/CLASS/IMAGE.jpg; --data-dir names it"
+    parts = []
+    for part in (TRAIN, TEST):
+        if not (root / part).is_dir():
+            raise DataError(f"There is no folder {part} in {root}: {how}.")
+        try:
+            found = ImageFolder(str(root / part))
+        except (FileNotFoundError, OSError) as error:
+            raise DataError(f"{root / part} is no folder of images ({error}): {how}.") from error
+        parts.append((FolderSet(tuple(file for file, _ in found.samples), torch.tensor(found.targets), size), found.classes))
+    (train, classes), (test, others) = parts
+    if classes != others:
+        odd = sorted(set(classes) ^ set(others))
+        raise DataError(f"{TRAIN} and {TEST} in {root} have different classes, such as {odd[0]!r}: {how}.")
+    return train, test, tuple(classes)
+
+
+def statistics(train: FolderSet, seed: int) -> tuple[Tensor, Tensor]:
+    """The per-pixel mean `(3, S, S)` in 0..1 and the colour components `(3, 3)`, of 1,000 training images drawn from the seed.
+
+    A component is a row: a principal direction of the pixels' colours, as long as their standard deviation along it.
+    """
+    order = torch.randperm(len(train), generator=generator(seed, "data/statistics"))[:STATISTICS_IMAGES]
+    total, colours, products = torch.zeros(3, train.size, train.size), torch.zeros(3).double(), torch.zeros(3, 3).double()
+    for images, _ in replace(train.pick(order), device=_CPU).chunks(100):
+        pixels = images.transpose(0, 1).flatten(1).double() / 255
+        total += images.sum(0)  # whole numbers, so exact whatever the order
+        colours += pixels.sum(1)
+        products += pixels @ pixels.T
+    num_pixels = len(order) * train.size**2
+    covariance = products / num_pixels - torch.outer(colours, colours) / num_pixels**2
+    variances, directions = torch.linalg.eigh(covariance)
+    return total / (255 * len(order)), (directions * variances.clamp(min=0).sqrt()).T.float()
+
+
+def test_side(size: int) -> int:
+    """What the shorter side is resized to for testing: 256 pixels for an input of 224."""
+    return round(size * _TEST_SIDE / _INPUT)
+
+
+def centre(squares: Tensor, size: int) -> Tensor:
+    """The middle of squares `(..., T, T)`: `(..., size, size)`."""
+    start = (squares.shape[-1] - size) // 2
+    return squares[..., start : start + size, start : start + size]
+
+
+def ten_crops(squares: Tensor, size: int) -> Tensor:
+    """Corners and centre of squares `(N, 3, T, T)`, then their flips: `(N, 10, 3, size, size)`."""
+    corners = [
+        squares[..., rows, columns] for rows, columns in itertools.product((slice(None, size), slice(-size, None)), repeat=2)
+    ]
+    five = torch.stack([*corners, centre(squares, size)], dim=1)
+    return torch.cat([five, five.flip(-1)], dim=1)
+
+
+class _Crop(NamedTuple):
+    """A square of `size` pixels of an image whose shorter side is resized to `side`.
+
+    `place` says where it begins, as fractions (row, column) of the way that is free.
+    """
+
+    file: str
+    size: int
+    side: int
+    place: Sequence[float]
+
+
+def decode(crop: _Crop) -> Tensor:
+    """The pixels of a crop, uint8 `(3, size, size)`, of which alone the image is resized. Raises DataError."""
+    file, size, side, place = crop
+    try:
+        with Image.open(file) as opened:
+            image = opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{file} cannot be read as an image ({error}): replace it, or take it away.") from error
+    scale = side / min(image.size)
+    width, height = (max(side, round(scale * length)) for length in image.size)
+    top, left = (min(int(part * (length - size + 1)), length - size) for part, length in zip(place, (height, width), strict=True))
+    across, down = image.width / width, image.height / height
+    box = (left * across, top * down, (left + size) * across, (top + size) * down)
+    pixels = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8).view(size, size, 3).permute(2, 0, 1)
+
+
+class _Ahead:
+    """Crops decoded by threads: those of an index when it is asked for, and those of the next indices ahead of it.
+
+    Threads and not processes: Pillow works without Python's lock, errors come as they are, and nothing is copied.
+    """
+
+    def __init__(self, crops: Callable[[int], list[_Crop]], end: int | None = None) -> None:
+        self._crops, self._end = crops, end
+        self._pool = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), "decode")
+        self._begun: dict[int, list[Future[Tensor]]] = {}
+        weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
+
+    def __call__(self, index: int) -> Tensor:
+        """The crops of this index, uint8 `(N, 3, size, size)`. Raises DataError."""
+        wanted = range(index, index + 1 + _STEPS_AHEAD)
+        for other in self._begun.keys() - set(wanted):
+            for future in self._begun.pop(other):
+                future.cancel()
+        for each in wanted:
+            if each not in self._begun and (self._end is None or each < self._end):
+                self._begun[each] = [self._pool.submit(decode, crop) for crop in self._crops(each)]
+        return torch.stack([future.result() for future in self._begun.pop(index)])

@@ -1,0 +1,331 @@
+"""A folder of images: found, decoded, cropped, trained on; and CIFAR-100."""
+
+import dataclasses
+import hashlib
+import json
+import pickle
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from resnet_lab.config import DataConfig, RunConfig
+from resnet_lab.configfile import load_study
+from resnet_lab.data import cifar, folder
+from resnet_lab.data.batches import clean_batches
+from resnet_lab.data.folder import FolderBatches, FolderSet
+from resnet_lab.data.load import load, training_batches
+from resnet_lab.errors import ConfigError, DataError
+from resnet_lab.experiment import Resources, run
+from resnet_lab.models.resnet import build
+from resnet_lab.record import checkpoint
+from resnet_lab.record.store import RunFolder
+from resnet_lab.rng import generator
+from resnet_lab.train.evaluate import evaluate
+from tests.conftest import settings
+
+CLASSES = ("ant", "bee", "cat")
+HERE = Resources(data_dir=Path("images"), device="cpu", threads=1)
+OF_FOLDER = {
+    "dataset": "folder", "num_classes": 3, "image_size": 32, "train_images": 36, "validation_images": 6, "test_images": 12,
+}  # fmt: skip
+
+
+def picture(index: int, width: int, height: int) -> Image.Image:
+    """A smooth picture that is another for every index."""
+    coarse = torch.rand(1, 3, 4, 5, generator=generator(index, "test/picture"))
+    smooth = functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)[0]
+    pixels = (255 * smooth).to(torch.uint8).permute(1, 2, 0).contiguous()
+    return Image.frombytes("RGB", (width, height), bytes(pixels.flatten().tolist()))
+
+
+@pytest.fixture
+def images(tmp_path):
+    """`images` with 12 training and 4 test images a class, of many shapes and three modes; tests run in its parent."""
+    root = tmp_path / "images"
+    for part, count in (("train", 12), ("val", 4)):
+        for label, name in enumerate(CLASSES):
+            (root / part / name).mkdir(parents=True)
+            for number in range(count):
+                image = picture(100 * label + number + 50 * (part == "val"), 40 + 7 * number, 60 - 3 * label)
+                kind = "jpg" if number % 3 else "png"
+                mode = {0: "L", 1: "RGB", 2: "RGBA"}[number % 3] if kind == "png" else "RGB"
+                image.convert(mode).save(root / part / name / f"{number:02}.{kind}")
+    return root
+
+
+def config_of(**changes: object) -> RunConfig:
+    model = {"kind": "residual", "layout": "imagenet", "depth": 18, "width": 4}
+    return RunConfig.model_validate(
+        settings(**{
+            "model": model, "data": OF_FOLDER, "recipe__steps": 6, "recipe__batch_size": 8, "evaluation__every": 3,
+            "evaluation__final_test_views": 10, **changes,
+        })
+    )  # fmt: skip
+
+
+def test_images_are_found_by_class_and_name(images):
+    train, test, classes = folder.find(images, 32)
+    assert classes == CLASSES
+    assert (len(train), len(test), train.labels.tolist()) == (36, 12, [0] * 12 + [1] * 12 + [2] * 12)
+    assert list(train.files) == sorted(train.files)
+    picked = train.pick(torch.tensor([30, 2]))
+    assert (picked.labels.tolist(), picked.files[1]) == ([2, 0], train.files[2])
+    assert folder.names_digest(images, train) != folder.names_digest(images, train.pick(torch.arange(35)))
+    moved = images.rename(images.with_name("moved"))
+    assert folder.names_digest(moved, folder.find(moved, 32)[0]) == folder.names_digest(images, train)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda root: (root / "val").rename(root / "test"), "There is no folder val in"),
+        (lambda root: (root / "val" / "cat").rename(root / "val" / "dog"), "different classes, such as 'cat'"),
+        (lambda root: [file.unlink() for file in (root / "train" / "bee").iterdir()], "is no folder of images"),
+    ],
+)
+def test_other_folders_are_refused_with_what_is_wanted(images, spoil, words):
+    spoil(images)
+    with pytest.raises(DataError, match=rf"{words}(.|\n)*train/CLASS/IMAGE.jpg and val/CLASS"):
+        folder.find(images, 32)
+
+
+def test_a_folder_of_other_size_than_the_settings_says_what_to_set(images):
+    wrong = DataConfig.model_validate(OF_FOLDER | {"num_classes": 5, "train_images": 99})
+    with pytest.raises(ConfigError, match=r"36 training and 12 test images of 3 classes.*=3 --set data.train_images=36\.$"):
+        load(wrong, images, 0)
+    fewer = load(DataConfig.model_validate(OF_FOLDER | {"train_images": 20, "test_images": 5}), images, 0)
+    assert fewer.validation is not None
+    assert (len(fewer.train), len(fewer.validation), len(fewer.test)) == (14, 6, 5)
+
+
+def pixels(image: Image.Image) -> torch.Tensor:
+    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize(("width", "height"), [(90, 60), (60, 90), (64, 64)])
+def test_a_crop_is_that_of_the_resized_image(tmp_path, width, height):
+    picture(1, width, height).save(tmp_path / "x.png")
+    side = min(width, height)
+    half = picture(1, width, height).resize((width // 2, height // 2), Image.Resampling.BILINEAR)
+    found = folder.decode(folder._Crop(str(tmp_path / "x.png"), 20, side // 2, (0.0, 0.999)))
+    left = width // 2 - 20
+    assert (found.int() - pixels(half.crop((left, 0, left + 20, 20))).int()).abs().max() <= 1
+    square = folder.decode(folder._Crop(str(tmp_path / "x.png"), side, side, (0.5, 0.5)))
+    left, top = (width - side) // 2, (height - side) // 2
+    assert torch.equal(square, pixels(picture(1, width, height).crop((left, top, left + side, top + side))))
+
+
+def test_any_shape_and_mode_becomes_a_crop_of_three_channels(tmp_path):
+    for index, (width, height, mode) in enumerate(
+        [(3, 500, "RGB"), (77, 31, "P"), (40, 41, "LA"), (64, 64, "1"), (5, 5, "CMYK")]
+    ):
+        path = tmp_path / f"{index}.{'jpg' if mode == 'CMYK' else 'png'}"
+        picture(index, width, height).convert(mode).save(path)
+        for place in ((0.0, 0.0), (0.999999, 0.999999)):
+            assert folder.decode(folder._Crop(str(path), 32, 37, place)).shape == (3, 32, 32)
+
+
+def test_sides_go_from_256_to_480_and_crops_anywhere():
+    drawn = folder.draw(generator(0, "test"), 20_000, 224)
+    assert set(drawn.sides.tolist()) == set(range(256, 481))
+    assert (drawn.places.min() >= 0, drawn.places.max() < 1) == (True, True)
+    assert 0.45 < drawn.flips.float().mean() < 0.55
+    assert drawn.colours.std().item() == pytest.approx(0.1, rel=0.02)
+    assert folder.test_side(224) == 256
+
+
+def test_ten_crops_are_corners_and_centre_and_their_flips():
+    squares = torch.arange(2 * 3 * 6 * 6).view(2, 3, 6, 6)
+    crops = folder.ten_crops(squares, 4)
+    assert crops.shape == (2, 10, 3, 4, 4)
+    places = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
+    for index, (row, column) in enumerate(places):
+        assert torch.equal(crops[:, index], squares[:, :, row : row + 4, column : column + 4])
+    assert torch.equal(crops[:, 5:], crops[:, :5].flip(-1))
+    assert torch.equal(crops[:, 4], folder.centre(squares, 4))
+
+
+def test_mean_and_components_are_those_of_the_centres(images):
+    train, _, _ = folder.find(images, 32)
+    mean, components = folder.statistics(train, 0)
+    centres = torch.cat([chunk for chunk, _ in train.chunks(5)]).double() / 255
+    torch.testing.assert_close(mean, centres.mean(0).float())
+    covariance = torch.cov(centres.transpose(0, 1).flatten(1), correction=0)
+    torch.testing.assert_close((components.T @ components).double(), covariance, atol=1e-6, rtol=1e-4)
+    assert (components @ components.T - torch.diag(components.square().sum(1))).abs().max() < 1e-6
+
+
+def test_a_batch_is_a_function_of_seed_and_step(images):
+    data = load(DataConfig.model_validate(OF_FOLDER), images, 0)
+    forwards, backwards, other = (training_batches(data, 8, seed) for seed in (0, 0, 1))
+    assert isinstance(forwards, FolderBatches)
+    steps = list(range(9))
+    first = {step: forwards(step) for step in steps}
+    for step in (5, 0, 8, 7, 3):  # out of turn, what was decoded ahead is dropped
+        assert all(torch.equal(a, b) for a, b in zip(first[step], backwards(step), strict=True))
+    assert not torch.equal(first[0][0], other(0)[0])
+    assert [len(first[step][1]) for step in range(4)] == [8, 8, 8, 6]
+    assert first[0][0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_batch_is_crop_mean_colour_and_flip(images):
+    data = load(DataConfig.model_validate(OF_FOLDER), images, 0)
+    assert isinstance(data.train, FolderSet)
+    assert data.components is not None
+    batches = FolderBatches(data.train, data.mean, data.components, 8, 0)
+    inputs, labels = batches(2)
+    drawn = folder.draw(generator(0, "data/augment", 2), 8, 32)
+    assert len(set(drawn.flips.tolist())) == 2
+    for place, index in enumerate(batches.order(2).tolist()):
+        crop = folder._Crop(data.train.files[index], 32, int(drawn.sides[place]), drawn.places[place].tolist())
+        expected = folder.decode(crop).float() / 255 - data.mean
+        expected += (drawn.colours[place] @ data.components)[:, None, None]
+        torch.testing.assert_close(inputs[place], expected.flip(-1) if drawn.flips[place] else expected)
+        assert labels[place] == data.train.labels[index]
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_a_run_on_a_folder_resumes_exactly_and_ends_with_ten_crops(images, kind):
+    config = config_of(model__kind=kind)
+    whole, parts = RunFolder(Path("whole")), RunFolder(Path("parts"))
+    list(run(config, whole, HERE))
+    seen = {"records": 0}
+
+    def _count(record: object) -> None:
+        seen["records"] += 1
+
+    for said in run(config, parts, HERE, stop=lambda: seen["records"] > 1):
+        _count(said)
+    assert parts.read().state == "interrupted"
+    list(run(config, parts, HERE))
+    without_times = [[dataclasses.replace(each, seconds=0.0) for each in each_folder.records()] for each_folder in (whole, parts)]
+    assert without_times[0] == without_times[1]
+    last = whole.read().evaluations[-1]
+    assert (last.step, last.train_images, last.train_error <= 1) == (6, 30, True)
+
+    data = load(config.data, images, 0)
+    net = build(config.model, 0, num_classes=3)
+    net.load_state_dict(checkpoint.load(whole, 6)["net"])
+    net.eval()
+    with torch.inference_mode():
+        views = torch.cat([inputs for inputs, _ in clean_batches(data.test, data.mean, views=10)])
+        mean = torch.stack([net(views[:, view]).softmax(1) for view in range(10)]).mean(0)
+    assert last.test_error == (mean.argmax(1) != data.test.labels).double().mean().item()
+    assert last.test_loss == pytest.approx(functional.nll_loss(mean.log(), data.test.labels).item(), rel=1e-4)
+    assert evaluate(net, clean_batches(data.test, data.mean))[1] != pytest.approx(last.test_loss, rel=1e-4)
+    said = json.loads((whole.path / "environment.json").read_text())
+    assert said["data"]["train_images"] == 36
+
+
+def test_the_preset_is_the_papers_recipe_but_for_the_held_out_images():
+    from resnet_lab.paper import departures, recipe_for
+
+    config = load_study("imagenet").run(kind="residual", depth=34)
+    assert recipe_for(config).section == "Sec. 3.4"
+    assert [sentence.split()[0] for sentence in departures(config)] == ["The", "1,271,167"]
+    assert config.epoch_steps == 4966
+    deeper = load_study("imagenet", ["model.block=bottleneck", "model.shortcut=B"]).run(kind="residual", depth=152)
+    assert len(departures(deeper)) == 2
+    assert "10 images; the paper's on 50,000" in " ".join(departures(config_of(data=OF_FOLDER | {"test_images": 10})))
+
+
+def test_a_sweep_over_a_folder_from_the_command_line(cli, images):
+    counted = json.loads(cli("data", "--dataset", "folder", "--data-dir", images, "--json").out)
+    assert (counted["num_classes"], counted["train_images"], counted["test_images"]) == (3, 36, 12)
+    said = cli("data", "--dataset", "folder", "--data-dir", images).out
+    flags = said.split("--data-dir ")[1].split()[1:]
+    assert flags[:2] == ["--set", "data.num_classes=3"]
+    smaller = {
+        "data.image_size": 32, "model.width": 4, "recipe.steps": 2, "recipe.batch_size": 8, "evaluation.every": 2,
+        "evaluation.train_images": 30, "evaluation.final_train_images": 30, "compute.compile": "false", "sweep.depths": "[18]",
+    }  # fmt: skip
+    more = [part for key, value in smaller.items() for part in ("--set", f"{key}={value}")]
+    answer = cli("sweep", "imagenet", "--data-dir", images, "--threads", 1, *flags, *more)
+    assert answer.code == 0, answer.err
+    assert cli("compare", "imagenet").code == 0
+    assert cli("report", "imagenet").code == 0
+    report = Path("runs/imagenet/report/report.md").read_text()
+    assert "Sec. 3.4" in report
+    assert "ten crops" in report
+    assert "STAND-IN" not in report
+    assert cli("analyze", "responses", "imagenet", "--data-dir", images).code == 0
+
+
+def test_an_image_that_cannot_be_read_is_named(cli, images):
+    (images / "val" / "bee" / "01.jpg").write_bytes(b"no image")
+    flags = [part for key, value in OF_FOLDER.items() for part in ("--set", f"data.{key}={value}")]
+    small = ["--set", "recipe.steps=1", "--set", "recipe.batch_size=8", "--set", "evaluation.final_train_images=1"]
+    answer = cli("train", "--config", "imagenet", "--depth", 18, "--plain", "--data-dir", images, *flags, *small, "--no-compile")
+    assert answer.code == 3
+    assert "01.jpg cannot be read as an image" in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["data.dataset=folder"], "state how many classes the folder has"),
+        (["data.num_classes=20"], "data.num_classes: cifar10 has 10, got 20"),
+        (["data.dataset=cifar100", "data.image_size=64"], "data.image_size: cifar100 has 32, got 64"),
+        (["data.train_images=60000"], "data.train_images: cifar10 has 50,000, got 60,000"),
+        (["evaluation.final_test_views=10"], "ten crops are taken of the images of a folder"),
+        (["evaluation.final_test_views=3"], "evaluation.final_test_views"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_set_are_refused(cli, overrides, words):
+    answer = cli("train", "--depth", 20, "--plain", *(part for each in overrides for part in ("--set", each)))
+    assert answer.code == 2
+    assert words in answer.err
+
+
+@pytest.fixture
+def cifar100(tmp_path, monkeypatch):
+    """An archive with the layout of CIFAR-100 and made-up images, known under its own checksums; its folder."""
+    source, random = tmp_path / "source", torch.Generator().manual_seed(0)
+    (source / cifar.CIFAR100.folder).mkdir(parents=True)
+    for name, count in (("train", 300), ("test", 100)):
+        data = torch.randint(0, 256, (count, 3072), dtype=torch.uint8, generator=random).numpy()
+        content = {"data": data, "fine_labels": [index % 100 for index in range(count)], "coarse_labels": [0] * count}
+        (source / cifar.CIFAR100.folder / name).write_bytes(pickle.dumps(content))
+    (source / cifar.CIFAR100.folder / "meta").write_bytes(pickle.dumps({"fine_label_names": [f"class {i}" for i in range(100)]}))
+    place = tmp_path / "data"
+    place.mkdir()
+    with tarfile.open(place / cifar.CIFAR100.archive, "w:gz") as archive:
+        archive.add(source / cifar.CIFAR100.folder, cifar.CIFAR100.folder)
+    md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in (source / cifar.CIFAR100.folder).iterdir()}
+    known = dataclasses.replace(
+        cifar.CIFAR100,
+        archive_md5=hashlib.md5((place / cifar.CIFAR100.archive).read_bytes()).hexdigest(),
+        **{f"{part}_file{'s' * (part != 'meta')}": {part: md5[part]} for part in ("train", "test", "meta")},
+    )
+    monkeypatch.setitem(cifar.CIFARS, "cifar100", known)
+    return place
+
+
+def test_cifar100_is_trained_on(cli, cifar100):
+    described = cli("data", "--dataset", "cifar100", "--data-dir", cifar100)
+    assert "CIFAR-100 in" in described.out
+    assert "300 training and 100 test images, 32x32, in 100 classes" in described.out
+    config = RunConfig.model_validate(
+        settings(data={"dataset": "cifar100", "train_images": 300, "validation_images": 50, "test_images": 100}, recipe__steps=3)
+    )
+    assert config.data.num_classes == 100
+    assert config.digest() != config.model_copy(update={"data": config.data.model_copy(update={"num_classes": 10})}).digest()
+    list(run(config, RunFolder(Path("runs/c/residual-8-s0")), Resources(cifar100, "cpu", 1)))
+    found = RunFolder(Path("runs/c/residual-8-s0")).read()
+    assert found.evaluations[-1].step == 3
+    assert checkpoint.load(found.folder, 3)["net"]["head.weight"].shape == (100, 16)
+    assert cli("compare", "c").code == 0
+    assert "STAND-IN" not in cli("report", "c").err
+
+
+def test_missing_cifar100_says_how_to_get_it(cli):
+    answer = cli("train", "--depth", 8, "--plain", "--set", "data.dataset=cifar100")
+    assert answer.code == 3
+    assert "`resnet-lab data --dataset cifar100 --download`" in answer.err
+    assert "cifar-100-python.tar.gz" in answer.err
+    assert cli("data", "--dataset", "folder", "--download").code == 2
