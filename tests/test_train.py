@@ -238,3 +238,20 @@ def test_golden_losses_of_20_steps(kind):
     )
     losses = [record.loss for record in records_of(config)[1]]
     assert losses == pytest.approx(GOLDEN[kind], rel=2e-4)
+
+
+@pytest.mark.parametrize(("kind", "depth"), [("plain", 110), ("residual", 110), ("residual", 1202)])
+def test_the_deepest_networks_start_low_and_take_a_step(depth, kind):
+    config = tiny(model={"kind": kind, "depth": depth}, recipe={"steps": 1, "batch_size": 2}, log__every=1)
+    state = initial_state(config, torch.device("cpu"))
+    before = {name: value.clone() for name, value in state.net.state_dict().items()}
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    [(record,)] = train(
+        state, lambda step: (images, torch.tensor([3, 5])), config.recipe, log_every=1, validate=lambda: (1.0, 1.0)
+    )
+    assert isinstance(record, TrainRecord)
+    assert (record.step, record.lr) == (1, 0.01)
+    assert math.isfinite(record.loss)
+    after = state.net.state_dict()
+    assert all(value.isfinite().all() for value in after.values())
+    assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("conv.weight"))
