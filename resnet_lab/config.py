@@ -28,6 +28,7 @@ Shortcut = Literal["A", "B", "C"]
 Block = Literal["basic", "bottleneck"]
 Layout = Literal["cifar", "imagenet"]
 Dataset = Literal["cifar10", "cifar100", "folder", "synthetic", "auto"]
+Padding = Literal["end", "both"]
 Settings = dict[str, Any]
 
 Duration = Annotated[
@@ -61,6 +62,7 @@ _BEFORE_THERE_WAS: dict[tuple[str, str], Any] = {
     ("data", "num_classes"): 10,
     ("data", "image_size"): 32,
     ("evaluation", "final_test_views"): 1,
+    ("model", "pad_channels"): "end",
     ("compute", "recompute_blocks"): False,
 }
 # Blocks by stage of the networks of He et al. 2015, Table 1.
@@ -116,6 +118,9 @@ class ModelConfig(Section):
     )
     stride_on: Literal["1x1", "3x3"] = Field(
         "1x1", description="a bottleneck's layer that halves the map: the first 1x1 (the paper's) or the 3x3 (torchvision's)"
+    )
+    pad_channels: Padding = Field(
+        "end", description="option A's zero channels: after the input's, or both: half before and half after (usual elsewhere)"
     )
 
     @model_validator(mode="before")

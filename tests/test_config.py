@@ -87,6 +87,8 @@ def test_a_setting_that_came_later_changes_no_identity_of_before():
     assert tiny().digest() == "4a8cf86429d1b4069134f12291d4c9a39d22b96e2a1c267aec12c7467a6d705f"
     assert tiny().recipe_digest() == "cdd08662b9bb0a130eddc2f1546bcdabd3c93d18d5ebe67a78d15b6de0eb2c8e"
     assert tiny(model__shortcut="B").digest() != tiny().digest()
+    assert tiny(model__pad_channels="both").recipe_digest() != tiny().recipe_digest()
+    assert tiny(model__kind="plain", model__pad_channels="both").model.pad_channels == "both"  # a study's, so not refused
 
 
 def test_width_is_the_papers_of_the_layout_unless_given():

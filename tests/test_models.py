@@ -272,6 +272,23 @@ def test_shortcut_a_subsamples_appends_zeros_and_has_no_parameters():
     assert make_shortcut("plain", "A", 16, 32, 2) is None
 
 
+@pytest.mark.parametrize(("extra", "before"), [(16, 8), (5, 2), (1, 0)])
+def test_shortcut_a_pads_on_both_sides_where_asked_for(extra, before):
+    x = torch.rand(2, 16, 8, 8)
+    out = make_shortcut("residual", "A", 16, 16 + extra, 2, "both")(x)
+    assert torch.equal(out[:, before : before + 16], x[:, :, ::2, ::2])
+    assert (out[:, :before].count_nonzero(), out[:, before + 16 :].count_nonzero(), out.shape[1]) == (0, 0, 16 + extra)
+
+
+def test_where_the_zeros_are_changes_the_function_and_no_parameter():
+    nets = [build(ModelConfig(kind="residual", depth=8, pad_channels=pad), 0).eval() for pad in ("end", "both")]
+    left, right = (net.state_dict() for net in nets)
+    assert all(torch.equal(value, right[name]) for name, value in left.items())
+    images = torch.rand(2, 3, 32, 32)
+    assert not torch.allclose(nets[0](images), nets[1](images))
+    assert [net.stages[1][0].shortcut.before for net in nets] == [0, 8]
+
+
 def test_the_relu_follows_the_addition():
     block = BasicBlock(4, 4, 1, make_shortcut("residual", "A", 4, 4, 1))
     torch.nn.init.zeros_(block.conv2.norm.weight)

@@ -60,20 +60,26 @@ def test_a_removed_block_leaves_its_shortcut(kind):
 
 
 @pytest.mark.parametrize(
-    "model", [{"shortcut": "C"}, {"block": "bottleneck", "depth": 20}, {"block": "bottleneck", "depth": 20, "shortcut": "B"}]
+    "model",
+    [
+        {"shortcut": "C"},
+        {"pad_channels": "both"},
+        {"block": "bottleneck", "depth": 20},
+        {"block": "bottleneck", "depth": 20, "shortcut": "B"},
+    ],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_blocks_of_every_form_can_be_removed(kind, model):
     net, _ = trained(kind, **({"depth": 14} | model | ({"shortcut": "A"} if kind == "plain" else {})))
-    images = batch()[0]
+    images, pad = batch()[0], model.get("pad_channels", "end")
     net.eval()
     with torch.no_grad():
         block = net.get_submodule("stages.1.0")
-        shortcut = block.shortcut or make_shortcut("residual", "A", *channels(block), 2)
+        shortcut = block.shortcut or make_shortcut("residual", "A", *channels(block), 2, pad)
         x = net.stages[1][1](shortcut(net.stages[0](net.stem(images).relu())).relu())
         expected = net.head(net.stages[2](x).mean((2, 3)))
         for whole in (net, folded(net)):
-            assert torch.allclose(without(whole, ["stages.1.0"])(images), expected, atol=1e-5)
+            assert torch.allclose(without(whole, ["stages.1.0"], pad)(images), expected, atol=1e-5)
 
 
 def channels(block):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_lab.analysis.subject import Subject, some
+from resnet_lab.config import Padding
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.fold import folded
@@ -27,14 +28,14 @@ class Removed(nn.Module):
     """What is left of a block: its shortcut, and the ReLU after it, which does nothing to an input that is not negative.
 
     A plain block has no shortcut. In its place stands that of its residual counterpart: the identity, or option A (subsampled,
-    zero channels appended) where the shape changes, so that both members of a pair lose the same layers.
+    zero channels added as `pad` says) where the shape changes, so that both members of a pair lose the same layers.
     """
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, pad: Padding = "end") -> None:
         super().__init__()
         layers = [convolution(layer) for layer in block.layers]
         stride = math.prod(layer.stride[0] for layer in layers)
-        self.shortcut = block.shortcut or Identity(layers[0].in_channels, layers[-1].out_channels, stride)
+        self.shortcut = block.shortcut or Identity(layers[0].in_channels, layers[-1].out_channels, stride, pad)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
@@ -46,9 +47,9 @@ def convolution(layer: nn.Module) -> nn.Conv2d:
     return next(module for module in layer.modules() if isinstance(module, nn.Conv2d))
 
 
-def without(net: nn.Module, blocks: Collection[str]) -> nn.Module:
+def without(net: nn.Module, blocks: Collection[str], pad: Padding = "end") -> nn.Module:
     """A copy of the network with the blocks of these names, such as `stages.0.1`, removed."""
-    removed = {id(net.get_submodule(name)): Removed(net.get_submodule(name)) for name in blocks}  # type: ignore[arg-type]
+    removed = {id(net.get_submodule(name)): Removed(net.get_submodule(name), pad) for name in blocks}  # type: ignore[arg-type]
     return copy.deepcopy(net, removed)
 
 
@@ -67,7 +68,7 @@ def paths(subject: Subject, num_images: int | None = IMAGES, num_draws: int = DR
     names = block_names(net)
 
     def _error(blocks: Collection[str]) -> float:
-        return evaluate(without(net, blocks), clean_batches(images, subject.data.mean))[0]
+        return evaluate(without(net, blocks, subject.config.model.pad_channels), clean_batches(images, subject.data.mean))[0]
 
     return Paths(
         step=subject.step,

@@ -134,6 +134,8 @@ def _title(model: ModelConfig) -> str:
         parts.append(f"of bottleneck blocks (stride on the {'first 1x1' if model.stride_on == '1x1' else '3x3'} layer)")
     if model.shortcut != "A":
         parts.append(f"with shortcuts of option {model.shortcut}")
+    elif model.kind == "residual" and model.pad_channels == "both":
+        parts.append("with zero channels on both sides of the identity's")
     return " ".join(parts)
 
 

@@ -48,7 +48,8 @@ def _make_stem(config: ModelConfig) -> tuple[ConvNorm, nn.MaxPool2d | None]:
 
 def _make_block(config: ModelConfig, in_channels: int, width: int, stride: int) -> Block:
     """A block with its shortcut; `width` is the channels of its layers inside."""
-    shortcut = make_shortcut(config.kind, config.shortcut, in_channels, _block_class(config).expansion * width, stride)
+    out_channels = _block_class(config).expansion * width
+    shortcut = make_shortcut(config.kind, config.shortcut, in_channels, out_channels, stride, config.pad_channels)
     if config.block == "bottleneck":
         return Bottleneck(in_channels, width, stride, shortcut, config.stride_on)
     return BasicBlock(in_channels, width, stride, shortcut)
