@@ -14,7 +14,7 @@ class ConfigError(LabError):
 
 
 class DataError(LabError):
-    """The data set is missing, incomplete or corrupt."""
+    """The data set, or a file of weights, is missing, incomplete or corrupt."""
 
     exit_code = 3
 

@@ -1,4 +1,4 @@
-"""`resnet-lab export`: a study's records for other tools."""
+"""`resnet-lab export`: a study's records, or its networks' weights, for other tools."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,21 +6,52 @@ from typing import Annotated, Literal
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Json, Runs, StudyArgument
-from resnet_lab.record.store import DEFAULT_ROOT, find_study, read_study
+from resnet_lab.cli.options import Json, Runs
+from resnet_lab.errors import ConfigError
+from resnet_lab.record.store import DEFAULT_ROOT, find_runs, find_study, read_study, run_folders
+
+Records = Literal["csv", "tensorboard"]
+WeightFiles = Literal["torchvision", "safetensors"]
 
 
 def export(
-    to: Annotated[Literal["csv", "tensorboard"], typer.Option("--to", help="Tables, or event files for TensorBoard.")],
-    study: StudyArgument = None,
+    to: Annotated[
+        Literal["csv", "tensorboard", "torchvision", "safetensors"],
+        typer.Option(
+            "--to",
+            help="Records as tables or as event files for TensorBoard; weights under torchvision's names, or as safetensors.",
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]", help="A study's name or folder, or for weights one run as STUDY/RUN; else the newest study."
+        ),
+    ] = None,
+    at: Annotated[
+        int | None, typer.Option("--at", min=0, help="Weights of this step, 0: the initial ones. Else of the newest checkpoint.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write into; else export in the study's folder.")] = None,
     runs: Runs = DEFAULT_ROOT,
     as_json: Json = False,
 ) -> None:
-    """Write the study's records as CSV tables or TensorBoard event files; again: replaces them by what is there now."""
+    """Write a study's records, or a file of weights for each of its runs; again: replaces them by what is there now.
+
+    Records are CSV tables or TensorBoard event files. Weights are RUN.pth, a state dict under torchvision's names, or
+    RUN.safetensors, under resnet-lab's and with what the network is; `resnet-lab evaluate --weights` reads both.
+    """
+    if to == "csv" or to == "tensorboard":  # noqa: PLR1714  # as mypy follows it
+        if at is not None:
+            raise ConfigError(f"--at names a checkpoint, and --to {to} writes records: leave it out, or take --to safetensors.")
+        _records(to, name, out, runs, as_json=as_json)
+    else:
+        _weights(to, name, at, out, runs, as_json=as_json)
+
+
+def _records(to: Records, name: str | None, out: Path | None, runs: Path, *, as_json: bool) -> None:
     from resnet_lab.report.export import write_csv, write_tensorboard
 
-    folder = find_study(runs, study)
+    folder = find_study(runs, name)
     target = out or folder / "export"
     found, faults = read_study(folder)
     if any(run.is_stand_in for run in found):
@@ -28,10 +59,32 @@ def export(
     paths = write_csv(target, folder.name, found) if to == "csv" else write_tensorboard(target, found)
     for fault in faults:
         display.note(fault)
+    _show(paths, as_json=as_json)
+    if to == "tensorboard" and not as_json:
+        display.note(f"`tensorboard --logdir {target}` shows them.")
+
+
+def _weights(to: WeightFiles, name: str | None, at: int | None, out: Path | None, runs: Path, *, as_json: bool) -> None:
+    folders = run_folders(find_study(runs, None)) if name is None else find_runs(runs, [name])
+    target = out or folders[0].path.parent / "export"
+
+    from resnet_lab.weights_export import cautions, write_weights
+
+    written = []
+    for said in write_weights(target, folders, at, to):
+        if isinstance(said, str):
+            display.note(said)
+        else:
+            written.append(said)
+    _show([file.path for file in written], as_json=as_json)
+    if to == "torchvision":
+        for caution in cautions(written):
+            display.note(caution)
+
+
+def _show(paths: list[Path], *, as_json: bool) -> None:
     if as_json:
         display.result_json({"files": [str(path) for path in paths]})
         return
     for path in paths:
         display.result(str(path))
-    if to == "tensorboard":
-        display.note(f"`tensorboard --logdir {target}` shows them.")

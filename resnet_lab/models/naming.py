@@ -1,11 +1,12 @@
-"""The names that torchvision gives the parameters and buffers of the same networks (`resnet18` to `resnet152`), and back.
+"""The names that torchvision and repositories for CIFAR-10 give the parameters and buffers of the same networks, and back.
 
-torchvision's networks are residual, of the ImageNet layout, with shortcuts of option B and the stride on the 3x3 layer:
+torchvision's networks (`resnet18` to `resnet152`) are residual, of the ImageNet layout, with shortcuts of option B and the
+stride on the 3x3 layer:
 https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
@@ -19,6 +20,12 @@ _NAMES = (
     ("stages.N.N.shortcut.norm.*", "layerN.N.downsample.1.*"),
     ("head.*", "fc.*"),
 )
+# What repositories for CIFAR-10 call otherwise, such as akamaster/pytorch_resnet_cifar10 and kuangliu/pytorch-cifar.
+_ALSO = (
+    ("stages.N.N.shortcut.conv.*", "layerN.N.shortcut.0.*"),
+    ("stages.N.N.shortcut.norm.*", "layerN.N.shortcut.1.*"),
+    ("head.*", "linear.*"),
+)
 
 
 def to_torchvision(name: str) -> str:
@@ -29,6 +36,24 @@ def to_torchvision(name: str) -> str:
 def from_torchvision(name: str) -> str:
     """Our name for one of torchvision's. Raises KeyError."""
     return _translated(name, [(theirs, ours) for ours, theirs in _NAMES], stage_shift=-1)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name is one of ours."""
+    return any(_match(pattern, name) for pattern, _ in _NAMES)
+
+
+def to_ours(name: str) -> str:
+    """Our name for one of ours, of torchvision's or of the usual repositories' for CIFAR-10. Raises KeyError."""
+    return name if is_ours(name) else _translated(name, [(theirs, ours) for ours, theirs in _NAMES + _ALSO], stage_shift=-1)
+
+
+def named_as_in(names: Collection[str], name: str) -> str:
+    """What a file with these names would call one of ours: `linear.bias` for `head.bias` beside `linear.weight`."""
+    if all(is_ours(each) for each in names):
+        return name
+    used = [row for row in _ALSO if any(_match(row[1], each) for each in names)]
+    return _translated(name, [*used, *_NAMES], stage_shift=1)
 
 
 def state_to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -43,10 +68,14 @@ def state_from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _translated(name: str, table: list[tuple[str, str]], stage_shift: int) -> str:
     for source, target in table:
-        match = re.fullmatch(re.escape(source).replace("N", r"(\d+)").replace(r"\*", "(.+)"), name)
+        match = _match(source, name)
         if match is not None:
             return _filled(target, list(match.groups()), stage_shift)
     raise KeyError(name)
+
+
+def _match(pattern: str, name: str) -> re.Match[str] | None:
+    return re.fullmatch(re.escape(pattern).replace("N", r"(\d+)").replace(r"\*", "(.+)"), name)
 
 
 def _filled(pattern: str, parts: list[str], stage_shift: int) -> str:

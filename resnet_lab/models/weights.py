@@ -1,0 +1,324 @@
+"""Files of weights, in and out: whose names they have, which network they hold, and what they cannot tell.
+
+Read are safetensors and torch files under our names, torchvision's, or those of the usual repositories for CIFAR-10.
+"""
+
+import io
+import json
+import pickle
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from resnet_lab.config import IMAGENET_BLOCKS, Block, DataConfig, Layout, ModelConfig, Shortcut
+from resnet_lab.errors import ConfigError, DataError
+from resnet_lab.models.naming import is_ours, named_as_in, state_to_torchvision, to_ours
+from resnet_lab.models.resnet import ResNet
+
+CONTAINERS = ("state_dict", "net", "model", "model_state_dict")
+_WRAPPER = re.compile(r"\b(?:module|_orig_mod)\.")  # of DataParallel and of torch.compile
+_BLOCK = re.compile(r"stages\.(\d+)\.(\d+)\..+")
+_PROJECTION = re.compile(r"stages\.(\d+)\.(\d+)\.shortcut\..+")
+_COUNTER = ".num_batches_tracked"  # has no part in what a network computes, and old files lack it
+_LAYOUTS: dict[tuple[int, int], Layout] = {(3, 3): "cifar", (4, 7): "imagenet"}  # stages, side of the stem's filters
+_SHOWN = 3
+_WRITER = "resnet-lab"
+
+
+class About(BaseModel):
+    """What our safetensors say of themselves: the run and step, the network, and the data whose training images have the mean.
+
+    Images are RGB, divided by 255, minus the mean image of the training images that `data` and `seed` name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    step: int
+    seed: int
+    model: ModelConfig
+    data: DataConfig
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of a file under our names; `names` has the file's own for each, `foreign` those that are nobody's."""
+
+    path: Path
+    state: dict[str, Tensor]
+    names: dict[str, str]
+    foreign: tuple[str, ...]
+    about: About | None
+
+    @property
+    def are_ours(self) -> bool:
+        """Whether the file has our names."""
+        return all(is_ours(_unwrapped(name)) for name in self.names.values())
+
+
+@dataclass(frozen=True)
+class Form:
+    """What names and shapes tell of a network; not whether it is residual where it has no projections."""
+
+    layout: Layout
+    block: Block
+    depth: int
+    width: int
+    shortcut: Shortcut
+    num_classes: int
+
+    def config(self, **untold: Any) -> ModelConfig:
+        """The network, with those settings that the file cannot tell: `kind`, `pad_channels`, `stride_on`."""
+        told = {key: getattr(self, key) for key in ("layout", "block", "depth", "width", "shortcut")}
+        return ModelConfig.model_validate(told | untold)
+
+
+def read(path: Path) -> Weights:
+    """The weights in a `.safetensors` or torch file. Raises ConfigError where there is no file, DataError where it holds none."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: name a file of weights in it.")
+    if not path.exists():
+        raise ConfigError(f"There is no file {path}.")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty: copy or download it again.")
+    tensors, metadata = _safetensors(path) if path.suffix == ".safetensors" else (_tensors(path, _torch(path)), {})
+    return _named(path, tensors, _about(path, metadata))
+
+
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise DataError(f"{path} is damaged or no safetensors file ({error}): copy or download it again.") from error
+
+
+def _torch(path: Path) -> Any:
+    content = path.read_bytes()
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of protocols and formats; what cannot be read is said below
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever damaged or foreign bytes lead torch to
+        more = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if more is None:
+            raise DataError(f"{path} is damaged, or no file that torch.save wrote: copy or download it again.") from error
+        raise DataError(
+            f"{path} holds more than tensors ({more[1]}), which could run code and is not read: where it comes from, save the "
+            "weights alone, torch.save(net.state_dict(), FILE)."
+        ) from error
+
+
+def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
+    """The state dict in what a torch file holds."""
+    while isinstance(loaded, Mapping):
+        inner = next((loaded[key] for key in CONTAINERS if isinstance(loaded.get(key), Mapping)), None)
+        if inner is None:
+            break
+        loaded = inner
+    if not isinstance(loaded, Mapping) or not loaded or not all(map(_is_named_tensor, loaded.items())):
+        raise DataError(
+            f"{path} holds no weights: they are tensors by name, alone or under one of {', '.join(CONTAINERS)}; "
+            f"here is {_kind_of(loaded)}."
+        )
+    return dict(loaded)
+
+
+def _is_named_tensor(item: tuple[object, object]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
+def _kind_of(loaded: object) -> str:
+    if not isinstance(loaded, Mapping):
+        return f"an object of type {type(loaded).__name__}"
+    return f"a table of {_listed(map(str, loaded))}" if loaded else "an empty table"
+
+
+def _about(path: Path, metadata: Mapping[str, str]) -> About | None:
+    """What a file of ours says of itself, None for others."""
+    if metadata.get("writer") != _WRITER:
+        return None
+    try:
+        plain = {key: metadata[key] for key in ("run", "step", "seed")}
+        return About.model_validate_json(json.dumps(plain | {key: json.loads(metadata[key]) for key in ("model", "data")}))
+    except (KeyError, ValueError, RecursionError) as error:  # a ValidationError is a ValueError
+        raise DataError(
+            f"{path} says that resnet-lab wrote it, and not in words of this version: export it again, or update resnet-lab."
+        ) from error
+
+
+def _named(path: Path, tensors: Mapping[str, Tensor], about: About | None) -> Weights:
+    """The tensors under our names, without counters of batches. Raises DataError where a name stands for two of them."""
+    state: dict[str, Tensor] = {}
+    names: dict[str, str] = {}
+    foreign = []
+    for name, value in tensors.items():
+        if name.endswith(_COUNTER):
+            continue
+        try:
+            ours = to_ours(_unwrapped(name))
+        except (KeyError, ValueError):  # or a number of too many digits
+            foreign.append(name)
+            continue
+        if ours in names:
+            raise DataError(f"{path} has one layer's values twice, as {names[ours]} and as {name}: remove one of them.")
+        if not value.is_floating_point() or value.layout != torch.strided or value.is_meta:
+            raise DataError(f"{path} has no plain floating-point numbers in {name}: save the network in fp32, not quantised.")
+        state[ours], names[ours] = value.detach(), name
+    return Weights(path, state, names, tuple(foreign), about)
+
+
+def _unwrapped(name: str) -> str:
+    return _WRAPPER.sub("", name)
+
+
+def form(weights: Weights) -> Form:
+    """Which network the names and shapes are of. Raises ConfigError where it is of neither layout, or no such network at all."""
+    stem, head = _shape(weights, "stem.conv.weight", 4), _shape(weights, "head.weight", 2)
+    first = _shape(weights, "stages.0.0.conv1.conv.weight", 4)
+    found = {(int(match[1]), int(match[2])) for match in _matches(_BLOCK, weights)}
+    stages = [sum(stage == each for stage, _ in found) for each in sorted({stage for stage, _ in found})]
+    layout = _LAYOUTS.get((len(stages), stem[2]))
+    if layout is None:
+        raise ConfigError(
+            f"{weights.path} holds a network of {len(stages)} stages with a {stem[2]}x{stem[3]} stem of {stem[0]} filters, which "
+            "is none of the paper's: those for CIFAR-10 have 3 stages and a 3x3 stem, those for ImageNet 4 and a 7x7 stem."
+        )
+    block: Block = "bottleneck" if "stages.0.0.conv3.conv.weight" in weights.state else "basic"
+    widens = first[0] * (4 if block == "bottleneck" else 1) != stem[0]
+    changing = {(stage, 0) for stage in range(0 if widens else 1, len(stages))}
+    projections = {(int(match[1]), int(match[2])) for match in _matches(_PROJECTION, weights)}
+    shortcut: Shortcut = "A" if not projections else "B" if projections <= changing else "C"
+    return Form(layout, block, _depth(weights.path, layout, block, stages), stem[0], shortcut, head[0])
+
+
+def _matches(pattern: re.Pattern[str], weights: Weights) -> Iterator[re.Match[str]]:
+    return (match for match in map(pattern.fullmatch, weights.state) if match)
+
+
+def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
+    value = weights.state.get(name)
+    if value is None or value.dim() != dimensions or not value.numel():
+        wanted = named_as_in([_unwrapped(each) for each in weights.names.values()], name) if weights.names else name
+        raise ConfigError(
+            f"{weights.path} holds no network of the paper's: it has no {wanted} of {dimensions} dimensions; what it has is "
+            f"{_listed([*weights.names.values(), *weights.foreign])}."
+        )
+    return tuple(value.shape)
+
+
+def _depth(path: Path, layout: Layout, block: Block, stages: list[int]) -> int:
+    """Weighted layers of a network with so many blocks in its stages. Raises ConfigError where it is not one of the paper's."""
+    if layout == "cifar" and len(set(stages)) == 1:
+        return 2 + sum(stages) * (3 if block == "bottleneck" else 2)
+    for (kind, depth), blocks in IMAGENET_BLOCKS.items():
+        if layout == "imagenet" and (kind, blocks) == (block, tuple(stages)):
+            return depth
+    rule = "those for CIFAR-10 have as many in every stage" if layout == "cifar" else "no network of Table 1 has these"
+    raise ConfigError(f"{path} holds a network with stages of {', '.join(map(str, stages))} {block} blocks, and {rule}.")
+
+
+def network(weights: Weights, config: ModelConfig, num_classes: int) -> ResNet:
+    """This network with the weights, on the CPU in fp32 and channels last.
+
+    Raises ConfigError that names the first tensors which are missing, too many or of another shape, as the file calls them.
+    """
+    with torch.device("meta"):
+        net = ResNet(config, num_classes)
+    expected = {name: value for name, value in net.state_dict().items() if not name.endswith(_COUNTER)}
+    problems = list(_problems(weights, expected))
+    if problems:
+        raise ConfigError(f"{weights.path} does not hold a whole network of depth {config.depth}: it has {'; '.join(problems)}.")
+    net.to_empty(device="cpu")
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+    net.load_state_dict(weights.state, strict=False)
+    return net.to(memory_format=torch.channels_last)
+
+
+def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> Iterator[str]:
+    own = [_unwrapped(name) for name in weights.names.values()]
+    missing = [named_as_in(own, name) for name in expected if name not in weights.state]
+    too_many = [*(name for ours, name in weights.names.items() if ours not in expected), *weights.foreign]
+    differing = [
+        f"{weights.names[name]} of shape {_sizes(weights.state[name])} where {_sizes(value)} belongs"
+        for name, value in expected.items()
+        if name in weights.state and weights.state[name].shape != value.shape
+    ]
+    if missing:
+        yield f"no {_listed(missing)}"
+    if too_many:
+        yield f"{_listed(too_many)}, which such a network does not have"
+    if differing:
+        yield _listed(differing)
+
+
+def _sizes(value: Tensor) -> str:
+    return "x".join(map(str, value.shape)) or "one number"
+
+
+def _listed(items: Iterable[str]) -> str:
+    """The first few, and how many more."""
+    items = list(items)
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more
+
+
+def torchvision_file(net: ResNet) -> bytes:
+    """A torch file of the network's state dict under torchvision's names, whether or not torchvision has such a network."""
+    buffer = io.BytesIO()
+    torch.save(state_to_torchvision(_plain_state(net)), buffer)
+    return buffer.getvalue()
+
+
+def safetensors_file(net: ResNet, about: About) -> bytes:
+    """A safetensors file under our names that says what it is; the same network gives the same bytes."""
+    metadata = {
+        "format": "pt",
+        "writer": _WRITER,
+        "run": about.run,
+        "step": str(about.step),
+        "seed": str(about.seed),
+        "model": about.model.model_dump_json(),
+        "data": about.data.model_dump_json(),
+        "normalisation": "RGB / 255 minus the mean image of the training images that data and seed name",
+    }
+    return _in_order(to_safetensors(_plain_state(net), metadata))
+
+
+def _plain_state(net: ResNet) -> dict[str, Tensor]:
+    """Tensors on the CPU with memory of their own, in the usual order of dimensions."""
+    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in net.state_dict().items()}
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors file with its metadata sorted, which the library writes in an order that changes.
+
+    Eight bytes with the header's length, the header in JSON padded to a multiple of eight, then the numbers.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def unlike_torchvisions(model: ModelConfig) -> list[str]:
+    """In what a network is none of torchvision's, in words; none where it has the same layers (not: the same strides)."""
+    differing = {
+        "plain": model.kind == "plain",
+        f"{model.layout} layout": model.layout != "imagenet",
+        f"option {model.shortcut}": model.kind == "residual" and model.shortcut != "B",
+        f"width {model.width}": model.layout == "imagenet" and model.width != 64,
+    }
+    return [words for words, differs in differing.items() if differs]
