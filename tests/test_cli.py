@@ -16,8 +16,9 @@ from tests.conftest import tiny
 from tests.test_data import fake_cifar10
 
 COMMANDS = [
-    "train", "sweep", "compare", "report", "export", "runs", "summary", "bench", "data", "config", "config show", "config schema",
-    "analyze", "analyze responses", "analyze gradients", "analyze identity", "analyze landscape", "analyze line", "analyze paths",
+    "train", "sweep", "compare", "report", "evaluate", "export", "runs", "summary", "bench", "data", "config",
+    "config show", "config schema", "analyze", "analyze responses", "analyze gradients", "analyze identity",
+    "analyze landscape", "analyze line", "analyze paths",
 ]  # fmt: skip
 README = Path(__file__).parent.parent / "README.md"
 
@@ -187,6 +188,11 @@ BAD = [
     (["summary", "--depth", "21", "--plain"], 2, "the nearest valid: 20 and 26"),
     (["summary", "--depth", "20", "--plain", "--shortcut", "B"], 2, "a plain network has no shortcuts to be option B"),
     (["data"], 3, "There is no CIFAR-10 in data"),
+    (["evaluate"], 2, "Name either a run, such as quick/residual-20-s0, or a file with --weights FILE"),
+    (["evaluate", "--weights", "nowhere.pth"], 2, "There is no file nowhere.pth"),
+    (["evaluate", "--weights", "."], 2, "is a folder"),
+    (["export", "--to", "csv", "--at", "4"], 2, "--at names a checkpoint, and --to csv writes records"),
+    (["export", "--to", "safetensors"], 2, "There are no runs in runs"),
     (["frobnicate"], 2, "No such command"),
 ]
 

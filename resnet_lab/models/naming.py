@@ -50,7 +50,7 @@ def to_ours(name: str) -> str:
 
 def named_as_in(names: Collection[str], name: str) -> str:
     """What a file with these names would call one of ours: `linear.bias` for `head.bias` beside `linear.weight`."""
-    if all(is_ours(each) for each in names):
+    if names and all(is_ours(each) for each in names):
         return name
     used = [row for row in _ALSO if any(_match(row[1], each) for each in names)]
     return _translated(name, [*used, *_NAMES], stage_shift=1)

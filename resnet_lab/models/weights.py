@@ -207,7 +207,7 @@ def _matches(pattern: re.Pattern[str], weights: Weights) -> Iterator[re.Match[st
 def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
     value = weights.state.get(name)
     if value is None or value.dim() != dimensions or not value.numel():
-        wanted = named_as_in([_unwrapped(each) for each in weights.names.values()], name) if weights.names else name
+        wanted = named_as_in([_unwrapped(each) for each in weights.names.values()], name)
         raise ConfigError(
             f"{weights.path} holds no network of the paper's: it has no {wanted} of {dimensions} dimensions; what it has is "
             f"{_listed([*weights.names.values(), *weights.foreign])}."
