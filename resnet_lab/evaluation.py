@@ -11,10 +11,10 @@ from torch import Tensor
 from resnet_lab.analysis.subject import subjects
 from resnet_lab.compute import set_up
 from resnet_lab.config import ComputeConfig, DataConfig, Kind, ModelConfig, Padding
-from resnet_lab.data import cifar10
+from resnet_lab.data import folder as image_folder
 from resnet_lab.data.batches import clean_batches
-from resnet_lab.data.images import Data, ImageSet
-from resnet_lab.data.load import load
+from resnet_lab.data.images import Data, Images, ImageSet
+from resnet_lab.data.load import data_root, load
 from resnet_lab.errors import ConfigError
 from resnet_lab.experiment import Resources
 from resnet_lab.models.fold import folded
@@ -26,6 +26,7 @@ from resnet_lab.train.world import pick_device
 
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
 StrideOn = Literal["1x1", "3x3"]
+Files = Literal["cifar10", "cifar100", "folder"]
 Source = Literal["tensors", "metadata", "option", "assumed", "run"]
 # Of ImageNet's training images, RGB in 0..1; most repositories for CIFAR-10 have them from PyTorch's ImageNet example.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -40,6 +41,7 @@ class Choices:
     padding: Padding | None = None
     stride_on: StrideOn | None = None
     normalisation: Normalisation | None = None
+    dataset: Files | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,13 @@ class Candidate:
     data: Data
     mean: Tensor
     std: Tensor | None = None
+    views: int = 1
     precision: Precision = "fp32"
-    is_stand_in: bool = False
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether the images are the synthetic stand-in."""
+        return self.value("images") == "synthetic"
 
     def value(self, name: str) -> str | int | None:
         """The value of a property; None where the network has no such property."""
@@ -82,25 +89,28 @@ class Measured:
     loss: float
 
 
-def measure(candidate: Candidate, images: ImageSet) -> Measured:
-    """In evaluation mode and without augmentation, as in a run's evaluations."""
-    error, loss = evaluate(folded(candidate.net), _batches(candidate, images), candidate.precision)
+def measure(candidate: Candidate, images: Images, views: int = 1) -> Measured:
+    """In evaluation mode and without augmentation, as in a run's evaluations; with ten views over ten crops of each image."""
+    error, loss = evaluate(folded(candidate.net), _batches(candidate, images, views), candidate.precision)
     return Measured(error, round(error * len(images)), len(images), loss)
 
 
-def _batches(candidate: Candidate, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
-    for inputs, labels in clean_batches(images, candidate.mean):
+def _batches(candidate: Candidate, images: Images, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    for inputs, labels in clean_batches(images, candidate.mean, views=views):
         yield (inputs if candidate.std is None else inputs.div_(candidate.std)), labels
 
 
-def from_run(folder: RunFolder, at: int | None, resources: Resources) -> Candidate:
+def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Resources) -> Candidate:
     """A run's network at step `at`, at its newest checkpoint if not given, with the run's own data.
+
+    Test images are seen in so many views, as in the run's last evaluation if not given.
 
     Raises CheckpointError, ConfigError, DataError.
     """
     subject = subjects([folder], at, resources)[0]
     config, model = subject.config, subject.config.model
     residual = model.kind == "residual"
+    views = _views(views or config.evaluation.final_test_views, config.data)
     known = {
         "kind": model.kind,
         "layout": model.layout,
@@ -112,6 +122,7 @@ def from_run(folder: RunFolder, at: int | None, resources: Resources) -> Candida
         "padding": model.pad_channels if residual and model.shortcut == "A" else None,
         "stride on": model.stride_on if model.block == "bottleneck" else None,
         "images": config.data.dataset,
+        "views": views if config.data.dataset == "folder" else None,
         "normalisation": "per-pixel",
     }
     return Candidate(
@@ -122,12 +133,12 @@ def from_run(folder: RunFolder, at: int | None, resources: Resources) -> Candida
         known=tuple(Known(name, value, "run", "") for name, value in known.items() if value is not None),
         data=subject.data,
         mean=subject.data.mean,
+        views=views,
         precision=config.compute.precision,
-        is_stand_in=config.data.dataset != "cifar10",
     )
 
 
-def from_weights(path: Path, choices: Choices, resources: Resources) -> Candidate:
+def from_weights(path: Path, choices: Choices, views: int | None, resources: Resources) -> Candidate:
     """The network in a file of weights, with the images that it tells apart.
 
     What its tensors do not show is as its metadata says, or as usual with names like its own, unless it is chosen here.
@@ -139,37 +150,63 @@ def from_weights(path: Path, choices: Choices, resources: Resources) -> Candidat
     net = network(weights, model, found.num_classes)
     device = pick_device(resources.device)
     set_up(ComputeConfig(), device, resources.threads)
-    config, seed, images = _data_of(weights, found.num_classes)
-    data = load(config, cifar10.data_dir(resources.data_dir), seed).to(device)
+    root = data_root(resources.data_dir)
+    config, seed, images = _data_of(weights, found, choices.dataset, root)
+    views = _views(views or 1, config)
+    data = load(config, root, seed).to(device)
     normalisation = _normalisation(weights, choices.normalisation)
     mean, std = _statistics(data, normalisation.value)
+    seen = [Known("views", views, "option", "--views 1 or 10")] if config.dataset == "folder" else []
     return Candidate(
         name=str(path),
         net=net.to(device),
         model=model,
         num_classes=found.num_classes,
-        known=(*known, images, normalisation),
+        known=(*known, images, *seen, normalisation),
         data=data,
         mean=mean,
         std=std,
-        is_stand_in=config.dataset != "cifar10",
+        views=views,
     )
 
 
-def _data_of(weights: Weights, num_classes: int) -> tuple[DataConfig, int, Known]:
-    """The data set of a file, the seed of its split, and how it is known. Raises ConfigError where it has other classes.
+def _data_of(weights: Weights, found: Form, chosen: Files | None, root: Path) -> tuple[DataConfig, int, Known]:
+    """The data set of a file, the seed of its split, and how it is known. Raises ConfigError and DataError.
 
-    It is the one that our metadata names, with its split, else CIFAR-10 with all training images.
+    It is the one that our metadata names, with its split, else that with as many classes, and all of its training images.
     """
     about = weights.about
-    config = DataConfig(dataset="cifar10", validation_images=0) if about is None else about.data
-    if config.num_classes != num_classes:
+    if about is not None and chosen in (None, about.data.dataset):
+        return about.data, about.seed, Known("images", about.data.dataset, "metadata", "")
+    of_cifar: dict[int, Files] = {10: "cifar10", 100: "cifar100"}
+    dataset = chosen or (of_cifar.get(found.num_classes, "folder") if found.layout == "cifar" else "folder")
+    source: Source = "tensors" if chosen is None else "option"
+    known = Known(
+        "images", dataset, source, f"{found.num_classes:,} classes" + (", 7x7 stem" if found.layout == "imagenet" else "")
+    )
+    if dataset == "folder":
+        size = 224 if found.layout == "imagenet" else 32
+        train, test, classes = image_folder.find(root, size)
+        _match(weights, found, len(classes), str(root))
+        counts = {"train_images": len(train), "test_images": len(test), "num_classes": len(classes)}
+        return DataConfig(dataset="folder", image_size=size, validation_images=0, **counts), 0, known
+    config = DataConfig(dataset=dataset, validation_images=0)
+    _match(weights, found, config.num_classes, dataset)
+    return config, 0, known
+
+
+def _match(weights: Weights, found: Form, num_classes: int, where: str) -> None:
+    if found.num_classes != num_classes:
         raise ConfigError(
-            f"{weights.path} tells {num_classes:,} classes apart, and CIFAR-10 has 10: name a file of a network for CIFAR-10."
+            f"{weights.path} tells {found.num_classes:,} classes apart, and {where} has {num_classes:,}: name the images that it "
+            "is for, --dataset cifar10, cifar100, or folder with --data-dir."
         )
-    if about is None:
-        return config, 0, Known("images", config.dataset, "tensors", f"{num_classes} classes")
-    return config, about.seed, Known("images", config.dataset, "metadata", "")
+
+
+def _views(views: int, config: DataConfig) -> int:
+    if views != 1 and config.dataset != "folder":
+        raise ConfigError(f"--views: the images of {config.dataset} are no larger than what the network sees: leave it out.")
+    return views
 
 
 def _described(weights: Weights, found: Form, choices: Choices) -> tuple[ModelConfig, list[Known]]:
@@ -246,8 +283,10 @@ def _statistics(data: Data, normalisation: object) -> tuple[Tensor, Tensor | Non
         return data.mean, None
     if normalisation == "imagenet":
         pair = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-    else:
+    elif isinstance(data.train, ImageSet):
         pair = by_channel(data.train.images)
+    else:
+        raise ConfigError("--normalisation channel is for CIFAR; images of a folder take per-pixel or imagenet.")
     mean, std = (each.view(3, 1, 1).to(data.mean.device) for each in pair)
     return mean, std
 

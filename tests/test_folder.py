@@ -329,3 +329,44 @@ def test_missing_cifar100_says_how_to_get_it(cli):
     assert "`resnet-lab data --dataset cifar100 --download`" in answer.err
     assert "cifar-100-python.tar.gz" in answer.err
     assert cli("data", "--dataset", "folder", "--download").code == 2
+
+
+def test_torchvisions_network_is_evaluated_on_a_folder(cli, images):
+    from torchvision import models
+
+    torch.manual_seed(0)
+    theirs = models.resnet18(num_classes=3).eval()
+    torch.save(theirs.state_dict(), "theirs.pth")
+    more = ["--data-dir", images, "--device", "cpu", "--json"]
+    found = json.loads(cli("evaluate", "--weights", "theirs.pth", "--views", 10, *more).out)
+    assert (found["images"], found["views"], found["padding"], found["normalisation"]) == ("folder", 10, None, "imagenet")
+    squares = torch.cat(
+        [folder.decode(folder._Crop(file, 256, 256, (0.5, 0.5)))[None] for file in folder.find(images, 224)[1].files]
+    )
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.inference_mode():
+        crops = (folder.ten_crops(squares, 224) / 255 - mean) / std
+        chances = torch.stack([theirs(crops[:, view]).softmax(1) for view in range(10)]).mean(0)
+    labels = folder.find(images, 224)[1].labels
+    assert found["test"]["error"] == (chances.argmax(1) != labels).double().mean().item()
+    assert found["test"]["loss"] == pytest.approx(functional.nll_loss(chances.log(), labels).item(), rel=1e-3)
+    assert cli("evaluate", "--weights", "theirs.pth", "--data-dir", images.parent).code == 3
+    assert "channel is for CIFAR" in cli("evaluate", "--weights", "theirs.pth", "--normalisation", "channel", *more).err
+    torch.save(models.resnet18(num_classes=7).state_dict(), "theirs.pth")
+    assert "tells 7 classes apart" in cli("evaluate", "--weights", "theirs.pth", *more).err
+
+
+def test_a_run_on_a_folder_is_evaluated_as_at_its_end(cli, images):
+    config = config_of()
+    run_folder = RunFolder(Path("runs/f/residual-imagenet-18-s0"))
+    list(run(config, run_folder, HERE))
+    last = run_folder.read().evaluations[-1]
+    name = "f/residual-imagenet-18-s0"
+    whole = json.loads(cli("evaluate", name, "--data-dir", images, "--device", "cpu", "--train", "--json").out)
+    assert (whole["test"]["error"], whole["train"]["error"], whole["views"]) == (last.test_error, last.train_error, 10)
+    single = json.loads(cli("evaluate", name, "--data-dir", images, "--device", "cpu", "--views", 1, "--json").out)
+    assert single["test"]["loss"] != whole["test"]["loss"]
+    assert cli("export", "--to", "safetensors", name).code == 0
+    file = "runs/f/export/residual-imagenet-18-s0.safetensors"
+    again = json.loads(cli("evaluate", "--weights", file, "--views", 10, "--data-dir", images, "--device", "cpu", "--json").out)
+    assert again["test"] == whole["test"]

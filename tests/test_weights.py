@@ -14,8 +14,7 @@ from torch.nn import functional
 
 from resnet_lab import evaluation
 from resnet_lab.config import DataConfig, ModelConfig
-from resnet_lab.data import synthetic
-from resnet_lab.data.images import split
+from resnet_lab.data import load as data_load
 from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.experiment import Resources
 from resnet_lab.models import weights
@@ -288,10 +287,8 @@ def stand_in(monkeypatch):
     """Where CIFAR-10 is looked for, the synthetic stand-in is found."""
 
     def load(config, folder, seed):
-        training, test = synthetic.synthesise("train", 60), synthetic.synthesise("test", 40)
-        return split(
-            training, test, DataConfig(train_images=60, validation_images=0, test_images=40), 0, classes=(), provenance={}
-        )
+        made = DataConfig(dataset="synthetic", train_images=60, validation_images=0, test_images=40)
+        return data_load.load(made, folder, 0)
 
     monkeypatch.setattr(evaluation, "load", load)
 
@@ -355,7 +352,10 @@ def test_what_a_file_cannot_tell_is_assumed_by_its_names_and_can_be_changed(cli)
         ({}, ["--at", "3"], "--at names a run's checkpoint"),
         ({"projection": "shortcut"}, ["--padding", "both"], "projections widen without zeros"),
         ({"projection": "shortcut"}, ["--plain"], "has projections, so the network is residual"),
-        ({"classes": 100}, [], "tells 100 classes apart, and CIFAR-10 has 10"),
+        ({"classes": 100}, ["--dataset", "cifar10"], "tells 100 classes apart, and cifar10 has 10"),
+        ({}, ["--dataset", "cifar100"], "tells 10 classes apart, and cifar100 has 100"),
+        ({}, ["--views", "10"], "--views: the images of cifar10 are no larger"),
+        ({}, ["--views", "3"], "--views takes 1 or 10, got 3"),
         ({"stages": 4}, [], "which is none of the paper's"),
     ],
 )
@@ -384,7 +384,9 @@ def test_images_are_normalised_as_is_said():
     torch.save(Usual().state_dict(), "their.pth")
     found = {}
     for name in ("per-pixel", "imagenet", "channel"):
-        candidate = evaluation.from_weights(Path("their.pth"), evaluation.Choices(normalisation=name), Resources(device="cpu"))
+        candidate = evaluation.from_weights(
+            Path("their.pth"), evaluation.Choices(normalisation=name), None, Resources(device="cpu")
+        )
         found[name] = torch.cat([inputs for inputs, _ in evaluation._batches(candidate, candidate.data.train)])
     plain = candidate.data.train.images.double() / 255
     mean, std = (

@@ -42,6 +42,13 @@ def evaluate(
             "deviation by channel, ImageNet's or the training images' own."
         ),
     ] = None,
+    dataset: Annotated[
+        Literal["cifar10", "cifar100", "folder"] | None,
+        typer.Option(
+            help="The images that the file's network is for; else by its classes. A folder has train/CLASS and val/CLASS."
+        ),
+    ] = None,
+    views: Annotated[int | None, typer.Option(help="Of each test image of a folder: 1, the centre, or 10 crops.")] = None,
     train: Annotated[bool, typer.Option("--train", help="The clean error on the training images too.")] = False,
     runs: Runs = DEFAULT_ROOT,
     data_dir: DataDir = None,
@@ -63,7 +70,10 @@ def evaluate(
         "--padding": padding,
         "--stride-on": stride_on,
         "--normalisation": normalisation,
+        "--dataset": dataset,
     }
+    if views not in (None, 1, 10):
+        raise ConfigError(f"--views takes 1 or 10, got {views}.")
     clashing = [name for name, value in of_file.items() if value is not None]
     if run is not None and clashing:
         raise ConfigError(f"A run says itself what it is: leave out {', '.join(clashing)}.")
@@ -76,16 +86,16 @@ def evaluate(
 
     resources = Resources(data_dir, device, threads)
     if folder is not None:
-        candidate = from_run(folder, at, resources)
+        candidate = from_run(folder, at, views, resources)
     else:
         assert weights is not None
-        candidate = from_weights(weights, Choices(kind, depth, padding, stride_on, normalisation), resources)
+        candidate = from_weights(weights, Choices(kind, depth, padding, stride_on, normalisation, dataset), views, resources)
     if candidate.is_stand_in:
         display.stand_in()
     if not as_json:
         _show_candidate(candidate)
     with ended_by_ctrl_c():
-        on_test = measure(candidate, candidate.data.test)
+        on_test = measure(candidate, candidate.data.test, candidate.views)
         if not as_json:
             _show("test", on_test)
         on_train = measure(candidate, candidate.data.train) if train else None
@@ -142,6 +152,8 @@ def _values(candidate: "Candidate", on_test: "Measured", on_train: "Measured | N
         "network": candidate.model.model_dump(mode="json") | {"num_classes": candidate.num_classes},
         "padding": candidate.value("padding"),
         "normalisation": candidate.value("normalisation"),
+        "images": candidate.value("images"),
+        "views": candidate.views,
         "known_from": {known.name: known.source for known in candidate.known},
         "assumed": {known.name: known.how for known in candidate.known if known.source == "assumed"},
         "test": _measured(on_test),
