@@ -23,7 +23,6 @@ Shown = Literal["shown", "not shown", "undecided"]
 # The smallest difference that matters, and what one or two seeds alone can decide. Over two or three seeds, training errors of
 # the demo's networks had standard deviations of 0.2 to 3.1 points, most of them 1 to 2.
 MATTERS = 0.02
-CHANCE = 0.9  # the error of a guess among ten classes
 _MANY_SEEDS = 50
 KINDS: tuple[Kind, ...] = get_args(Kind)
 VARIANTS = ("plain", "residual", "residual-B", "residual-C")  # what ModelConfig.variant can be
@@ -174,10 +173,12 @@ def compare(study: str, runs: Sequence[Run], faults: Sequence[str] = ()) -> Comp
 
 
 def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
-    """The largest group of runs that share a recipe, and a sentence on each other group. Runs of two recipes never mix."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.config.recipe_digest(), []).append(run)
+    """The largest group of runs that share recipe and images, and a sentence on each other group. Two such groups never mix."""
+    recipes = [run.config.recipe_digest() for run in runs]
+    begun = {recipe: run.images for recipe, run in zip(recipes, runs, strict=True) if run.images is not None}
+    groups: dict[tuple[str, str | None], list[Run]] = {}
+    for recipe, run in zip(recipes, runs, strict=True):
+        groups.setdefault((recipe, run.images or begun.get(recipe)), []).append(run)  # one that has not begun is with the others
     ordered = sorted(groups.values(), key=len, reverse=True)
     if not ordered:
         return [], []
@@ -187,7 +188,8 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
         network = ("model.kind", "model.shortcut", "model.depth", "seed")
         keys = [f"{key} = {theirs}" for key, _, theirs in differences(reference, group[0].config) if key not in network]
         names = ", ".join(run.name for run in group)
-        sentences.append(f"{names}: left out, of another recipe ({', '.join(keys)}).")
+        why = f"of another recipe ({', '.join(keys)})" if keys else "trained on other images of a folder"
+        sentences.append(f"{names}: left out, {why}.")
     return ordered[0], sentences
 
 
@@ -207,10 +209,11 @@ def _cells(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[Cell]:
 def _cell(kind: str, depth: int, runs: Sequence[Run], lost: Sequence[str]) -> Cell:
     last = [run.evaluations[-1] for run in runs]
     running = [run.train[-1].error for run in runs if run.train]
+    guess = runs[0].config.data.guess_error
     chance = [
         run.name
         for run, record in zip(runs, last, strict=True)
-        if record.train_error >= CHANCE - 2 * math.sqrt(CHANCE * (1 - CHANCE) / record.train_images)
+        if record.train_error >= guess - 2 * math.sqrt(guess * (1 - guess) / record.train_images)
     ]
     return Cell(
         kind=kind,

@@ -73,6 +73,8 @@ IMAGENET_BLOCKS: dict[tuple[Block, int], tuple[int, ...]] = {
     ("bottleneck", 101): (3, 4, 23, 3),
     ("bottleneck", 152): (3, 8, 36, 3),
 }
+# Classes of the data sets whose images are the same everywhere.
+CLASSES: dict[Dataset, int] = {"cifar10": 10, "cifar100": 100, "synthetic": 10, "auto": 10}
 _CIFAR_STAGES, _BLOCK_LAYERS = 3, {"basic": 2, "bottleneck": 3}
 
 
@@ -207,7 +209,7 @@ class DataConfig(Section):
         if not isinstance(raw, dict):
             return raw
         if raw.get("dataset") != "folder":
-            return {"num_classes": 100 if raw.get("dataset") == "cifar100" else 10, **raw}
+            return {"num_classes": CLASSES.get(raw.get("dataset", "cifar10"), 10), **raw}
         if "num_classes" not in raw:
             raise _refused("data.num_classes", "state how many classes the folder has, such as --set data.num_classes=1000")
         return {"image_size": 224, **raw}
@@ -215,8 +217,7 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _has_no_more(self) -> Self:
         if self.dataset != "folder":
-            num_classes = 100 if self.dataset == "cifar100" else 10
-            fixed = {"num_classes": num_classes, "image_size": 32}
+            fixed = {"num_classes": CLASSES[self.dataset], "image_size": 32}
             most = {"train_images": 50_000, "test_images": 10_000}
             problems = [
                 *(
@@ -239,6 +240,11 @@ class DataConfig(Section):
     def num_train(self) -> int:
         """Images that are trained on."""
         return self.train_images - self.validation_images
+
+    @property
+    def guess_error(self) -> float:
+        """The error of a guess, a fraction."""
+        return 1 - 1 / self.num_classes
 
 
 class Plateau(Section):

@@ -21,14 +21,14 @@ from resnet_lab.data.images import Data, Images
 from resnet_lab.data.load import data_root, load, training_batches
 from resnet_lab.data.stand_in import resolve
 from resnet_lab.environment import describe
-from resnet_lab.errors import DivergedError
+from resnet_lab.errors import DataError, DivergedError
 from resnet_lab.estimate import Forecast, Speed, footing, forecast
 from resnet_lab.models.cost import count_run
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record import checkpoint
 from resnet_lab.record.files import read_json, write_json
-from resnet_lab.record.store import RunFolder, run_folders
+from resnet_lab.record.store import RunFolder, check_images, run_folders
 from resnet_lab.records import DownloadProgress, EvalRecord, Event, Record
 from resnet_lab.rng import generator
 from resnet_lab.train.evaluate import evaluate
@@ -82,6 +82,7 @@ def run(
     except StopIteration as done:
         config = config.model_copy(update={"data": done.value})
     data = load(config.data, root, config.seed).to(device)
+    check_images([folder, *run_folders(folder.path.parent)], data.sha256)
     yield from train_in(folder, config, data, device, threads, stop)
 
 
@@ -116,7 +117,7 @@ def begun_as(told: RunConfig, study: Path) -> RunConfig | None:
     """What settings left to `auto` go by: a run that the study has already, if it has any, since all have them alike."""
     if "auto" not in (told.data.dataset, told.compute.compile):
         return None
-    folders = run_folders(study) if study.is_dir() else []
+    folders = run_folders(study)
     return folders[0].config() if folders else None
 
 
@@ -149,6 +150,7 @@ class _Session:
         self._config, self._folder, self._data, self._state, self._stop = config, folder, data, state, stop
         self._batches = training_batches(data, config.recipe.batch_size, config.seed)
         self._saved_at = time.monotonic()
+        self._mid_step = False
 
     def begin(self, environment: dict[str, object], speed: Speed) -> Iterator[Forecast | Event]:
         """Restore the newest checkpoint, if any, and say what is about to happen."""
@@ -175,6 +177,11 @@ class _Session:
                 yield self._save()
                 yield self._folder.append_event("preempted", self._state.step)
                 return
+            except DataError as error:  # an image of a folder that cannot be read
+                if not self._mid_step:
+                    yield self._save()
+                yield self._folder.append_event("failed", self._state.step, reason=str(error))
+                raise
         except DivergedError:
             self._folder.append_event("diverged", self._state.step)
             raise
@@ -261,4 +268,7 @@ class _Session:
         """A plateau check, which is part of the step and so is never given up half-way."""
         assert self._data.validation is not None
         batches = clean_batches(self._data.validation, self._data.mean)
-        return evaluate(folded(self._state.net), batches, self._config.compute.precision)
+        self._mid_step = True
+        found = evaluate(folded(self._state.net), batches, self._config.compute.precision)
+        self._mid_step = False
+        return found

@@ -1,5 +1,6 @@
 """The comparison by hand-made runs: means, gaps, verdicts, and what is missing."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def made(
     kind, depth, seed=0, *, train=0.1, test=0.2, state="finished", images=10_000, shortcut="A", parameters=123, **changes
 ) -> Run:
     model = {"kind": kind, "depth": depth, "width": 4, "shortcut": shortcut}
-    config = tiny(model=model, seed=seed, data__dataset="cifar10", **changes)
+    config = tiny(**{"model": model, "seed": seed, "data__dataset": "cifar10", **changes})
     evaluations = [
         EvalRecord(15, 0.01, 0.1, 30, None, None, 0.02, 0.1, 1.0),  # better than the last, and never chosen
         EvalRecord(30, train, 0.1, images, None, None, test, 0.1, 1.0),
@@ -174,6 +175,20 @@ def test_lost_runs_are_counted_and_chance_is_named():
     assert cell.lost == ("plain-56-s1 (diverged)", "plain-56-s2 (failed)")
     assert cell.at_chance == ("plain-56-s0",)
     assert compare("s", [made("plain", 56, train=0.85)]).cells[0].at_chance == ()
+    of_100 = {"dataset": "cifar100", "train_images": 100, "validation_images": 20, "test_images": 20}
+    assert compare("s", [made("plain", 56, train=0.92, data=of_100)]).cells[0].at_chance == ()
+    assert compare("s", [made("plain", 56, train=0.99, data=of_100)]).cells[0].at_chance == ("plain-56-s0",)
+
+
+def test_runs_on_other_images_of_a_folder_are_left_out():
+    of_folder = {"dataset": "folder", "num_classes": 3, "train_images": 100, "validation_images": 20, "test_images": 20}
+    runs = [
+        dataclasses.replace(made("plain", depth, data=of_folder), environment={"data": {"sha256": images}} if images else {})
+        for depth, images in ((20, "a"), (32, "b"), (44, None), (56, "a"))
+    ]
+    comparison = compare("s", runs)
+    assert [run.name for run in comparison.runs] == ["plain-20-s0", "plain-44-s0", "plain-56-s0"]
+    assert "plain-32-s0: left out, trained on other images of a folder." in comparison.missing
 
 
 def test_the_values_are_json_and_hide_the_best_over_time(tmp_path):

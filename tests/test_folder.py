@@ -74,9 +74,33 @@ def test_images_are_found_by_class_and_name(images):
     assert list(train.files) == sorted(train.files)
     picked = train.pick(torch.tensor([30, 2]))
     assert (picked.labels.tolist(), picked.files[1]) == ([2, 0], train.files[2])
-    assert folder.names_digest(images, train) != folder.names_digest(images, train.pick(torch.arange(35)))
+
+
+def test_the_digest_is_of_names_and_sizes_wherever_the_folder_is(images):
+    def digest(root: Path) -> str:
+        return folder.digest(root, *folder.find(root, 32)[:2])
+
+    first = digest(images)
+    assert digest(Path("images")) == first
     moved = images.rename(images.with_name("moved"))
-    assert folder.names_digest(moved, folder.find(moved, 32)[0]) == folder.names_digest(images, train)
+    assert digest(moved) == first
+    (moved / "val" / "ant" / "00.png").rename(moved / "val" / "ant" / "000.png")
+    renamed = digest(moved)
+    with (moved / "train" / "bee" / "03.png").open("ab") as file:
+        file.write(b"!")
+    assert len({first, renamed, digest(moved)}) == 3
+
+
+def test_hidden_names_are_no_classes_and_no_images(images):
+    before = folder.find(images, 32)
+    (images / "train" / ".ipynb_checkpoints").mkdir()
+    (images / "val" / "ant" / "._00.png").write_bytes(b"")
+    (images / "val" / "ant" / "notes.txt").write_text("none")
+    after = folder.find(images, 32)
+    assert (after[2], after[1].files, after[0].files) == (before[2], before[1].files, before[0].files)
+    (images / "val" / "ant" / "again").symlink_to("..")
+    with pytest.raises(DataError, match="are the same folder, through a link: remove the link"):
+        folder.find(images, 32)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +151,28 @@ def test_any_shape_and_mode_becomes_a_crop_of_three_channels(tmp_path):
         picture(index, width, height).convert(mode).save(path)
         for place in ((0.0, 0.0), (0.999999, 0.999999)):
             assert folder.decode(folder._Crop(str(path), 32, 37, place)).shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize(("order", "mode"), [("little", "I;16"), ("big", "I;16B")])
+def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path, order, mode):
+    levels = [0, 255, 256, 32_768, 65_535, 40_000, 1_000, 300, 20_000]
+    image = Image.frombytes(mode, (3, 3), b"".join(level.to_bytes(2, order) for level in levels))
+    image.save(tmp_path / "x.tiff")
+    found = folder.decode(folder._Crop(str(tmp_path / "x.tiff"), 3, 3, (0.0, 0.0)))
+    assert found[0].flatten().tolist() == [level // 256 for level in levels]
+    assert torch.equal(found[0], found[2])
+    Image.new("F", (3, 3), 0.5).save(tmp_path / "f.tiff")
+    with pytest.raises(DataError, match=r"f\.tiff cannot be read as an image .*mode F, whose black and white are not known"):
+        folder.decode(folder._Crop(str(tmp_path / "f.tiff"), 3, 3, (0.0, 0.0)))
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
+    image = picture(0, 9, 9).convert("P")
+    expected = pixels(image.convert("RGB"))
+    image.info["transparency"] = bytes(range(256))
+    image.save(tmp_path / "x.png")
+    found = folder.decode(folder._Crop(str(tmp_path / "x.png"), 9, 9, (0.0, 0.0)))
+    assert torch.equal(found, expected)
 
 
 def test_sides_go_from_256_to_480_and_crops_anywhere():
@@ -182,9 +228,9 @@ def test_a_batch_is_crop_mean_colour_and_flip(images):
     assert len(set(drawn.flips.tolist())) == 2
     for place, index in enumerate(batches.order(2).tolist()):
         crop = folder._Crop(data.train.files[index], 32, int(drawn.sides[place]), drawn.places[place].tolist())
-        expected = folder.decode(crop).float() / 255 - data.mean
-        expected += (drawn.colours[place] @ data.components)[:, None, None]
-        torch.testing.assert_close(inputs[place], expected.flip(-1) if drawn.flips[place] else expected)
+        seen = folder.decode(crop).flip(-1) if drawn.flips[place] else folder.decode(crop)
+        expected = seen.float() / 255 - data.mean + (drawn.colours[place] @ data.components)[:, None, None]
+        torch.testing.assert_close(inputs[place], expected)
         assert labels[place] == data.train.labels[index]
 
 
@@ -219,6 +265,49 @@ def test_a_run_on_a_folder_resumes_exactly_and_ends_with_ten_crops(images, kind)
     assert evaluate(net, clean_batches(data.test, data.mean))[1] != pytest.approx(last.test_loss, rel=1e-4)
     said = json.loads((whole.path / "environment.json").read_text())
     assert said["data"]["train_images"] == 36
+
+
+def test_other_images_than_at_its_beginning_are_refused_in_a_whole_study(cli, images):
+    config = config_of()
+    begun = RunFolder(Path("runs/f/residual-imagenet-18-s0"))
+    said = run(config, begun, HERE)
+    while getattr(next(said), "step", 0) < 4:
+        pass
+    said.close()
+    before = begun.records()
+    picture(999, 50, 50).save(images / "val" / "cat" / "00.png")
+    words = r"not those that runs/f/residual-imagenet-18-s0 began with.*Name that folder with --data-dir, or begin another study"
+    for other in (begun, RunFolder(Path("runs/f/residual-imagenet-18-s1"))):
+        with pytest.raises(DataError, match=words):
+            list(run(config if other is begun else config_of(seed=1), other, HERE))
+    assert begun.records() == before
+    assert not Path("runs/f/residual-imagenet-18-s1").exists()
+    assert cli("evaluate", "f/residual-imagenet-18-s0", "--at", 0, "--data-dir", images).code == 3
+    assert cli("analyze", "responses", "f/residual-imagenet-18-s0", "--at", 0, "--data-dir", images).code == 3
+    list(run(config, RunFolder(Path("runs/g/residual-imagenet-18-s0")), HERE))
+
+
+@pytest.mark.parametrize(("part", "goes_on_at"), [("train", 5), ("validation", 0), ("test", 6)])
+def test_a_run_that_meets_an_unreadable_image_is_saved_and_goes_on_when_it_is_mended(images, part, goes_on_at):
+    """In its fifth batch, in the plateau check that is part of step 4, which begins anew, and in the last evaluation."""
+    config, whole, parts = config_of(), RunFolder(Path("whole")), RunFolder(Path("parts"))
+    list(run(config, whole, HERE))
+    said = run(config, parts, HERE)
+    while getattr(next(said), "step", 0) < 3:
+        pass
+    broken = {file: Path(file).read_bytes() for file in getattr(load(config.data, Path("images"), 0), part).files}
+    for file in broken:
+        Path(file).write_bytes(b"no image")
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        list(said)
+    assert parts.read().state == "failed"
+    assert "cannot be read as an image" in parts.events()[-1].detail["reason"]
+    for file, content in broken.items():
+        Path(file).write_bytes(content)
+    events = [said for said in run(config, parts, HERE) if getattr(said, "name", "") in ("started", "resumed")]
+    assert [event.step for event in events] == [goes_on_at]
+    without_times = [[dataclasses.replace(each, seconds=0.0) for each in each_folder.records()] for each_folder in (whole, parts)]
+    assert without_times[0] == without_times[1]
 
 
 def test_the_preset_is_the_papers_recipe_but_for_the_held_out_images():

@@ -17,7 +17,7 @@ from resnet_lab.errors import CheckpointError
 from resnet_lab.experiment import Resources
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.record import checkpoint
-from resnet_lab.record.store import RunFolder
+from resnet_lab.record.store import RunFolder, check_images
 from resnet_lab.rng import generator
 from resnet_lab.train.world import pick_device
 
@@ -40,8 +40,10 @@ class Subject:
 
     @property
     def data(self) -> Data:
-        """The run's data, on its device."""
-        return _data(self.config.data, self.data_dir, self.config.seed, self.device)
+        """The run's data, on its device. Raises DataError, also where the images are not those that the run began with."""
+        data = _data(self.config.data, self.data_dir, self.config.seed, self.device)
+        check_images([self.folder], data.sha256)
+        return data
 
 
 def subjects(folders: Sequence[RunFolder], at: int | None, resources: Resources) -> list[Subject]:

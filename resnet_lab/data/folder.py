@@ -8,9 +8,10 @@ ten crops: four corners and the centre, and their flips. For another input size 
 
 import hashlib
 import itertools
+import math
 import os
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,9 +30,11 @@ TRAIN, TEST = "train", "val"
 STATISTICS_IMAGES = 1_000
 _COLOUR_DEVIATION = 0.1
 _INPUT, _TEST_SIDE, _MAX_SIDE = 224, 256, 480  # the paper's, in pixels
-_STEPS_AHEAD = 2
+_LEAST_AHEAD = 2
+_CROPS_AHEAD = 4  # for each thread
 _MAX_THREADS = 16
 _CPU = torch.device("cpu")
+_HOW = f"a folder of images has {TRAIN}/CLASS/IMAGE.jpg and {TEST}/CLASS/IMAGE.jpg; --data-dir names it"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class FolderSet(Images):
         def _squares(index: int) -> list[_Crop]:
             return [_Crop(file, side, side, (0.5, 0.5)) for file in self.files[starts[index] :][:batch_size]]
 
-        ahead = _Ahead(_squares, len(starts))
+        ahead = _Ahead(_squares, batch_size, len(starts))
         for index, start in enumerate(starts):
             squares = ahead(index).to(self.device)
             seen = centre(squares, self.size) if views == 1 else ten_crops(squares, self.size)
@@ -108,42 +111,74 @@ class FolderBatches:
             wanted = zip(order(step).tolist(), drawn.sides.tolist(), drawn.places.tolist(), strict=True)
             return [_Crop(train.files[index], train.size, side, place) for index, side, place in wanted]
 
-        self._drawn, self._ahead = _drawn, _Ahead(_crops)
+        self._drawn, self._ahead = _drawn, _Ahead(_crops, batch_size)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images `(N, 3, S, S)`, augmented and normalised, channels last, and labels of a step. Raises DataError."""
         device, drawn = self._train.device, self._drawn(step)
-        images = normalise(self._ahead(step).to(device), self._mean)
+        crops = self._ahead(step).to(device)
+        crops = torch.where(drawn.flips.to(device)[:, None, None, None], crops.flip(-1), crops)
+        images = normalise(crops, self._mean)
         images += (drawn.colours.to(device) @ self._components)[:, :, None, None]
-        images = torch.where(drawn.flips.to(device)[:, None, None, None], images.flip(-1), images)
         return images.contiguous(memory_format=torch.channels_last), self._train.labels[self.order(step)].to(device)
-
-
-def names_digest(root: Path, images: FolderSet) -> str:
-    """sha256 of the images' names in their order, relative to the folder: what the seeded subsets and orders rest on."""
-    names = "\n".join(os.path.relpath(file, root) for file in images.files)
-    return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def find(root: Path, size: int) -> tuple[FolderSet, FolderSet, tuple[str, ...]]:
     """The images in `train` and `val` of a folder, sorted by class and name, and the names of the classes. Raises DataError."""
-    from torchvision.datasets import ImageFolder  # noqa: PLC0415  # torchvision takes long to import, and much memory
-
-    how = f"a folder of images has {TRAIN}/CLASS/IMAGE.jpg and {TEST}/CLASS/IMAGE.jpg; --data-dir names it"
-    parts = []
-    for part in (TRAIN, TEST):
-        if not (root / part).is_dir():
-            raise DataError(f"There is no folder {part} in {root}: {how}.")
-        try:
-            found = ImageFolder(str(root / part))
-        except (FileNotFoundError, OSError) as error:
-            raise DataError(f"{root / part} is no folder of images ({error}): {how}.") from error
-        parts.append((FolderSet(tuple(file for file, _ in found.samples), torch.tensor(found.targets), size), found.classes))
-    (train, classes), (test, others) = parts
+    (train, classes), (test, others) = (find_part(root, part, size) for part in (TRAIN, TEST))
     if classes != others:
         odd = sorted(set(classes) ^ set(others))
-        raise DataError(f"{TRAIN} and {TEST} in {root} have different classes, such as {odd[0]!r}: {how}.")
-    return train, test, tuple(classes)
+        raise DataError(f"{TRAIN} and {TEST} in {root} have different classes, such as {odd[0]!r}: {_HOW}.")
+    return train, test, classes
+
+
+def find_part(root: Path, part: str, size: int) -> tuple[FolderSet, tuple[str, ...]]:
+    """The images in `train` or in `val`, as torchvision's ImageFolder has them, and the classes; names with a dot are hidden.
+
+    Raises DataError.
+    """
+    from torchvision.datasets import folder as theirs  # noqa: PLC0415  # torchvision takes long to import, and much memory
+
+    place = root / part
+    if not place.is_dir():
+        raise DataError(f"There is no folder {part} in {root}: {_HOW}.")
+
+    def _is_image(path: str) -> bool:
+        return not os.path.basename(path).startswith(".") and theirs.has_file_allowed_extension(path, theirs.IMG_EXTENSIONS)
+
+    try:
+        classes = tuple(sorted(entry.name for entry in os.scandir(place) if entry.is_dir() and not entry.name.startswith(".")))
+        found = theirs.make_dataset(place, {name: label for label, name in enumerate(classes)}, is_valid_file=_is_image)
+    except OSError as error:  # a class without images is a FileNotFoundError
+        raise DataError(f"{place} is no folder of images ({error}): {_HOW}.") from error
+    if not classes:
+        raise DataError(f"{place} is no folder of images (it has no folders in it): {_HOW}.")
+    _refuse_folders_seen_twice(file for file, _ in found)
+    return FolderSet(tuple(file for file, _ in found), torch.tensor([label for _, label in found]), size), classes
+
+
+def _refuse_folders_seen_twice(files: Iterable[str]) -> None:
+    """Raise DataError where links lead to the same folder, whose images would count as more than they are."""
+    seen: dict[str, str] = {}
+    for folder in sorted({os.path.dirname(file) for file in files}):
+        other = seen.setdefault(os.path.realpath(folder), folder)
+        if other != folder:
+            raise DataError(f"{other} and {folder} are the same folder, through a link: remove the link.")
+
+
+def digest(root: Path, *parts: FolderSet) -> str:
+    """sha256 of the images' names, relative to the folder, and sizes in bytes, in their order: what tells it from others.
+
+    The seeded subsets and orders rest on the names. Raises DataError where a file is gone.
+    """
+    found, start = hashlib.sha256(), len(os.path.join(root, ""))
+    for file in itertools.chain.from_iterable(images.files for images in parts):
+        try:
+            size = os.stat(file).st_size
+        except OSError as error:
+            raise DataError(f"{file} cannot be read ({error.strerror}): restore it.") from error
+        found.update(f"{file[start:]}\0{size}\n".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
 
 
 def statistics(train: FolderSet, seed: int) -> tuple[Tensor, Tensor]:
@@ -201,9 +236,12 @@ def decode(crop: _Crop) -> Tensor:
     file, size, side, place = crop
     try:
         with Image.open(file) as opened:
-            image = opened.convert("RGB")
+            image = _rgb(opened)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file} cannot be read as an image ({error}): replace it, or take it away.") from error
+        raise DataError(
+            f"{file} cannot be read as an image ({error}): replace it. Taking it away makes another data set of the folder, for "
+            "which --set data.train_images or data.test_images is one less and a study is begun anew."
+        ) from error
     scale = side / min(image.size)
     width, height = (max(side, round(scale * length)) for length in image.size)
     top, left = (min(int(part * (length - size + 1)), length - size) for part, length in zip(place, (height, width), strict=True))
@@ -213,21 +251,37 @@ def decode(crop: _Crop) -> Tensor:
     return torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8).view(size, size, 3).permute(2, 0, 1)
 
 
+def _rgb(image: Image.Image) -> Image.Image:
+    """The image in 8-bit RGB. Raises ValueError where its numbers have no such meaning."""
+    if image.mode.startswith("I;16"):
+        high_bytes = image.tobytes()[0 if image.mode == "I;16B" else 1 :: 2]
+        return Image.frombytes("L", image.size, high_bytes).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode}, whose black and white are not known")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # in one step Pillow warns, and does the same
+    return image.convert("RGB")
+
+
 class _Ahead:
     """Crops decoded by threads: those of an index when it is asked for, and those of the next indices ahead of it.
 
-    Threads and not processes: Pillow works without Python's lock, errors come as they are, and nothing is copied.
+    As many threads as torch has, so as many as `--threads` says; an index has about `number` crops, and so many indices are
+    begun that no thread waits. Threads and not processes: Pillow works without Python's lock, errors come as they are, and
+    nothing is copied.
     """
 
-    def __init__(self, crops: Callable[[int], list[_Crop]], end: int | None = None) -> None:
+    def __init__(self, crops: Callable[[int], list[_Crop]], number: int, end: int | None = None) -> None:
+        threads = min(_MAX_THREADS, torch.get_num_threads())
         self._crops, self._end = crops, end
-        self._pool = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), "decode")
+        self._steps = max(_LEAST_AHEAD, math.ceil(_CROPS_AHEAD * threads / number))
+        self._pool = ThreadPoolExecutor(threads, "decode")
         self._begun: dict[int, list[Future[Tensor]]] = {}
         weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
 
     def __call__(self, index: int) -> Tensor:
         """The crops of this index, uint8 `(N, 3, size, size)`. Raises DataError."""
-        wanted = range(index, index + 1 + _STEPS_AHEAD)
+        wanted = range(index, index + 1 + self._steps)
         for other in self._begun.keys() - set(wanted):
             for future in self._begun.pop(other):
                 future.cancel()

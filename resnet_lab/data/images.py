@@ -80,6 +80,12 @@ class Data:
     provenance: dict[str, Any]
     components: Tensor | None = None
 
+    @property
+    def sha256(self) -> str | None:
+        """What tells the images of a folder from others; None of data sets that are the same everywhere."""
+        found: str | None = self.provenance.get("sha256")
+        return found
+
     def to(self, device: torch.device) -> "Data":
         """The same on a device."""
         return replace(

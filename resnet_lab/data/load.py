@@ -20,12 +20,16 @@ def data_root(option: Path | None) -> Path:
     return option or Path(os.environ.get(DATA_VARIABLE) or "data")
 
 
-def prepare(config: DataConfig, root: Path) -> None:
-    """Check that the data of these settings is in `root`, unpacking it where need be. Raises DataError and ConfigError."""
+def prepare(config: DataConfig, root: Path) -> str | None:
+    """Check that the data of these settings is in `root`, unpacking it where need be. Raises DataError and ConfigError.
+
+    Returns the sha256 that tells a folder's images from others; None of data sets that are the same everywhere.
+    """
     if config.dataset in CIFARS:
         CIFARS[config.dataset].prepare(root)
     elif config.dataset == "folder":
-        _find(config, root)
+        return folder.digest(root, *_find(config, root)[:2])
+    return None
 
 
 def load(config: DataConfig, root: Path, seed: int) -> Data:
@@ -60,11 +64,9 @@ def _load_folder(config: DataConfig, root: Path, seed: int) -> Data:
     training, test, classes = _find(config, root)
     provenance = {
         "dataset": "folder of images",
-        **{f"{part}_images": len(images) for part, images in ((folder.TRAIN, training), (folder.TEST, test))},
-        **{
-            f"{part}_names_sha256": folder.names_digest(root, images)
-            for part, images in ((folder.TRAIN, training), (folder.TEST, test))
-        },
+        "train_images": len(training),
+        "val_images": len(test),
+        "sha256": folder.digest(root, training, test),
     }
     train, validation, test = split(training, test, config, seed)
     mean, components = folder.statistics(train, seed)

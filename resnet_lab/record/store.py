@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from resnet_lab.config import RunConfig, differences
 from resnet_lab.configfile import load_run
-from resnet_lab.errors import ConfigError, DiskError, LockedError
+from resnet_lab.errors import ConfigError, DataError, DiskError, LockedError
 from resnet_lab.printable import printable
 from resnet_lab.record.files import append_line, disk_errors, read_json, read_lines, sync, write_json
 from resnet_lab.records import (
@@ -161,6 +161,11 @@ class RunFolder:
             environment=read_json(self.path / "environment.json"),
         )
 
+    @property
+    def images(self) -> str | None:
+        """The sha256 of the folder of images that the run began with; None where it has none, or has not begun."""
+        return _images(read_json(self.path / "environment.json"))
+
     def ending(self) -> Event | None:
         """The event that ended the run for good, finished or diverged, if there is one."""
         return _ending(self.events())
@@ -210,6 +215,11 @@ class Run:
         return sum(record.images for record in recent) / seconds if seconds > 0 else None
 
     @property
+    def images(self) -> str | None:
+        """The sha256 of the folder of images that it began with; None where it has none, or has not begun."""
+        return _images(self.environment)
+
+    @property
     def seconds_left(self) -> float | None:
         """Training time that it still needs at its own speed; None where none has been measured, or the run has ended."""
         speed = self.images_per_second
@@ -246,7 +256,9 @@ def studies(root: Path) -> list[Path]:
 
 
 def run_folders(study: Path) -> list[RunFolder]:
-    """The runs of a study, by name."""
+    """The runs of a study, by name; none where there is no such folder."""
+    if not study.is_dir():
+        return []
     with disk_errors(study):
         return [RunFolder(path) for path in sorted(study.iterdir()) if RunFolder(path).exists()]
 
@@ -259,7 +271,7 @@ def find_study(root: Path, name: str | None) -> Path:
             raise ConfigError(f"There are no runs in {root}: start with `resnet-lab sweep demo`, or name a folder with --runs.")
         return found[-1]
     for path in (root / name, Path(name)):
-        if path.is_dir() and run_folders(path):
+        if run_folders(path):
             return path if path.name else path.resolve()
     known = ", ".join(path.name for path in found)
     raise ConfigError(f"There is no study {name!r} in {root}; " + (f"there are {known}." if known else "there are none yet."))
@@ -285,6 +297,25 @@ def read_study(study: Path) -> tuple[list[Run], list[str]]:
             reason = str(error).replace(f"{study}/", "")  # a report does not tell where it was made
             faults.append(f"{folder.path.name} cannot be read: {reason}")
     return runs, faults
+
+
+def check_images(folders: Iterable[RunFolder], images: str | None) -> None:
+    """Raise DataError where the first of these runs that has begun on a folder of images began on others than these.
+
+    `images` is the folder's sha256, None of data sets that are the same everywhere.
+    """
+    begun = images and next((folder for folder in folders if folder.images is not None), None)
+    if begun and begun.images != images:
+        raise DataError(
+            f"The images are not those that {begun.path} began with: it is another folder, or files in it have been added, "
+            "removed, renamed or replaced. Name that folder with --data-dir, or begin another study with --study NAME."
+        )
+
+
+def _images(environment: dict[str, Any]) -> str | None:
+    data = environment.get("data")
+    found = data.get("sha256") if isinstance(data, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _ending(events: list[Event]) -> Event | None:

@@ -19,7 +19,7 @@ from resnet_lab.results import Landscape, Line, Paths
 
 _LEVELS = 13
 _MAP = "viridis"
-_HIGHEST_LINE = 100.0  # of the losses along one direction; chance is ln 10 = 2.3
+_HIGHEST_LINE = 100.0  # of the losses along one direction; chance among ten classes is ln 10 = 2.3
 
 
 def contours(results: Mapping[str, Landscape]) -> Figure:
@@ -98,21 +98,24 @@ def lines(results: Mapping[str, tuple[Network, Line]], colours: Colours) -> Figu
                 panels[0].plot(result.positions, _with_gaps(losses), **shown)
                 panels[1].plot(result.positions, [100 * error for error in errors], **shown)
                 handles.append(Line2D([], [], label=f"{name}, {part}", **shown))
-        panels[0].set_ylim(0, min(panels[0].get_ylim()[1], 10 * math.log(10)))  # ten times chance, as on surfaces
+        panels[0].set_ylim(0, min(panels[0].get_ylim()[1], 10 * math.log(10)))  # as on surfaces
         panels[1].set_ylim(bottom=0)
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
-def paths(results: Mapping[Network, Sequence[Paths]], colours: Colours) -> Figure:
-    """Test error without each block on the left, and without so many random blocks on the right, with the range of draws."""
+def paths(results: Mapping[Network, Sequence[Paths]], colours: Colours, guess_error: float) -> Figure:
+    """Test error without each block on the left, and without so many random blocks on the right, with the range of draws.
+
+    `guess_error` is that of a guess, a fraction.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.9), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         left.set_ylabel("test error (%)")
         prepare(left, "without one block", "block")
         prepare(right, "without some random blocks", "share of the blocks removed (%)")
-        right.axhline(90, color="0.6", linewidth=0.8, linestyle=(0, (1, 2)))
+        right.axhline(100 * guess_error, color="0.6", linewidth=0.8, linestyle=(0, (1, 2)))
         for network, found in results.items():
             style: Any = {"color": colours[network], **line_style(network)}
             blocks = [statistics.fmean(each) for each in zip(*([b.error for b in one.blocks] for one in found), strict=True)]
@@ -142,7 +145,7 @@ def _grid(number: int, columns: int, **options: Any) -> tuple[Figure, list[Axes]
 
 
 def _scale(results: Iterable[Landscape]) -> tuple[LogNorm, list[float]]:
-    """One logarithmic scale for all, from the lowest loss to ten times chance, and its levels."""
+    """One logarithmic scale for all, from the lowest loss to ten times that of chance among ten classes, and its levels."""
     values = np.concatenate([_losses(result).ravel() for result in results])
     low = max(float(values.min()), 1e-3)
     high = min(float(values.max()), 10 * math.log(10))

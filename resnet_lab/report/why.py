@@ -51,7 +51,7 @@ def _drawn(found: Sequence[Finding], colours: why_figures.Colours) -> Iterator[t
     if gradients := gradients_of(found):
         yield "gradients", "gradients by layer", why_figures.gradients(gradients, colours)
     if paths := newest(found, Paths):
-        yield "paths", "networks with blocks removed", surface_figures.paths(paths, colours)
+        yield "paths", "networks with blocks removed", surface_figures.paths(paths, colours, found[0].run.config.data.guess_error)
     for (dims, bn), landscapes in landscapes_of(found).items():
         stem, title = f"landscape-{dims}d-{bn}", f"training loss around the networks, {_BN[bn]}"
         if dims == 1:
