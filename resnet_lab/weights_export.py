@@ -1,12 +1,13 @@
 """A run's weights as a file for other tools: under torchvision's names, or as safetensors that say what they are."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from resnet_lab.analysis.subject import Subject, subjects
-from resnet_lab.config import ModelConfig
+from resnet_lab.config import ModelConfig, RunConfig
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError
 from resnet_lab.experiment import Resources
 from resnet_lab.models.weights import About, safetensors_file, torchvision_file, unlike_torchvisions
@@ -22,7 +23,7 @@ class Written:
 
     path: Path
     run: str
-    model: ModelConfig
+    config: RunConfig
 
 
 def write_weights(
@@ -52,7 +53,9 @@ def _write(target: Path, subject: Subject, at: int | None, to: Literal["torchvis
     if to == "torchvision":
         content = torchvision_file(subject.net)
     else:
-        about = About(run=name, step=subject.step, seed=config.seed, model=config.model, data=config.data)
+        about = About(
+            run=name, step=subject.step, seed=config.seed, model=config.model, data=config.data, images=subject.folder.images
+        )
         content = safetensors_file(subject.net, about)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -62,22 +65,30 @@ def _write(target: Path, subject: Subject, at: int | None, to: Literal["torchvis
         ) from error
     path = target / f"{name}{'' if at is None else f'-step-{at}'}.{_ENDING[to]}"
     write_atomically(path, content)
-    return Written(path, name, config.model)
+    return Written(path, name, config)
 
 
 def cautions(written: Sequence[Written]) -> Iterator[str]:
     """What files under torchvision's names do not say, a sentence each: which are no networks of torchvision's, or seem to be."""
     groups: dict[str, list[str]] = {}
     for file in written:
-        groups.setdefault(_caution(file.model), []).append(file.run)
+        groups.setdefault(_caution(file.config.model), []).append(file.run)
     for caution, runs in groups.items():
         if caution:
             yield f"{', '.join(runs)}: {caution}"
     if written:
-        yield (
-            "Images are RGB / 255 minus the mean training image, which the files do not say: "
-            f"`resnet-lab evaluate --weights {written[0].path} {' '.join(_options(written[0].model))}`."
-        )
+        yield _how_to_evaluate(written[0])
+
+
+def _how_to_evaluate(file: Written) -> str:
+    said = "Images are RGB / 255 minus the mean training image, which the files do not say"
+    dataset = file.config.data.dataset
+    if dataset == "synthetic":
+        return f"{said}; nor that the images are the synthetic stand-in: `evaluate` takes the run for it, or a safetensors file."
+    command = shlex.join(["resnet-lab", "evaluate", "--weights", str(file.path), *_options(file.config)])
+    if dataset == "folder":
+        return f"{said}: `{command} --data-dir FOLDER`, which takes the mean of 1,000 training images that it draws anew."
+    return f"{said}: `{command}`."
 
 
 def _caution(model: ModelConfig) -> str:
@@ -92,12 +103,16 @@ def _caution(model: ModelConfig) -> str:
     return ""
 
 
-def _options(model: ModelConfig) -> Iterator[str]:
-    """The options by which `evaluate` reads a file of this network under foreign names."""
+def _options(config: RunConfig) -> Iterator[str]:
+    """The options by which `evaluate` reads a file of this run under foreign names."""
+    model, data = config.model, config.data
     if model.kind == "plain":
         yield "--plain"
     elif model.shortcut == "A" and model.pad_channels == "end":
-        yield "--padding end"
+        yield from ("--padding", "end")
     if model.block == "bottleneck" and model.stride_on == "1x1":
-        yield "--stride-on 1x1"
-    yield "--normalisation per-pixel"
+        yield from ("--stride-on", "1x1")
+    yield from ("--normalisation", "per-pixel")
+    if data.dataset == "folder":
+        yield from ("--dataset", "folder", "--image-size", str(data.image_size))
+        yield from ("--views", str(config.evaluation.final_test_views))

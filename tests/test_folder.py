@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import json
 import pickle
+import re
+import shlex
 import tarfile
 from pathlib import Path
 
@@ -440,6 +442,13 @@ def test_torchvisions_network_is_evaluated_on_a_folder(cli, images):
     assert found["test"]["error"] == (chances.argmax(1) != labels).double().mean().item()
     assert found["test"]["loss"] == pytest.approx(functional.nll_loss(chances.log(), labels).item(), rel=1e-3)
     assert cli("evaluate", "--weights", "theirs.pth", "--data-dir", images.parent).code == 3
+    (images / "train").rename(images / "elsewhere")
+    shown = cli("evaluate", "--weights", "theirs.pth", "--data-dir", images, "--device", "cpu")
+    for row in ("ASSUMED; else --normalisation per-pixel", "ASSUMED; else --image-size N", "as usual; else --views 10"):
+        assert re.search(rf"{row} *\n", shown.out), shown.err  # the training images are not asked for
+    assert cli("evaluate", "--weights", "theirs.pth", "--train", *more).code == 3
+    (images / "elsewhere").rename(images / "train")
+    assert json.loads(cli("evaluate", "--weights", "theirs.pth", "--train", *more).out)["train"]["images"] == 36
     assert "channel is for CIFAR" in cli("evaluate", "--weights", "theirs.pth", "--normalisation", "channel", *more).err
     torch.save(models.resnet18(num_classes=7).state_dict(), "theirs.pth")
     assert "tells 7 classes apart" in cli("evaluate", "--weights", "theirs.pth", *more).err
@@ -459,3 +468,18 @@ def test_a_run_on_a_folder_is_evaluated_as_at_its_end(cli, images):
     file = "runs/f/export/residual-imagenet-18-s0.safetensors"
     again = json.loads(cli("evaluate", "--weights", file, "--views", 10, "--data-dir", images, "--device", "cpu", "--json").out)
     assert again["test"] == whole["test"]
+
+    said = cli("export", "--to", "torchvision", name).err
+    command = shlex.split(said.split("`")[1].replace("FOLDER", str(images)))
+    assert command[:2] == ["resnet-lab", "evaluate"]
+    found = json.loads(cli(*command[1:], "--device", "cpu", "--json").out)
+    assert (found["image_size"], found["views"], found["assumed"].keys()) == (32, 10, {"kind"})
+    assert found["test"]["loss"] == pytest.approx(whole["test"]["loss"], rel=0.1)  # the mean is that of other images
+
+    for fewer in (False, True):  # renamed, and one less: other images, another mean
+        name = images / "train" / "ant"
+        (name / "00.png").unlink() if fewer else (name / "01.jpg").rename(name / "1.jpg")
+        answer = cli("evaluate", "--weights", file, "--data-dir", images)
+        assert (answer.code, answer.out) == (3, "")
+        assert "is not the folder of images that runs/f/export/residual-imagenet-18-s0.safetensors was trained on" in answer.err
+    assert cli("evaluate", "--weights", file, "--data-dir", images, "--dataset", "folder", "--image-size", 32).code == 0

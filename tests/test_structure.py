@@ -16,7 +16,7 @@ LEVELS = {
     "compare": 0, "spread": 0, "published": 0, "results": 0,
     "rng": 1, "data": 1, "models": 1, "train.world": 1, "record.checkpoint": 1, "environment": 1,
     "train": 2,
-    "analysis": 3, "bench": 3, "compute": 3, "estimate": 3, "evaluation": 3, "experiment": 3, "report": 3, "sweep": 3,
+    "analysis": 3, "bench": 3, "compute": 3, "estimate": 3, "evaluation": 3, "experiment": 3, "known": 3, "report": 3, "sweep": 3,
     "weights_export": 3,
     "cli": 4, "__main__": 4,
 }  # fmt: skip

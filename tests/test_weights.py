@@ -17,6 +17,7 @@ from resnet_lab.config import DataConfig, ModelConfig
 from resnet_lab.data import load as data_load
 from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.experiment import Resources
+from resnet_lab.known import Choices
 from resnet_lab.models import weights
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.models.weights import About
@@ -356,6 +357,7 @@ def test_what_a_file_cannot_tell_is_assumed_by_its_names_and_can_be_changed(cli)
         ({}, ["--dataset", "cifar100"], "tells 10 classes apart, and cifar100 has 100"),
         ({}, ["--views", "10"], "--views: the images of cifar10 are no larger"),
         ({}, ["--views", "3"], "--views takes 1 or 10, got 3"),
+        ({}, ["--image-size", "64"], "--image-size: those of cifar10 are 32x32"),
         ({"stages": 4}, [], "which is none of the paper's"),
     ],
 )
@@ -384,11 +386,9 @@ def test_images_are_normalised_as_is_said():
     torch.save(Usual().state_dict(), "their.pth")
     found = {}
     for name in ("per-pixel", "imagenet", "channel"):
-        candidate = evaluation.from_weights(
-            Path("their.pth"), evaluation.Choices(normalisation=name), None, Resources(device="cpu")
-        )
-        found[name] = torch.cat([inputs for inputs, _ in evaluation._batches(candidate, candidate.data.train)])
-    plain = candidate.data.train.images.double() / 255
+        candidate = evaluation.from_weights(Path("their.pth"), Choices(normalisation=name), Resources(device="cpu"))
+        found[name] = torch.cat([inputs for inputs, _ in evaluation._batches(candidate.seen, candidate.seen.train)])
+    plain = candidate.seen.train.images.double() / 255
     mean, std = (
         torch.tensor(each, dtype=torch.float64).view(3, 1, 1) for each in (evaluation.IMAGENET_MEAN, evaluation.IMAGENET_STD)
     )
@@ -431,13 +431,27 @@ def test_an_export_under_torchvisions_names_says_where_it_is_none_of_its_network
 
     bottleneck = {"kind": "residual", "layout": "imagenet", "depth": 50, "block": "bottleneck", "shortcut": "B"}
     models = [{"kind": "plain", "depth": 20}, {"kind": "residual", "depth": 20}, bottleneck, bottleneck | {"stride_on": "3x3"}]
-    written = [Written(Path(f"{n}.pth"), f"run{n}", ModelConfig.model_validate(model)) for n, model in enumerate(models)]
+    written = [
+        Written(Path(f"{n} b.pth"), f"run{n}", tiny(model=model, data={"dataset": "cifar10"})) for n, model in enumerate(models)
+    ]
     said = list(cautions(written))
     assert said[0] == "run0: under torchvision's names, though torchvision has no such network (plain, cifar layout)."
     assert "(cifar layout, option A)" in said[1]
     assert said[2].startswith("run2: torchvision loads this without an error and computes something else")
-    assert "--weights 0.pth --plain --normalisation per-pixel`" in said[3]
+    assert "`resnet-lab evaluate --weights '0 b.pth' --plain --normalisation per-pixel`" in said[3]
     assert len(said) == 4
+    assert "`evaluate` takes the run for it" in list(cautions([Written(Path("x.pth"), "x", tiny())]))[-1]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_weights_that_are_no_numbers_are_said_to_mean_nothing(cli, study):
+    state = torch.load(study / "residual-8-s0/checkpoints/step-00000008.pt", weights_only=True)["net"]
+    state["head.weight"][0, 0] = torch.nan
+    torch.save(state, "nan.pth")
+    assert ask(cli, "--weights", "nan.pth")["test"]["loss"] is None
+    answer = cli("evaluate", "--weights", "nan.pth", "--device", "cpu")
+    assert "The loss is not finite" in answer.err
+    assert "its error means nothing" in answer.err
 
 
 @pytest.mark.cifar10

@@ -15,7 +15,8 @@ from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, find_runs
 
 if TYPE_CHECKING:
-    from resnet_lab.evaluation import Candidate, Known, Measured
+    from resnet_lab.evaluation import Candidate, Measured
+    from resnet_lab.known import Known
 
 
 def evaluate(
@@ -48,7 +49,12 @@ def evaluate(
             help="The images that the file's network is for; else by its classes. A folder has train/CLASS and val/CLASS."
         ),
     ] = None,
-    views: Annotated[int | None, typer.Option(help="Of each test image of a folder: 1, the centre, or 10 crops.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=32, help="Side of what the file's network sees of a folder's images, in pixels.")
+    ] = None,
+    views: Annotated[
+        int | None, typer.Option(help="Of each test image of a folder: 1, the centre, or 10 crops; else 1, or as the run has it.")
+    ] = None,
     train: Annotated[bool, typer.Option("--train", help="The clean error on the training images too.")] = False,
     runs: Runs = DEFAULT_ROOT,
     data_dir: DataDir = None,
@@ -71,6 +77,7 @@ def evaluate(
         "--stride-on": stride_on,
         "--normalisation": normalisation,
         "--dataset": dataset,
+        "--image-size": image_size,
     }
     if views not in (None, 1, 10):
         raise ConfigError(f"--views takes 1 or 10, got {views}.")
@@ -81,24 +88,26 @@ def evaluate(
         raise ConfigError("--at names a run's checkpoint, and a file of weights has one network: leave it out.")
     folder = None if run is None else _only_run(runs, run)
 
-    from resnet_lab.evaluation import Choices, from_run, from_weights, measure
+    from resnet_lab.evaluation import from_run, from_weights, measure
     from resnet_lab.experiment import Resources
+    from resnet_lab.known import Choices
 
     resources = Resources(data_dir, device, threads)
     if folder is not None:
         candidate = from_run(folder, at, views, resources)
     else:
         assert weights is not None
-        candidate = from_weights(weights, Choices(kind, depth, padding, stride_on, normalisation, dataset), views, resources)
+        choices = Choices(kind, depth, padding, stride_on, normalisation, dataset, image_size, views)
+        candidate = from_weights(weights, choices, resources, train=train)
     if candidate.is_stand_in:
         display.stand_in()
     if not as_json:
         _show_candidate(candidate)
     with ended_by_ctrl_c():
-        on_test = measure(candidate, candidate.data.test, candidate.views)
+        on_test = measure(candidate, candidate.seen.test, candidate.views)
         if not as_json:
             _show("test", on_test)
-        on_train = measure(candidate, candidate.data.train) if train else None
+        on_train = measure(candidate, candidate.seen.train) if train and candidate.seen.train is not None else None
     if as_json:
         display.result_json(_values(candidate, on_test, on_train))
     elif on_train is not None:
@@ -129,6 +138,7 @@ def _how(known: "Known") -> str:
         "metadata": "the file's metadata",
         "option": "given",
         "assumed": f"ASSUMED; else {known.how}",
+        "usual": f"as usual; else {known.how}",
         "run": "the run's config",
     }[known.source]
 
@@ -138,6 +148,10 @@ def _show(images: str, measured: "Measured") -> None:
         f"{images} error {percent(measured.error)}: {measured.wrong:,} of {measured.images:,} images wrong, "
         f"loss {measured.loss:.4f}"
     )
+    if not math.isfinite(measured.loss):
+        display.note(
+            "The loss is not finite: the network's outputs, or its weights, have no numbers, and its error means nothing."
+        )
 
 
 def _values(candidate: "Candidate", on_test: "Measured", on_train: "Measured | None") -> dict[str, Any]:
@@ -153,6 +167,7 @@ def _values(candidate: "Candidate", on_test: "Measured", on_train: "Measured | N
         "padding": candidate.value("padding"),
         "normalisation": candidate.value("normalisation"),
         "images": candidate.value("images"),
+        "image_size": candidate.seen.test.size,
         "views": candidate.views,
         "known_from": {known.name: known.source for known in candidate.known},
         "assumed": {known.name: known.how for known in candidate.known if known.source == "assumed"},

@@ -37,7 +37,8 @@ _WRITER = "resnet-lab"
 class About(BaseModel):
     """What our safetensors say of themselves: the run and step, the network, and the data whose training images have the mean.
 
-    Images are RGB, divided by 255, minus the mean image of the training images that `data` and `seed` name.
+    Images are RGB, divided by 255, minus the mean image of the training images that `data` and `seed` name; `images` is the
+    sha256 of a folder's, by which it is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,6 +48,7 @@ class About(BaseModel):
     seed: int
     model: ModelConfig
     data: DataConfig
+    images: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _about(path: Path, metadata: Mapping[str, str]) -> About | None:
     if metadata.get("writer") != _WRITER:
         return None
     try:
-        plain = {key: metadata[key] for key in ("run", "step", "seed")}
+        plain = {key: metadata[key] for key in ("run", "step", "seed")} | {"images": metadata.get("images")}
         return About.model_validate_json(json.dumps(plain | {key: json.loads(metadata[key]) for key in ("model", "data")}))
     except (KeyError, ValueError, RecursionError) as error:  # a ValidationError is a ValueError
         raise DataError(
@@ -291,7 +293,7 @@ def safetensors_file(net: ResNet, about: About) -> bytes:
         "model": about.model.model_dump_json(),
         "data": about.data.model_dump_json(),
         "normalisation": "RGB / 255 minus the mean image of the training images that data and seed name",
-    }
+    } | ({} if about.images is None else {"images": about.images})
     return _in_order(to_safetensors(_plain_state(net), metadata))
 
 
