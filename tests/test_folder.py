@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import pickle
 import re
@@ -23,6 +24,7 @@ from resnet_lab.data.load import load, training_batches
 from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.experiment import Resources, run
 from resnet_lab.models.resnet import build
+from resnet_lab.paper import always, departures, recipe_for
 from resnet_lab.record import checkpoint
 from resnet_lab.record.store import RunFolder
 from resnet_lab.rng import generator
@@ -313,23 +315,34 @@ def test_a_run_that_meets_an_unreadable_image_is_saved_and_goes_on_when_it_is_me
 
 
 def test_the_preset_is_the_papers_recipe_but_for_the_held_out_images():
-    from resnet_lab.paper import departures, recipe_for
-
     config = load_study("imagenet").run(kind="residual", depth=34)
     assert recipe_for(config).section == "Sec. 3.4"
     assert [sentence.split()[0] for sentence in departures(config)] == ["The", "1,271,167"]
     assert config.epoch_steps == 4966
     deeper = load_study("imagenet", ["model.block=bottleneck", "model.shortcut=B"]).run(kind="residual", depth=152)
     assert len(departures(deeper)) == 2
+    others = [
+        (["model.shortcut=B"], 18, "network of 18 layers has option A"),
+        (["model.block=bottleneck"], 50, "networks of bottlenecks have option B"),
+        (["model.block=bottleneck", "model.shortcut=B", "model.stride_on=3x3"], 50, "released models have it on the first 1x1"),
+        (["recipe.warmup.from_depth=34"], 34, "the paper says so of CIFAR networks alone"),
+    ]
+    for overrides, depth, words in others:
+        found = departures(load_study("imagenet", overrides).run(kind="residual", depth=depth))
+        assert (len(found), words in found[2]) == (3, True), found
+    assert "128 images" not in " ".join(always(config))
+    assert "128 images" in " ".join(always(load_study("paper").run(kind="plain", depth=20)))
     assert "10 images; the paper's on 50,000" in " ".join(departures(config_of(data=OF_FOLDER | {"test_images": 10})))
 
 
 def test_a_sweep_over_a_folder_from_the_command_line(cli, images):
     counted = json.loads(cli("data", "--dataset", "folder", "--data-dir", images, "--json").out)
     assert (counted["num_classes"], counted["train_images"], counted["test_images"]) == (3, 36, 12)
-    said = cli("data", "--dataset", "folder", "--data-dir", images).out
-    flags = said.split("--data-dir ")[1].split()[1:]
-    assert flags[:2] == ["--set", "data.num_classes=3"]
+    images = images.rename(images.with_name("my images"))
+    command = shlex.split(cli("data", "--dataset", "folder", "--data-dir", images).out.splitlines()[-1])
+    assert command[:5] == ["resnet-lab", "sweep", "imagenet", "--data-dir", str(images)]
+    flags = command[5:]
+    assert flags[-4:] == ["--set", "data.validation_images=3", "--set", "recipe.batch_size=32"]
     smaller = {
         "data.image_size": 32, "model.width": 4, "recipe.steps": 2, "recipe.batch_size": 8, "evaluation.every": 2,
         "evaluation.train_images": 30, "evaluation.final_train_images": 30, "compute.compile": "false", "sweep.depths": "[18]",
@@ -344,6 +357,21 @@ def test_a_sweep_over_a_folder_from_the_command_line(cli, images):
     assert "ten crops" in report
     assert "STAND-IN" not in report
     assert cli("analyze", "responses", "imagenet", "--data-dir", images).code == 0
+
+
+@pytest.mark.parametrize(("classes", "number"), [(1, 9), (2, 1), (2, 5), (7, 50)])
+def test_any_folder_is_told_a_command_that_is_taken_or_why_there_is_none(cli, tmp_path, classes, number):
+    for part, label, index in itertools.product(("train", "val"), range(classes), range(number)):
+        (tmp_path / "few" / part / f"{label}\udcff").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "few" / part / f"{label}\udcff" / f"{index}.png").write_bytes(b"")
+    values = json.loads(cli("data", "--dataset", "folder", "--data-dir", "few", "--json").out)
+    assert (values["num_classes"], values["classes"][0]) == (classes, "0\N{REPLACEMENT CHARACTER}")
+    last = cli("data", "--dataset", "folder", "--data-dir", "few").out.splitlines()[-1]
+    if classes == 1:
+        assert last == "To train on them takes two classes and two training images."
+        return
+    study = load_study("imagenet", shlex.split(last)[6::2])
+    assert study.run(kind="plain", depth=18).data.train_images == classes * number
 
 
 def test_an_image_that_cannot_be_read_is_named(cli, images):

@@ -1,5 +1,6 @@
 """`resnet-lab data`: find, download, verify and describe the images."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,9 +9,13 @@ import typer
 from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Json
 from resnet_lab.errors import ConfigError
+from resnet_lab.paper import IMAGENET
+from resnet_lab.printable import printable
 
 if TYPE_CHECKING:
     from resnet_lab.data.cifar import Cifar
+
+_MOST_HELD_OUT = 10_000  # as the preset imagenet has them
 
 
 def data(
@@ -68,13 +73,24 @@ def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
 def _folder(root: Path, *, as_json: bool) -> None:
     from resnet_lab.data.folder import find
 
-    train, test, classes = find(root, size=32)
+    train, test, names = find(root, size=32)
+    classes = [printable(name) for name in names]
     settings = {"num_classes": len(classes), "train_images": len(train), "test_images": len(test)}
     if as_json:
-        display.result_json({"dataset": "folder", "folder": str(root), **settings, "classes": list(classes)})
+        display.result_json({"dataset": "folder", "folder": printable(str(root)), **settings, "classes": classes})
         return
-    display.result(f"{root}: {len(train):,} training and {len(test):,} test images in {len(classes):,} classes:")
+    display.result(
+        f"{root}: {len(train):,} training and {len(test):,} test images in {len(classes):,} class{'es' * (len(classes) > 1)}:"
+    )
     display.result(", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more." if len(classes) > 20 else "."))
-    display.result("To train on them, of which 10 % are held out for the plateau schedule:")
-    flags = "".join(f" --set data.{key}={value}" for key, value in settings.items())
-    display.result(f"resnet-lab sweep imagenet --data-dir {root}{flags} --set data.validation_images={len(train) // 10}")
+    if len(classes) < 2 or len(train) < 2:
+        display.result("To train on them takes two classes and two training images.")
+        return
+    held_out = min(_MOST_HELD_OUT, max(1, len(train) // 10))
+    display.result(f"To train on them, of which {held_out:,} are held out for the plateau schedule:")
+    overrides = [f"data.{key}={value}" for key, value in settings.items()] + [f"data.validation_images={held_out}"]
+    left = len(train) - held_out
+    if left < IMAGENET.batch_size:
+        overrides.append(f"recipe.batch_size={2 ** (left.bit_length() - 1)}")
+    flags = [part for override in overrides for part in ("--set", override)]
+    display.result(shlex.join(["resnet-lab", "sweep", "imagenet", "--data-dir", str(root), *flags]))

@@ -177,8 +177,7 @@ def _departures(runs: Sequence[Run]) -> Section:
     source = f"He et al. 2015, {recipe.section}"
     blocks: list[Block] = [Text(f"Where these runs differ from the recipe of {source}:")] if found else []
     blocks.append(Bullets(tuple(found)) if found else Text(f"The settings are those of {source}."))
-    always = paper.ALWAYS + (paper.ON_FOLDERS if recipe is paper.IMAGENET else ())
-    blocks += [Text("In every run of this tool:"), Bullets(always)]
+    blocks += [Text("In every run of this tool:"), Bullets(paper.always(runs[0].config))]
     return Section("Departures from the paper", tuple(blocks))
 
 
