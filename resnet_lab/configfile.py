@@ -45,7 +45,12 @@ class StudyConfig:
         settings = merge(self._settings, {"model": network})
         if "seed" in given:
             settings = merge(settings, {"seed": given["seed"]})
-        with _problems_named(self.where, RunConfig):
+
+        def _where(key: str) -> str:
+            flag = key.removeprefix("model.")
+            return f"--{flag}" if flag in given else self.where(key)
+
+        with _problems_named(_where, RunConfig):
             return RunConfig.model_validate(settings)
 
     def sets(self, path: Sequence[str]) -> bool:

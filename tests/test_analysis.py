@@ -237,12 +237,16 @@ def test_checkpoints_are_never_replaced_by_random_weights(study):
 
 def test_a_run_is_analysed_on_the_images_of_its_seed(tmp_path, monkeypatch):
     """All training images, so that the seed decides nothing but which test images are taken."""
-    monkeypatch.setattr(subject_room, "load", lambda config, folder, seed: SimpleNamespace(to=lambda device: seed))
+    monkeypatch.setattr(
+        subject_room,
+        "load",
+        lambda config, folder, seed: SimpleNamespace(to=lambda device: SimpleNamespace(seed=seed, sha256=None)),
+    )
     schedule = {"name": "milestones"}
     config = tiny(seed=3, data__train_images=50_000, data__validation_images=0, recipe__schedule=schedule)
     folder = RunFolder(tmp_path / "run")
     folder.create(config)
-    assert subjects([folder], 0, CPU)[0].data == 3
+    assert subjects([folder], 0, CPU)[0].data.seed == 3
 
 
 def test_results_repeat_and_are_read_back(study):

@@ -46,7 +46,7 @@ def responses(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """How strongly each layer responds, as in Fig. 7. All 10,000 test images: half a minute at depth 20, two at 56, on a core."""
+    """How strongly each layer responds, as in Fig. 7, on all test images: CIFAR's take half a minute at depth 20 on a core."""
     from resnet_lab.analysis import responses as module
     from resnet_lab.report.why_tables import response_table
 
@@ -94,8 +94,8 @@ def identity(
 ) -> None:
     """Build the deeper network that computes what the shallowest of each kind and seed does, and compare it with SGD's.
 
-    All 60,000 images: about five minutes from depth 20 to 56, on a core. With --continue-steps as long as training takes;
-    Ctrl-C saves a checkpoint, and the same command goes on.
+    All training and test images: for CIFAR about five minutes from depth 20 to 56, on a core. With --continue-steps as long as
+    training takes; Ctrl-C saves a checkpoint, and the same command goes on.
     """
     from resnet_lab.analysis import identity as module
     from resnet_lab.report.why_tables import identity_table

@@ -153,6 +153,7 @@ class TrainingScreen:
         left = recipe.steps - expected.from_step
         note(
             f"{left:,} steps at about {expected.images_per_second:,.0f} images/s: {duration(expected.seconds)} with evaluations."
+            f"{_decoding(expected)}"
         )
         if expected.seconds > _A_DAY:
             note(
@@ -186,6 +187,10 @@ class TrainingScreen:
         }
         if event.name in sentences:
             note(sentences[event.name])
+
+
+def _decoding(expected: "Forecast") -> str:
+    return " Decoding a folder's images may take longer." if expected.config.data.dataset == "folder" else ""
 
 
 def _changes(event: Event) -> str:
@@ -223,6 +228,7 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
     note(
         f"{plan.study}: {len(plan.jobs)} of {len(plan.runs)} runs to do, {plan.num_jobs} at once with {plan.threads} "
         f"thread{'s' if plan.threads > 1 else ''} each on {plan.device}: about {duration(plan.seconds)}."
+        f"{_decoding(plan.runs[0].forecast)}"
     )
     if plan.seconds > _A_DAY:
         note("That is more than a day here: the presets quick (about an hour) and demo (minutes) are smaller.")

@@ -50,9 +50,12 @@ def summary(
 
     if draw is not None and draw.suffix not in (".svg", ".png", ".pdf"):
         raise ConfigError(f"--draw takes a file that ends in .svg, .png or .pdf, got {draw}.")
-    flags = [f"model.{key}={value}" for key, value in (("layout", layout), ("block", block), ("shortcut", shortcut)) if value]
+    if draw is not None and not draw.parent.is_dir():
+        raise ConfigError(f"--draw {draw}: there is no folder {draw.parent}; make it first.")
+    if pair and plain is not None:
+        raise ConfigError("--pair shows the plain and the residual network: leave --plain or --residual out.")
     kind = "residual" if pair else None if plain is None else "plain" if plain else "residual"
-    model = load_study(config, [*(overrides or ()), *flags]).run(kind=kind, depth=depth).model
+    model = load_study(config, overrides or ()).run(kind=kind, depth=depth, layout=layout, block=block, shortcut=shortcut).model
     cost, counterpart = count(model, classes), count(model.counterpart, classes)
     if draw is not None:
         _draw(model, classes, draw)

@@ -282,6 +282,9 @@ def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
     found: dict[Path, RunFolder] = {}
     for name in names:
         single = next((RunFolder(path) for path in (root / name, Path(name)) if RunFolder(path).exists()), None)
+        there = [folder.path.name for folder in run_folders((root / name).parent)] if "/" in name else []
+        if single is None and there:
+            raise ConfigError(f"There is no run {Path(name).name!r} in {(root / name).parent}; there are {', '.join(there)}.")
         for folder in run_folders(find_study(root, name)) if single is None else [single]:
             found.setdefault(folder.path.resolve(), folder)
     return list(found.values())
