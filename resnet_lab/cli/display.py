@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False)
 _LIVE_SECONDS, _PLAIN_SECONDS = 2.0, 30.0
+_LONGEST_NAME = 30  # of those that are never broken
 _A_DAY = 24 * 3600
 STAND_IN = "SYNTHETIC STAND-IN, NOT CIFAR-10: procedurally generated shapes. Nothing here is a result on CIFAR-10."
 _STATE_STYLES = {"finished": "green", "running": "cyan", "diverged": "red", "failed": "red", "interrupted": "yellow"}
@@ -375,7 +376,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=None, caption=caption or None, caption_justify="left")
     for position, name in enumerate(header):
         numeric = position > 0 and all(row[position][:1] in "0123456789-+" for row in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+        is_name = position == 0 and all(len(row[0]) <= _LONGEST_NAME for row in rows)
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold", no_wrap=is_name)
     for row in rows:
         table.add_row(*(Text(printable(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
     return table
