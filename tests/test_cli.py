@@ -79,7 +79,7 @@ def test_summary_of_table_1s_networks(cli):
 def test_summary_of_a_pair_says_what_differs_and_draws_it(cli):
     values = json.loads(cli("summary", "--depth", 20, "--pair", "--shortcut", "C", "--json").out)
     assert values["differences"]["parameters"] == 283_962 - 269_722
-    assert values["plain"]["parameters"] == 269_722
+    assert (values["kind"], values["parameters"], values["plain"]["parameters"]) == ("residual", 283_962, 269_722)
     assert set(values["differences"]["shortcuts"].values()) == {"projection"}
     answer = cli("summary", "--depth", 20, "--pair", "--draw", "drawn.svg")
     assert "the shortcuts are the only difference" in answer.err

@@ -207,6 +207,7 @@ def test_mean_and_components_are_those_of_the_centres(images):
     covariance = torch.cov(centres.transpose(0, 1).flatten(1), correction=0)
     torch.testing.assert_close((components.T @ components).double(), covariance, atol=1e-6, rtol=1e-4)
     assert (components @ components.T - torch.diag(components.square().sum(1))).abs().max() < 1e-6
+    assert (components.max(1).values == components.abs().max(1).values).all()
 
 
 def test_a_batch_is_a_function_of_seed_and_step(images):

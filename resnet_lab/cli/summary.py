@@ -83,8 +83,8 @@ def _show_pair(model: ModelConfig, plain: "Cost", residual: "Cost", *, as_json: 
         "shortcuts": {block.name: block.shortcut for block in residual.blocks},
     }
     if as_json:
-        nets = {"plain": dataclasses.asdict(plain), "residual": dataclasses.asdict(residual)}
-        display.result_json(model.model_dump(mode="json", exclude={"kind"}) | nets | {"differences": differences})
+        beside = {"plain": dataclasses.asdict(plain), "differences": differences}
+        display.result_json(model.model_dump(mode="json") | dataclasses.asdict(residual) | beside)
         return
     rows = [*_pair_rows(plain, residual), _pair_row("total", "", plain.layers, residual.layers, "")]
     header = ("part", "output", "parameters: plain", "residual", "10^6 mult.-adds: plain", "residual", "shortcut")

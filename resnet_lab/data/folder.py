@@ -184,7 +184,8 @@ def digest(root: Path, *parts: FolderSet) -> str:
 def statistics(train: FolderSet, seed: int) -> tuple[Tensor, Tensor]:
     """The per-pixel mean `(3, S, S)` in 0..1 and the colour components `(3, 3)`, of 1,000 training images drawn from the seed.
 
-    A component is a row: a principal direction of the pixels' colours, as long as their standard deviation along it.
+    A component is a row: a principal direction of the pixels' colours, as long as their standard deviation along it, its largest
+    number positive.
     """
     order = torch.randperm(len(train), generator=generator(seed, "data/statistics"))[:STATISTICS_IMAGES]
     total, colours, products = torch.zeros(3, train.size, train.size), torch.zeros(3).double(), torch.zeros(3, 3).double()
@@ -196,6 +197,7 @@ def statistics(train: FolderSet, seed: int) -> tuple[Tensor, Tensor]:
     num_pixels = len(order) * train.size**2
     covariance = products / num_pixels - torch.outer(colours, colours) / num_pixels**2
     variances, directions = torch.linalg.eigh(covariance)
+    directions *= directions.gather(0, directions.abs().argmax(0, keepdim=True)).sign()  # which is the library's choice
     return total / (255 * len(order)), (directions * variances.clamp(min=0).sqrt()).T.float()
 
 
