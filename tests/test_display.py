@@ -69,3 +69,11 @@ def test_no_color_is_respected(cli, monkeypatch):
 def test_markup_in_text_does_nothing(capsys):
     display.note("[bold]a[/bold] :smile:")
     assert "[bold]a[/bold] :smile:" in capsys.readouterr().err
+
+
+def test_a_table_fits_and_breaks_between_words_before_it_breaks_within_them():
+    header, rows = ("network", "largest difference", "size"), [("residual-20-s0 to 44", "1.5 % of all of them", "3x3 conv")] * 2
+    assert display._widths([header, *rows], 80) == [20, 20, 8]
+    assert sum(display._widths([header, *rows], 34)) == 30
+    assert display._widths([header, *rows], 32) == [14, 10, 4]
+    assert display._widths([header, *rows], 31) == [None] * 3

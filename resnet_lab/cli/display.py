@@ -4,11 +4,13 @@ Results go to stdout, everything else to stderr. Where stderr is no terminal, li
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False)
 _LIVE_SECONDS, _PLAIN_SECONDS = 2.0, 30.0
-_LONGEST_NAME = 30  # of those that are never broken
+_NUMBER = re.compile(r"[-+]?\d(?!\d*x)|-|$")  # what a cell aligned right begins with; not a size such as 3x3
+_GAP = 2  # between columns
 _A_DAY = 24 * 3600
 STAND_IN = "SYNTHETIC STAND-IN, NOT CIFAR-10: procedurally generated shapes. Nothing here is a result on CIFAR-10."
 _STATE_STYLES = {"finished": "green", "running": "cyan", "diverged": "red", "failed": "red", "interrupted": "yellow"}
@@ -67,7 +70,7 @@ def stand_in() -> None:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
     """A table on stdout; numbers are aligned right, markup in cells does nothing."""
-    _out.print(_table(header, rows, caption))
+    _out.print(_table(header, rows, caption, _out.width))
 
 
 def curves(runs: Sequence[Run]) -> None:
@@ -225,7 +228,7 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
         for run in plan.runs
     ]
     header = ("run", "state", "parameters", "mult-adds", "steps", "time left")
-    _err.print(_table(header, rows, ""))
+    _err.print(_table(header, rows, "", _err.width))
     note(
         f"{plan.study}: {len(plan.jobs)} of {len(plan.runs)} runs to do, {plan.num_jobs} at once with {plan.threads} "
         f"thread{'s' if plan.threads > 1 else ''} each on {plan.device}: about {duration(plan.seconds)}."
@@ -275,7 +278,7 @@ class SweepScreen:
         self._shown_at = time.monotonic()
         runs = [run.folder.read() for run in self._plan.runs]
         if self._live:
-            self._live.update(_table(RUN_HEADER, [run_row(run) for run in runs], ""), refresh=True)
+            self._live.update(_table(RUN_HEADER, [run_row(run) for run in runs], "", _err.width), refresh=True)
         else:
             note(progress_line(runs))
 
@@ -339,7 +342,10 @@ class RunsScreen:
         for folder, (runs, faults) in reversed(studies.items()):
             parts.append(Text(printable(str(folder))))
             parts += [Text(STAND_IN, "bold red")] if any(run.is_stand_in for run in runs) else []
-            parts += [_table(RUN_HEADER, [run_row(run) for run in runs], ""), *(Text(printable(fault)) for fault in faults)]
+            parts += [
+                _table(RUN_HEADER, [run_row(run) for run in runs], "", _out.width),
+                *(Text(printable(fault)) for fault in faults),
+            ]
         self._live.update(Group(*parts), refresh=True)
 
     def _lines(self, studies: "Studies") -> None:
@@ -372,12 +378,30 @@ def run_row(run: Run) -> tuple[str, ...]:
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=None, caption=caption or None, caption_justify="left")
-    for position, name in enumerate(header):
-        numeric = position > 0 and all(row[position][:1] in "0123456789-+" for row in rows)
-        is_name = position == 0 and all(len(row[0]) <= _LONGEST_NAME for row in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold", no_wrap=is_name)
-    for row in rows:
-        table.add_row(*(Text(printable(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, width: int) -> Table:
+    """A table that fits in so many columns where it can, broken between words before it is broken within them."""
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), title=None, caption=caption or None, caption_justify="left")
+    cells = [[printable(cell) for cell in row] for row in rows]
+    for position, (name, room) in enumerate(zip(header, _widths([header, *cells], width), strict=True)):
+        numeric = position > 0 and all(_NUMBER.match(row[position]) for row in cells)
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold", width=room)
+    for row in cells:
+        table.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
     return table
+
+
+def _widths(rows: Sequence[Sequence[str]], width: int) -> list[int | None]:
+    """A width for each column: that of its longest cell, less where that is too much, down to its longest word.
+
+    None where even that is too much: then words are broken.
+    """
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    least = [max((cell_len(word) for cell in column for word in cell.split()), default=0) for column in columns]
+    left = width - _GAP * (len(columns) - 1)
+    if sum(least) > left:
+        return [None] * len(columns)
+    while sum(widths) > left:
+        widest = max(range(len(columns)), key=lambda place: widths[place] - least[place])
+        widths[widest] -= 1
+    return list(widths)
