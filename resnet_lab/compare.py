@@ -156,7 +156,7 @@ def compare(study: str, runs: Sequence[Run], faults: Sequence[str] = ()) -> Comp
     cells = tuple(_cells(chosen, finished))
     gaps = tuple(gap for kind in VARIANTS if (gap := _gap(kind, finished)) is not None)
     gains = tuple(_gains(finished))
-    missing = [*faults, *missing, *_unfinished(chosen), *_lacking(cells, gaps)]
+    missing = [*faults, *missing, *_other_sizes(chosen), *_unfinished(chosen), *_lacking(cells, gaps)]
     stand_in = any(run.is_stand_in for run in chosen)
     return Comparison(
         study=printable(study),
@@ -175,10 +175,10 @@ def compare(study: str, runs: Sequence[Run], faults: Sequence[str] = ()) -> Comp
 def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """The largest group of runs that share recipe and images, and a sentence on each other group. Two such groups never mix."""
     recipes = [run.config.recipe_digest() for run in runs]
-    begun = {recipe: run.images for recipe, run in zip(recipes, runs, strict=True) if run.images is not None}
+    begun = {recipe: run.images.names for recipe, run in zip(recipes, runs, strict=True) if run.images is not None}
     groups: dict[tuple[str, str | None], list[Run]] = {}
-    for recipe, run in zip(recipes, runs, strict=True):
-        groups.setdefault((recipe, run.images or begun.get(recipe)), []).append(run)  # one that has not begun is with the others
+    for recipe, run in zip(recipes, runs, strict=True):  # one that has not begun is with the others
+        groups.setdefault((recipe, run.images.names if run.images else begun.get(recipe)), []).append(run)
     ordered = sorted(groups.values(), key=len, reverse=True)
     if not ordered:
         return [], []
@@ -191,6 +191,15 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
         why = f"of another recipe ({', '.join(keys)})" if keys else "trained on other images of a folder"
         sentences.append(f"{names}: left out, {why}.")
     return ordered[0], sentences
+
+
+def _other_sizes(runs: Sequence[Run]) -> Iterator[str]:
+    """A sentence where a folder's images were not the same files for all runs."""
+    files = {run.name: run.images.files for run in runs if run.images is not None}
+    first = next(iter(files.values()), None)
+    others = [name for name, each in files.items() if each != first]
+    if others:
+        yield f"{', '.join(others)}: some of the images were files of other sizes than for {next(iter(files))}."
 
 
 def _cells(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[Cell]:

@@ -74,7 +74,7 @@ IMAGENET_BLOCKS: dict[tuple[Block, int], tuple[int, ...]] = {
     ("bottleneck", 152): (3, 8, 36, 3),
 }
 # Classes of the data sets whose images are the same everywhere.
-CLASSES: dict[Dataset, int] = {"cifar10": 10, "cifar100": 100, "synthetic": 10, "auto": 10}
+CLASSES: dict[str, int] = {"cifar10": 10, "cifar100": 100, "synthetic": 10, "auto": 10}
 _CIFAR_STAGES, _BLOCK_LAYERS = 3, {"basic": 2, "bottleneck": 3}
 
 
@@ -208,8 +208,9 @@ class DataConfig(Section):
     def _sizes_of_data_set(cls, raw: Any) -> Any:
         if not isinstance(raw, dict):
             return raw
-        if raw.get("dataset") != "folder":
-            return {"num_classes": CLASSES.get(raw.get("dataset", "cifar10"), 10), **raw}
+        dataset = raw.get("dataset", "cifar10")
+        if dataset != "folder":
+            return {"num_classes": CLASSES.get(dataset, 10) if isinstance(dataset, str) else 10, **raw}
         if "num_classes" not in raw:
             raise _refused("data.num_classes", "state how many classes the folder has, such as --set data.num_classes=1000")
         return {"image_size": 224, **raw}

@@ -35,10 +35,10 @@ class StudyConfig:
         with _problems_named(self.where, SweepConfig):
             self.sweep = SweepConfig.model_validate(merged.get("sweep", {}))
 
-    def run(self, **flags: Any) -> RunConfig:
+    def run(self, *, of_sweep: bool = False, **flags: Any) -> RunConfig:
         """The run with this `kind`, `depth`, `shortcut`, `block`, `layout` and `seed`; those not given come from the file.
 
-        Raises ConfigError that lists everything wrong with the settings.
+        These are options of the command line, or values `of_sweep`. Raises ConfigError that lists everything wrong.
         """
         given = {key: value for key, value in flags.items() if value is not None}
         network = {key: given[key] for key in ("kind", "depth", "shortcut", "block", "layout") if key in given}
@@ -48,7 +48,9 @@ class StudyConfig:
 
         def _where(key: str) -> str:
             flag = key.removeprefix("model.")
-            return f"--{flag}" if flag in given else self.where(key)
+            if flag not in given:
+                return self.where(key)
+            return self.where(f"sweep.{flag}s") if of_sweep else f"--{flag}"
 
         with _problems_named(_where, RunConfig):
             return RunConfig.model_validate(settings)

@@ -14,6 +14,7 @@ from resnet_lab.compute import set_up
 from resnet_lab.config import ComputeConfig, DataConfig, ModelConfig
 from resnet_lab.data import folder as image_folder
 from resnet_lab.data.batches import clean_batches
+from resnet_lab.data.folder import FolderSet
 from resnet_lab.data.images import Data, Images, ImageSet
 from resnet_lab.data.load import data_root, load
 from resnet_lab.errors import ConfigError, DataError
@@ -146,58 +147,61 @@ def from_weights(path: Path, choices: Choices, resources: Resources, *, train: b
     device = pick_device(resources.device)
     set_up(ComputeConfig(), device, resources.threads)
     told = [each for each in (*properties, images, size, views, normalisation) if each is not None]
-    asked = _Asked({each.name: each.value for each in told}, images.source == "metadata", train)
+    root, side = data_root(resources.data_dir), 32 if size is None else int(size.value)
+    if normalisation.value == "imagenet" and images.value == "folder" and images.source != "metadata" and not train:
+        test = _test_images(weights, found, root, side).to(device)
+        seen = Seen(test, None, *_imagenet(device))
+    else:
+        seen = _normalised(_data(weights, found, images, side, root).to(device), str(normalisation.value))
     return Candidate(
         name=str(path),
         net=net.to(device),
         model=model,
         num_classes=found.num_classes,
         known=tuple(told),
-        seen=_seen(weights, found, asked, data_root(resources.data_dir), device),
+        seen=seen,
         views=1 if views is None else int(views.value),
     )
 
 
-class _Asked(NamedTuple):
-    """Which images: their properties by name, whether it is our metadata that names them, and whether training images too."""
-
-    values: dict[str, str | int]
-    by_metadata: bool
-    train: bool
-
-
-def _seen(weights: Weights, found: Form, asked: _Asked, root: Path, device: torch.device) -> Seen:
-    """Images, mean and standard deviation. Raises ConfigError and DataError."""
-    dataset, normalisation = asked.values["images"], asked.values["normalisation"]
-    if asked.by_metadata:
-        assert weights.about is not None
-        data = _its_own(weights.path, weights.about, asked.values.get("image size"), root)
-    elif dataset == "folder":
-        size = int(asked.values["image size"])
-        test, classes = image_folder.find_part(root, image_folder.TEST, size)
-        _match(weights, found, len(classes), str(root))
-        if normalisation == "imagenet" and not asked.train:
-            return Seen(test.to(device), None, *_imagenet(device))
-        train, test, _ = image_folder.find(root, size)
-        counts = {"num_classes": len(classes), "train_images": len(train), "test_images": len(test)}
-        data = load(DataConfig(dataset="folder", image_size=size, validation_images=0, **counts), root, 0)
-    else:
-        config = DataConfig.model_validate({"dataset": dataset, "validation_images": 0})
-        _match(weights, found, config.num_classes, str(dataset))
-        data = load(config, root, 0)
-    data = data.to(device)
+def _normalised(data: Data, normalisation: str) -> Seen:
     if normalisation == "per-pixel":
         return Seen(data.test, data.train, data.mean)
     if normalisation == "imagenet":
-        return Seen(data.test, data.train, *_imagenet(device))
+        return Seen(data.test, data.train, *_imagenet(data.mean.device))
     assert isinstance(data.train, ImageSet)
-    mean, std = (each.view(3, 1, 1).to(device) for each in by_channel(data.train.images))
+    mean, std = (each.view(3, 1, 1).to(data.mean.device) for each in by_channel(data.train.images))
     return Seen(data.test, data.train, mean, std)
 
 
-def _its_own(path: Path, about: About, size: str | int | None, root: Path) -> Data:
+def _data(weights: Weights, found: Form, images: Known, size: int, root: Path) -> Data:
+    """The data that our metadata names, with its split; else all images of the data set. Raises ConfigError and DataError."""
+    about, dataset = weights.about, str(images.value)
+    if about is not None and about.data.dataset == dataset:
+        try:
+            return _its_own(weights.path, about, size, root)
+        except DataError:
+            if images.source == "metadata":
+                raise  # else it was asked for another folder
+    if dataset == "folder":
+        test = _test_images(weights, found, root, size)
+        train, _, _ = image_folder.find(root, size)
+        counts = {"num_classes": found.num_classes, "train_images": len(train), "test_images": len(test)}
+        return load(DataConfig(dataset="folder", image_size=size, validation_images=0, **counts), root, 0)
+    config = DataConfig.model_validate({"dataset": dataset, "validation_images": 0})
+    _match(weights, found, config.num_classes, dataset)
+    return load(config, root, 0)
+
+
+def _test_images(weights: Weights, found: Form, root: Path, size: int) -> FolderSet:
+    test, classes = image_folder.find_part(root, image_folder.TEST, size)
+    _match(weights, found, len(classes), str(root))
+    return test
+
+
+def _its_own(path: Path, about: About, size: int, root: Path) -> Data:
     """The data that our metadata names. Raises DataError where a folder is another one, with another mean."""
-    config = about.data if size is None else about.data.model_copy(update={"image_size": size})
+    config = about.data.model_copy(update={"image_size": size})
     other = (
         f"{root} is not the folder of images that {path} was trained on, the mean of which belongs to it: name that one with "
         "--data-dir, or take this one with its own mean, --dataset folder."
@@ -206,7 +210,7 @@ def _its_own(path: Path, about: About, size: str | int | None, root: Path) -> Da
         data = load(config, root, about.seed)
     except ConfigError as error:  # of other numbers
         raise DataError(other) from error
-    if about.images not in (None, data.sha256):
+    if about.images is not None and (data.digests is None or about.images != data.digests.files):
         raise DataError(other)
     return data
 

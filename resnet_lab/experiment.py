@@ -28,8 +28,8 @@ from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record import checkpoint
 from resnet_lab.record.files import read_json, write_json
-from resnet_lab.record.store import RunFolder, check_images, run_folders
-from resnet_lab.records import DownloadProgress, EvalRecord, Event, Record
+from resnet_lab.record.store import RunFolder, begun_on_images, run_folders
+from resnet_lab.records import Begun, Digests, DownloadProgress, EvalRecord, Event, Record
 from resnet_lab.rng import generator
 from resnet_lab.train.evaluate import evaluate
 from resnet_lab.train.loop import train
@@ -81,8 +81,10 @@ def run(
         return  # asked to stop while it downloads: what has come is kept
     except StopIteration as done:
         config = config.model_copy(update={"data": done.value})
-    data = load(config.data, root, config.seed).to(device)
-    check_images([folder, *run_folders(folder.path.parent)], data.sha256)
+    begun_on = begun_on_images([folder, *run_folders(folder.path.parent)])
+    data = load(config.data, root, config.seed, begun_on).to(device)
+    if (changed := other_sizes(begun_on, data.digests)) is not None:
+        yield f"{changed}; they are taken as they are."
     yield from train_in(folder, config, data, device, threads, stop)
 
 
@@ -132,6 +134,13 @@ def as_begun(config: RunConfig, begun: RunConfig | None) -> RunConfig:
     return config
 
 
+def other_sizes(begun: Begun | None, images: Digests | None) -> str | None:
+    """A sentence where images have other sizes than those of a run, such as one that was unreadable and has been replaced."""
+    if begun is None or images is None or images == begun.digests:
+        return None
+    return f"Some of the images are files of other sizes than those that {begun.run} has seen"
+
+
 def _how_it_ended(folder: RunFolder) -> Event | None:
     """The event that ended the run for good; a diverged run would diverge again, bit for bit."""
     end = folder.ending()
@@ -165,6 +174,9 @@ class _Session:
             self._state.load_state_dict(saved)
             begun = read_json(self._folder.path / "environment.json")
             changed = {key: environment[key] for key in _MATTERS if environment[key] != begun.get(key, environment[key])}
+            images = self._data.digests
+            if images is not None and images != self._folder.images:
+                changed["images"] = images._asdict()
             yield self._folder.append_event("resumed", self._state.step, skipped=faults, changed=changed)
         yield forecast(self._config, cost, speed, from_step=self._state.step)
 

@@ -113,7 +113,7 @@ def image_size(weights: Weights, found: Form, chosen: int | None, seen: Known) -
         return None
     if chosen is not None:
         return Known("image size", chosen, "option")
-    if weights.about is not None and seen.source == "metadata":
+    if weights.about is not None and weights.about.data.dataset == "folder":
         return Known("image size", weights.about.data.image_size, "metadata")
     return Known("image size", 224 if found.layout == "imagenet" else 32, "assumed", "--image-size N")
 

@@ -51,8 +51,9 @@ ON_FOLDERS = (
     "splits its 256 images.",
     "The per-pixel mean and the principal components of colours are taken from 1,000 training images; the paper does not say "
     "from how many.",
-    "Colours are shifted along their principal components by 0.1 of the standard deviation along each; the source that the paper "
-    "names (Krizhevsky et al. 2012, Sec. 4.1) leaves the scale of the pixels open, and speaks of eigenvalues.",
+    "Colours are shifted along their principal components by 0.1 of the standard deviation along each, the root of the "
+    "eigenvalue; the source that the paper names (Krizhevsky et al. 2012, Sec. 4.1) multiplies by the eigenvalue itself, of "
+    "pixels whose scale it does not say.",
     "When the lr is divided is decided by images held out of the training images; the paper does not say on which images.",
 )
 
@@ -137,7 +138,7 @@ def _network(model: ModelConfig, paper: Recipe) -> Iterator[str]:
     elif model.width != paper.width:
         yield f"The stem has {model.width} filters; the paper's has {paper.width}."
     if paper is IMAGENET:
-        yield from _imagenet_network(model)
+        yield from _imagenet_network(model) if model.layout == paper.layout else ()
         return
     if model.block != "basic":
         yield "Blocks are bottlenecks; the paper's CIFAR networks have basic blocks."

@@ -4,7 +4,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic_core import from_json
@@ -17,6 +18,20 @@ Loss = Annotated[float, Field(strict=True)]  # NaN and infinity too: an evaluati
 Rate = Annotated[float, Field(strict=True, gt=0, lt=1e9, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, ge=0, lt=1e12, allow_inf_nan=False)]
 Word = Annotated[str, Field(strict=True)]
+
+
+class Digests(NamedTuple):
+    """What tells a folder's images from others: sha256 of their names, and of their names and sizes."""
+
+    names: str
+    files: str
+
+
+class Begun(NamedTuple):
+    """A run, or a study, that has begun on a folder of images."""
+
+    run: Path
+    digests: Digests
 
 
 @with_config(ConfigDict(extra="forbid"))

@@ -53,8 +53,14 @@ def _write(target: Path, subject: Subject, at: int | None, to: Literal["torchvis
     if to == "torchvision":
         content = torchvision_file(subject.net)
     else:
+        images = subject.folder.images
         about = About(
-            run=name, step=subject.step, seed=config.seed, model=config.model, data=config.data, images=subject.folder.images
+            run=name,
+            step=subject.step,
+            seed=config.seed,
+            model=config.model,
+            data=config.data,
+            images=None if images is None else images.files,
         )
         content = safetensors_file(subject.net, about)
     try:
@@ -113,6 +119,8 @@ def _options(config: RunConfig) -> Iterator[str]:
     if model.block == "bottleneck" and model.stride_on == "1x1":
         yield from ("--stride-on", "1x1")
     yield from ("--normalisation", "per-pixel")
+    if data.dataset == "folder" or model.layout == "imagenet":  # else seen by its classes
+        yield from ("--dataset", data.dataset)
     if data.dataset == "folder":
-        yield from ("--dataset", "folder", "--image-size", str(data.image_size))
+        yield from ("--image-size", str(data.image_size))
         yield from ("--views", str(config.evaluation.final_test_views))

@@ -240,7 +240,7 @@ def test_a_run_is_analysed_on_the_images_of_its_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(
         subject_room,
         "load",
-        lambda config, folder, seed: SimpleNamespace(to=lambda device: SimpleNamespace(seed=seed, sha256=None)),
+        lambda config, folder, seed, begun: SimpleNamespace(to=lambda device: SimpleNamespace(seed=seed, digests=None)),
     )
     schedule = {"name": "milestones"}
     config = tiny(seed=3, data__train_images=50_000, data__validation_images=0, recipe__schedule=schedule)

@@ -181,6 +181,8 @@ BAD = [
     (["sweep", "paper"], 3, "There is no CIFAR-10"),
     (["sweep", "smoke", "--set", "sweep.depths=[8, 9]"], 2, "Depth 9 is not 6n+2"),
     (["sweep", "smoke", "--jobs", "0"], 2, "--jobs"),
+    (["sweep", "smoke", "--set", "sweep.seeds=[-1]"], 2, "--set: seed: input should be greater than or equal to 0"),
+    (["summary", "--depth", "8", "--plain", "--set", 'data.dataset=["a"]'], 2, "--set: data.dataset"),
     (["compare"], 2, "There are no runs in runs: start with `resnet-lab sweep demo`"),
     (["compare", "nothing"], 2, "There is no study 'nothing' in runs; there are none yet."),
     (["report"], 2, "There are no runs in runs"),

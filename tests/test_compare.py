@@ -183,12 +183,18 @@ def test_lost_runs_are_counted_and_chance_is_named():
 def test_runs_on_other_images_of_a_folder_are_left_out():
     of_folder = {"dataset": "folder", "num_classes": 3, "train_images": 100, "validation_images": 20, "test_images": 20}
     runs = [
-        dataclasses.replace(made("plain", depth, data=of_folder), environment={"data": {"sha256": images}} if images else {})
-        for depth, images in ((20, "a"), (32, "b"), (44, None), (56, "a"))
+        dataclasses.replace(
+            made("plain", depth, data=of_folder),
+            environment={"data": {"sha256": {"names": names, "files": files}}} if names else {},
+        )
+        for depth, names, files in ((20, "a", "1"), (32, "b", "2"), (44, None, None), (56, "a", "3"))
     ]
     comparison = compare("s", runs)
     assert [run.name for run in comparison.runs] == ["plain-20-s0", "plain-44-s0", "plain-56-s0"]
-    assert "plain-32-s0: left out, trained on other images of a folder." in comparison.missing
+    assert comparison.missing[:2] == (
+        "plain-32-s0: left out, trained on other images of a folder.",
+        "plain-56-s0: some of the images were files of other sizes than for plain-20-s0.",
+    )
 
 
 def test_the_values_are_json_and_hide_the_best_over_time(tmp_path):

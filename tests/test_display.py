@@ -76,4 +76,15 @@ def test_a_table_fits_and_breaks_between_words_before_it_breaks_within_them():
     assert display._widths([header, *rows], 80) == [20, 20, 8]
     assert sum(display._widths([header, *rows], 34)) == 30
     assert display._widths([header, *rows], 32) == [14, 10, 4]
-    assert display._widths([header, *rows], 31) == [None] * 3
+    assert sum(display._widths([header, *rows], 31)) == 27  # names are broken, then words of the header, and numbers never
+    narrow = [("run", "difference"), ("residual-imagenet", "1,234,567.89")]
+    assert display._widths(narrow, 22) == [8, 12]
+    assert display._widths(narrow, 21) == [None, None]
+
+
+def test_a_note_breaks_between_words_and_never_within_a_command():
+    text = "Then say `resnet-lab evaluate --weights 'a b.pth'`, and no more."
+    assert display._filled(text, 20).split("\n") == [
+        "Then say", "`resnet-lab evaluate --weights 'a b.pth'`,", "and no more.",
+    ]  # fmt: skip
+    assert display._filled("a\n\n  b `c", 80) == "a\n\nb ` c"

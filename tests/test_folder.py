@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import shlex
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from resnet_lab.models.resnet import build
 from resnet_lab.paper import always, departures, recipe_for
 from resnet_lab.record import checkpoint
 from resnet_lab.record.store import RunFolder
+from resnet_lab.records import Digests
 from resnet_lab.rng import generator
 from resnet_lab.train.evaluate import evaluate
 from tests.conftest import settings
@@ -80,24 +82,28 @@ def test_images_are_found_by_class_and_name(images):
     assert (picked.labels.tolist(), picked.files[1]) == ([2, 0], train.files[2])
 
 
-def test_the_digest_is_of_names_and_sizes_wherever_the_folder_is(images):
-    def digest(root: Path) -> str:
-        return folder.digest(root, *folder.find(root, 32)[:2])
+def test_the_digests_are_of_names_and_of_sizes_wherever_the_folder_is(images, monkeypatch):
+    def digests(root: Path) -> Digests:
+        return folder.digests(root, *folder.find(root, 32)[:2])
 
-    first = digest(images)
-    assert digest(Path("images")) == first
+    first = digests(images)
+    assert digests(Path("images")) == first
     moved = images.rename(images.with_name("moved"))
-    assert digest(moved) == first
-    (moved / "val" / "ant" / "00.png").rename(moved / "val" / "ant" / "000.png")
-    renamed = digest(moved)
+    monkeypatch.chdir(moved)
+    assert digests(Path()) == digests(moved) == digests(Path("../moved/")) == first
     with (moved / "train" / "bee" / "03.png").open("ab") as file:
         file.write(b"!")
-    assert len({first, renamed, digest(moved)}) == 3
+    second = digests(moved)
+    assert (second.names == first.names, second.files == first.files) == (True, False)
+    (moved / "val" / "ant" / "00.png").rename(moved / "val" / "ant" / "000.png")
+    assert digests(moved).names != first.names
 
 
 def test_hidden_names_are_no_classes_and_no_images(images):
     before = folder.find(images, 32)
-    (images / "train" / ".ipynb_checkpoints").mkdir()
+    for place in (images / "train", images / "train" / "ant"):
+        (place / ".ipynb_checkpoints").mkdir()
+        (place / ".ipynb_checkpoints" / "00.png").write_bytes(b"")
     (images / "val" / "ant" / "._00.png").write_bytes(b"")
     (images / "val" / "ant" / "notes.txt").write_text("none")
     after = folder.find(images, 32)
@@ -113,6 +119,10 @@ def test_hidden_names_are_no_classes_and_no_images(images):
         (lambda root: (root / "val").rename(root / "test"), "There is no folder val in"),
         (lambda root: (root / "val" / "cat").rename(root / "val" / "dog"), "different classes, such as 'cat'"),
         (lambda root: [file.unlink() for file in (root / "train" / "bee").iterdir()], "is no folder of images"),
+        (
+            lambda root: shutil.copytree(root / "train" / "bee", shutil.rmtree(root / "val") or root / "val"),
+            "has no folders in it",
+        ),
     ],
 )
 def test_other_folders_are_refused_with_what_is_wanted(images, spoil, words):
@@ -272,24 +282,73 @@ def test_a_run_on_a_folder_resumes_exactly_and_ends_with_ten_crops(images, kind)
     assert said["data"]["train_images"] == 36
 
 
-def test_other_images_than_at_its_beginning_are_refused_in_a_whole_study(cli, images):
-    config = config_of()
-    begun = RunFolder(Path("runs/f/residual-imagenet-18-s0"))
+def begun_run(config: RunConfig, where: Path) -> RunFolder:
+    """A run that is left after its first evaluation."""
+    begun = RunFolder(where)
     said = run(config, begun, HERE)
     while getattr(next(said), "step", 0) < 4:
         pass
     said.close()
+    return begun
+
+
+def renamed(images: Path) -> None:
+    (images / "val" / "cat" / "00.png").rename(images / "val" / "cat" / "0.png")
+
+
+@pytest.mark.parametrize("change", [renamed, lambda images: (images / "val" / "cat" / "00.png").unlink()])
+def test_other_images_than_at_its_beginning_are_refused_in_a_whole_study(cli, images, change):
+    config, name = config_of(), "f/residual-imagenet-18-s0"
+    begun = begun_run(config, Path("runs") / name)
     before = begun.records()
-    picture(999, 50, 50).save(images / "val" / "cat" / "00.png")
-    words = r"not those that runs/f/residual-imagenet-18-s0 began with.*Name that folder with --data-dir, or begin another study"
-    for other in (begun, RunFolder(Path("runs/f/residual-imagenet-18-s1"))):
+    change(images)
+    words = rf"The images in images are not those of runs/{name}.*Name that folder with --data-dir; another folder takes another"
+    for other, seed in ((begun, 0), (RunFolder(Path("runs/f/residual-imagenet-18-s1")), 1)):
         with pytest.raises(DataError, match=words):
-            list(run(config if other is begun else config_of(seed=1), other, HERE))
+            list(run(config_of(seed=seed), other, HERE))
     assert begun.records() == before
     assert not Path("runs/f/residual-imagenet-18-s1").exists()
-    assert cli("evaluate", "f/residual-imagenet-18-s0", "--at", 0, "--data-dir", images).code == 3
-    assert cli("analyze", "responses", "f/residual-imagenet-18-s0", "--at", 0, "--data-dir", images).code == 3
-    list(run(config, RunFolder(Path("runs/g/residual-imagenet-18-s0")), HERE))
+    data = [part for key, value in OF_FOLDER.items() for part in ("--set", f"data.{key}={value}")]
+    for command in (
+        ["evaluate", name, "--at", 0],
+        ["analyze", "responses", name, "--at", 0],
+        ["sweep", "imagenet", "--study", "f", "--set", "sweep.depths=[34]", "--set", "recipe.batch_size=8", *data],
+    ):
+        answer = cli(*command, "--data-dir", images)
+        assert (answer.code, "are not those of runs/f" in answer.err) == (3, True), answer.err
+    assert not Path("runs/f/plain-imagenet-34-s0").exists()
+
+
+def test_an_image_that_was_replaced_is_taken_and_told(cli, images):
+    config, name = config_of(log__keep=[3]), "f/residual-imagenet-18-s0"
+    begun = begun_run(config, Path("runs") / name)
+    first = begun.images
+    picture(999, 50, 50).save(images / "val" / "cat" / "00.png")
+    assert cli("evaluate", name, "--at", 0, "--data-dir", images).code == 3
+    said = list(run(config, begun, HERE))
+    assert any("files of other sizes than those that runs/f/residual-imagenet-18-s0 has seen" in str(each) for each in said)
+    resumed = next(each for each in said if getattr(each, "name", "") == "resumed")
+    assert (resumed.step, begun.read().state) == (3, "finished")
+    assert resumed.detail["changed"]["images"] == begun.images._asdict() != first._asdict()
+    assert begun.read().images == begun.images
+    assert cli("evaluate", name, "--data-dir", images, "--device", "cpu").code == 0
+
+
+def test_as_many_threads_decode_as_torch_has_and_none_waits(images):
+    train, _, _ = folder.find(images, 32)
+    torch.set_num_threads(2)
+    asked: list[int] = []
+
+    def crops(index: int) -> list[folder._Crop]:
+        asked.append(index)
+        return [folder._Crop(train.files[index], 32, 37, (0.5, 0.5))]
+
+    ahead = folder._Ahead(crops, 1, 36)
+    assert ahead(0).shape == (1, 3, 32, 32)
+    assert asked == list(range(9))  # four crops a thread ahead
+    assert ahead._pool._max_workers == 2
+    assert len(folder._Ahead(crops, 256)._begun) == 0
+    assert folder._Ahead(crops, 256)._steps == 2
 
 
 @pytest.mark.parametrize(("part", "goes_on_at"), [("train", 5), ("validation", 0), ("test", 6)])
@@ -498,6 +557,9 @@ def test_a_run_on_a_folder_is_evaluated_as_at_its_end(cli, images):
     again = json.loads(cli("evaluate", "--weights", file, "--views", 10, "--data-dir", images, "--device", "cpu", "--json").out)
     assert again["test"] == whole["test"]
 
+    same = cli("evaluate", "--weights", file, "--views", 10, "--data-dir", images, "--dataset", "folder", "--json", "--train")
+    assert (json.loads(same.out)["test"], json.loads(same.out)["train"]) == (whole["test"], whole["train"])
+
     said = cli("export", "--to", "torchvision", name).err
     command = shlex.split(said.split("`")[1].replace("FOLDER", str(images)))
     assert command[:2] == ["resnet-lab", "evaluate"]
@@ -511,4 +573,5 @@ def test_a_run_on_a_folder_is_evaluated_as_at_its_end(cli, images):
         answer = cli("evaluate", "--weights", file, "--data-dir", images)
         assert (answer.code, answer.out) == (3, "")
         assert "is not the folder of images that runs/f/export/residual-imagenet-18-s0.safetensors was trained on" in answer.err
-    assert cli("evaluate", "--weights", file, "--data-dir", images, "--dataset", "folder", "--image-size", 32).code == 0
+    other = json.loads(cli("evaluate", "--weights", file, "--data-dir", images, "--dataset", "folder", "--json").out)
+    assert (other["image_size"], other["known_from"]["image size"]) == (32, "metadata")

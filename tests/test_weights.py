@@ -275,8 +275,10 @@ def test_missing_and_truncated_files_and_folders_get_a_sentence():
     for path in ("cut.safetensors", "cut.pth"):
         with pytest.raises(DataError, match="damaged"):
             weights.read(Path(path))
-    with pytest.raises(DataError, match="not in words of this version"):
-        weights.read(Path("other.safetensors"))
+    Path("auto.safetensors").write_bytes(whole.replace(b'\\"cifar10\\"', b'   \\"auto\\"'))
+    for path in ("other.safetensors", "auto.safetensors"):
+        with pytest.raises(DataError, match="not in words of this version"):
+            weights.read(Path(path))
     with pytest.raises(ConfigError, match="is a folder"):
         weights.read(Path())
     with pytest.raises(ConfigError, match="There is no file nowhere"):
@@ -442,6 +444,8 @@ def test_an_export_under_torchvisions_names_says_where_it_is_none_of_its_network
     assert "`resnet-lab evaluate --weights '0 b.pth' --plain --normalisation per-pixel`" in said[3]
     assert len(said) == 4
     assert "`evaluate` takes the run for it" in list(cautions([Written(Path("x.pth"), "x", tiny())]))[-1]
+    of_imagenets_form = tiny(model=bottleneck, data={"dataset": "cifar10"})
+    assert "--dataset cifar10`" in list(cautions([Written(Path("x.pth"), "x", of_imagenets_form)]))[-1]
 
 
 @pytest.mark.usefixtures("stand_in")

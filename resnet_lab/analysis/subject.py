@@ -13,11 +13,12 @@ from resnet_lab.compute import set_up
 from resnet_lab.config import DataConfig, RunConfig
 from resnet_lab.data.images import Data, Images
 from resnet_lab.data.load import data_root, load
-from resnet_lab.errors import CheckpointError
-from resnet_lab.experiment import Resources
+from resnet_lab.errors import CheckpointError, DataError
+from resnet_lab.experiment import Resources, other_sizes
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.record import checkpoint
-from resnet_lab.record.store import RunFolder, check_images
+from resnet_lab.record.store import RunFolder
+from resnet_lab.records import Begun
 from resnet_lab.rng import generator
 from resnet_lab.train.world import pick_device
 
@@ -40,9 +41,12 @@ class Subject:
 
     @property
     def data(self) -> Data:
-        """The run's data, on its device. Raises DataError, also where the images are not those that the run began with."""
-        data = _data(self.config.data, self.data_dir, self.config.seed, self.device)
-        check_images([self.folder], data.sha256)
+        """The run's data, on its device. Raises DataError, also where the images of a folder are not the run's."""
+        images = self.folder.images
+        begun = images and Begun(self.folder.path.parent, images)  # the study, whose other runs have them too
+        data = _data(self.config.data, self.data_dir, self.config.seed, self.device, begun)
+        if (changed := other_sizes(begun, data.digests)) is not None:
+            raise DataError(f"{changed}: name that folder with --data-dir.")
         return data
 
 
@@ -89,5 +93,5 @@ def _state(folder: RunFolder, at: int | None) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=2)
-def _data(config: DataConfig, data_dir: Path, seed: int, device: torch.device) -> Data:
-    return load(config, data_dir, seed).to(device)
+def _data(config: DataConfig, data_dir: Path, seed: int, device: torch.device, begun: Begun | None) -> Data:
+    return load(config, data_dir, seed, begun).to(device)

@@ -87,7 +87,7 @@ def _folder(root: Path, *, as_json: bool) -> None:
         display.result("To train on them takes two classes and two training images.")
         return
     held_out = min(_MOST_HELD_OUT, max(1, len(train) // 10))
-    display.result(f"To train on them, of which {held_out:,} are held out for the plateau schedule:")
+    display.result(f"To train on them, {held_out:,} of them held out for the plateau schedule:")
     overrides = [f"data.{key}={value}" for key, value in settings.items()] + [f"data.validation_images={held_out}"]
     left = len(train) - held_out
     if left < IMAGENET.batch_size:

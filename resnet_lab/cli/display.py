@@ -37,7 +37,9 @@ _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False)
 _LIVE_SECONDS, _PLAIN_SECONDS = 2.0, 30.0
 _NUMBER = re.compile(r"[-+]?\d(?!\d*x)|-|$")  # what a cell aligned right begins with; not a size such as 3x3
+_WORD = re.compile(r"(?:`[^`]*`|[^\s`])+|`")
 _GAP = 2  # between columns
+_BROKEN = 8  # to what a word may be broken, where a table would not fit
 _A_DAY = 24 * 3600
 STAND_IN = "SYNTHETIC STAND-IN, NOT CIFAR-10: procedurally generated shapes. Nothing here is a result on CIFAR-10."
 _STATE_STYLES = {"finished": "green", "running": "cyan", "diverged": "red", "failed": "red", "interrupted": "yellow"}
@@ -54,8 +56,19 @@ def result_json(values: Any) -> None:
 
 
 def note(text: str) -> None:
-    """A sentence beside the result."""
-    _err.print(Text(printable(text)))
+    """A sentence beside the result; a command in backticks stays on one line, to be copied."""
+    _err.print(Text(_filled(printable(text), _err.width)), soft_wrap=True)
+
+
+def _filled(text: str, width: int) -> str:
+    """The text with line breaks between words and commands, none within them."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        lines.append("")
+        for word in _WORD.findall(paragraph):
+            fits = cell_len(lines[-1]) + 1 + cell_len(word) <= width
+            lines[-1:] = [f"{lines[-1]} {word}"] if lines[-1] and fits else [lines[-1], word] if lines[-1] else [word]
+    return "\n".join(lines)
 
 
 def error(text: str) -> None:
@@ -205,8 +218,9 @@ def _changes(event: Event) -> str:
 def evaluation_line(record: EvalRecord) -> str:
     """An evaluation in a sentence."""
     validation = "" if record.validation_error is None else f", validation {percent(record.validation_error)}"
+    images = f"{record.train_images:,} image{'s' if record.train_images > 1 else ''}"
     return (
-        f"step {record.step:,}: clean training error {percent(record.train_error)} ({record.train_images:,} images)"
+        f"step {record.step:,}: clean training error {percent(record.train_error)} ({images})"
         f"{validation}, test {percent(record.test_error)}"
     )
 
@@ -393,15 +407,22 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, w
 def _widths(rows: Sequence[Sequence[str]], width: int) -> list[int | None]:
     """A width for each column: that of its longest cell, less where that is too much, down to its longest word.
 
-    None where even that is too much: then words are broken.
+    Where even that is too much, names are broken, then words of the header; then None: numbers as well.
     """
     columns = list(zip(*rows, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
-    least = [max((cell_len(word) for cell in column for word in cell.split()), default=0) for column in columns]
+    words = [_longest_word(column) for column in columns]
+    broken = [min(_BROKEN, words[0]), *words[1:]]
+    body = [broken[0], *(max(_longest_word(column[1:]), min(_BROKEN, _longest_word(column[:1]))) for column in columns[1:])]
     left = width - _GAP * (len(columns) - 1)
-    if sum(least) > left:
+    least = next((each for each in (words, broken, body) if sum(each) <= left), None)
+    if least is None:
         return [None] * len(columns)
     while sum(widths) > left:
         widest = max(range(len(columns)), key=lambda place: widths[place] - least[place])
         widths[widest] -= 1
     return list(widths)
+
+
+def _longest_word(cells: Sequence[str]) -> int:
+    return max((cell_len(word) for cell in cells for word in cell.split()), default=0)

@@ -115,6 +115,7 @@ def evaluate(
 
 
 def _only_run(root: Path, name: str) -> RunFolder:
+    name = name.rstrip("/")
     found = find_runs(root, [name])
     if len(found) > 1:
         raise ConfigError(f"{name} has {len(found)} runs: name one of them, such as {name}/{found[0].path.name}.")
@@ -150,7 +151,7 @@ def _show(images: str, measured: "Measured") -> None:
     )
     if not math.isfinite(measured.loss):
         display.note(
-            "The loss is not finite: the network's outputs, or its weights, have no numbers, and its error means nothing."
+            "The loss is not finite: the network's outputs, or its weights, are not numbers, and its error means nothing."
         )
 
 

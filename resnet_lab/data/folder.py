@@ -24,6 +24,7 @@ from torch import Tensor
 from resnet_lab.data.batches import Order
 from resnet_lab.data.images import Images, normalise
 from resnet_lab.errors import DataError
+from resnet_lab.records import Digests
 from resnet_lab.rng import generator
 
 TRAIN, TEST = "train", "val"
@@ -142,19 +143,26 @@ def find_part(root: Path, part: str, size: int) -> tuple[FolderSet, tuple[str, .
     place = root / part
     if not place.is_dir():
         raise DataError(f"There is no folder {part} in {root}: {_HOW}.")
+    start = _prefix(place)
 
     def _is_image(path: str) -> bool:
-        return not os.path.basename(path).startswith(".") and theirs.has_file_allowed_extension(path, theirs.IMG_EXTENSIONS)
+        hidden = any(name.startswith(".") for name in path[start:].split(os.sep))
+        return not hidden and theirs.has_file_allowed_extension(path, theirs.IMG_EXTENSIONS)
 
     try:
         classes = tuple(sorted(entry.name for entry in os.scandir(place) if entry.is_dir() and not entry.name.startswith(".")))
+        if not classes:
+            raise DataError(f"{place} has no folders in it, one for each class: {_HOW}.")
         found = theirs.make_dataset(place, {name: label for label, name in enumerate(classes)}, is_valid_file=_is_image)
     except OSError as error:  # a class without images is a FileNotFoundError
         raise DataError(f"{place} is no folder of images ({error}): {_HOW}.") from error
-    if not classes:
-        raise DataError(f"{place} is no folder of images (it has no folders in it): {_HOW}.")
     _refuse_folders_seen_twice(file for file, _ in found)
     return FolderSet(tuple(file for file, _ in found), torch.tensor([label for _, label in found]), size), classes
+
+
+def _prefix(place: Path) -> int:
+    """How many characters of a found file's path are its folder's."""
+    return len(os.path.join(place, ""))
 
 
 def _refuse_folders_seen_twice(files: Iterable[str]) -> None:
@@ -166,19 +174,20 @@ def _refuse_folders_seen_twice(files: Iterable[str]) -> None:
             raise DataError(f"{other} and {folder} are the same folder, through a link: remove the link.")
 
 
-def digest(root: Path, *parts: FolderSet) -> str:
-    """sha256 of the images' names, relative to the folder, and sizes in bytes, in their order: what tells it from others.
-
-    The seeded subsets and orders rest on the names. Raises DataError where a file is gone.
-    """
-    found, start = hashlib.sha256(), len(os.path.join(root, ""))
-    for file in itertools.chain.from_iterable(images.files for images in parts):
-        try:
-            size = os.stat(file).st_size
-        except OSError as error:
-            raise DataError(f"{file} cannot be read ({error.strerror}): restore it.") from error
-        found.update(f"{file[start:]}\0{size}\n".encode("utf-8", "surrogateescape"))
-    return found.hexdigest()
+def digests(root: Path, train: FolderSet, test: FolderSet) -> Digests:
+    """What tells the images of a folder from others. Raises DataError where a file is gone."""
+    names, files = hashlib.sha256(), hashlib.sha256()
+    for part, images in ((TRAIN, train), (TEST, test)):
+        start = _prefix(root / part)
+        for file in images.files:
+            try:
+                size = os.stat(file).st_size
+            except OSError as error:
+                raise DataError(f"{file} cannot be read ({error.strerror}): restore it.") from error
+            name = f"{part}/{file[start:]}\0".encode("utf-8", "surrogateescape")
+            names.update(name)
+            files.update(name + f"{size}\n".encode())
+    return Digests(names.hexdigest(), files.hexdigest())
 
 
 def statistics(train: FolderSet, seed: int) -> tuple[Tensor, Tensor]:
@@ -240,10 +249,7 @@ def decode(crop: _Crop) -> Tensor:
         with Image.open(file) as opened:
             image = _rgb(opened)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{file} cannot be read as an image ({error}): replace it. Taking it away makes another data set of the folder, for "
-            "which --set data.train_images or data.test_images is one less and a study is begun anew."
-        ) from error
+        raise DataError(f"{file} cannot be read as an image ({error}): put one that can in its place.") from error
     scale = side / min(image.size)
     width, height = (max(side, round(scale * length)) for length in image.size)
     top, left = (min(int(part * (length - size + 1)), length - size) for part, length in zip(place, (height, width), strict=True))

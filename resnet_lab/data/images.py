@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from resnet_lab.config import DataConfig
+from resnet_lab.records import Digests
 from resnet_lab.rng import generator
 
 
@@ -68,7 +69,7 @@ class Data:
     """What a run learns from and is measured on.
 
     `mean` is float32 `(3, S, S)` in 0..1: the per-pixel mean of `train` alone (He et al. 2015, Sec. 4.2). `components` `(3, 3)`
-    are the colour components of a folder's images, along which training shifts their colours.
+    are the colour components of a folder's images, along which training shifts their colours; `digests` tell these from others.
     `provenance` says where the images come from, with checksums, and goes into the run's environment file.
     """
 
@@ -79,12 +80,7 @@ class Data:
     classes: tuple[str, ...]
     provenance: dict[str, Any]
     components: Tensor | None = None
-
-    @property
-    def sha256(self) -> str | None:
-        """What tells the images of a folder from others; None of data sets that are the same everywhere."""
-        found: str | None = self.provenance.get("sha256")
-        return found
+    digests: Digests | None = None
 
     def to(self, device: torch.device) -> "Data":
         """The same on a device."""

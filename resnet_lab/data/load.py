@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -12,7 +13,8 @@ from resnet_lab.data.batches import Batches
 from resnet_lab.data.cifar import CIFARS, DATA_VARIABLE
 from resnet_lab.data.folder import FolderBatches, FolderSet
 from resnet_lab.data.images import Data, ImageSet, per_pixel_mean, split
-from resnet_lab.errors import ConfigError
+from resnet_lab.errors import ConfigError, DataError
+from resnet_lab.records import Begun, Digests
 
 
 def data_root(option: Path | None) -> Path:
@@ -20,22 +22,23 @@ def data_root(option: Path | None) -> Path:
     return option or Path(os.environ.get(DATA_VARIABLE) or "data")
 
 
-def prepare(config: DataConfig, root: Path) -> str | None:
+def prepare(config: DataConfig, root: Path, begun: Begun | None = None) -> Digests | None:
     """Check that the data of these settings is in `root`, unpacking it where need be. Raises DataError and ConfigError.
 
-    Returns the sha256 that tells a folder's images from others; None of data sets that are the same everywhere.
+    Returns what tells a folder's images from others; None of data sets that are the same everywhere. For `begun` see `load`.
     """
     if config.dataset in CIFARS:
         CIFARS[config.dataset].prepare(root)
-    elif config.dataset == "folder":
-        return folder.digest(root, *_find(config, root)[:2])
-    return None
+    return _find(config, root, begun).digests if config.dataset == "folder" else None
 
 
-def load(config: DataConfig, root: Path, seed: int) -> Data:
-    """The data of a run, split by its seed. `root` is where it is looked for; raises DataError and ConfigError."""
+def load(config: DataConfig, root: Path, seed: int, begun: Begun | None = None) -> Data:
+    """The data of a run, split by its seed. `root` is where it is looked for; raises DataError and ConfigError.
+
+    The images of a folder must have the names of those that `begun`, a run, has seen: splits and orders rest on them.
+    """
     if config.dataset == "folder":
-        return _load_folder(config, root, seed)
+        return _load_folder(config, root, seed, begun)
     if config.dataset in CIFARS:
         source = CIFARS[config.dataset]
         training, test, classes = source.load(root)
@@ -60,22 +63,37 @@ def training_batches(data: Data, batch_size: int, seed: int) -> Callable[[int], 
     return Batches(data.train, data.mean, batch_size, seed)
 
 
-def _load_folder(config: DataConfig, root: Path, seed: int) -> Data:
-    training, test, classes = _find(config, root)
+class _Found(NamedTuple):
+    """What there is in a folder of images."""
+
+    train: FolderSet
+    test: FolderSet
+    classes: tuple[str, ...]
+    digests: Digests
+
+
+def _load_folder(config: DataConfig, root: Path, seed: int, begun: Begun | None) -> Data:
+    found = _find(config, root, begun)
     provenance = {
         "dataset": "folder of images",
-        "train_images": len(training),
-        "val_images": len(test),
-        "sha256": folder.digest(root, training, test),
+        "train_images": len(found.train),
+        "val_images": len(found.test),
+        "sha256": found.digests._asdict(),
     }
-    train, validation, test = split(training, test, config, seed)
+    train, validation, test = split(found.train, found.test, config, seed)
     mean, components = folder.statistics(train, seed)
-    return Data(train, validation, test, mean, classes, provenance, components)
+    return Data(train, validation, test, mean, found.classes, provenance, components, found.digests)
 
 
-def _find(config: DataConfig, root: Path) -> tuple[FolderSet, FolderSet, tuple[str, ...]]:
-    """The folder's images, of which there are at least as many as the settings say."""
+def _find(config: DataConfig, root: Path, begun: Begun | None) -> _Found:
+    """The folder's images, those of the run that has begun, and at least as many as the settings say."""
     training, test, classes = folder.find(root, config.image_size)
+    digests = folder.digests(root, training, test)
+    if begun is not None and digests.names != begun.digests.names:
+        raise DataError(
+            f"The images in {root} are not those of {begun.run}: it is another folder, or files in it have been added, removed "
+            "or renamed. Name that folder with --data-dir; another folder takes another study."
+        )
     wrong = {
         "num_classes": (len(classes), len(classes) != config.num_classes),
         "train_images": (len(training), len(training) < config.train_images),
@@ -87,4 +105,4 @@ def _find(config: DataConfig, root: Path) -> tuple[FolderSet, FolderSet, tuple[s
             f"{root} has {len(training):,} training and {len(test):,} test images of {len(classes):,} classes, and the "
             f"settings say {config.train_images:,}, {config.test_images:,} and {config.num_classes:,}: {' '.join(flags)}."
         )
-    return training, test, classes
+    return _Found(training, test, classes, digests)

@@ -150,7 +150,10 @@ def _about(path: Path, metadata: Mapping[str, str]) -> About | None:
         return None
     try:
         plain = {key: metadata[key] for key in ("run", "step", "seed")} | {"images": metadata.get("images")}
-        return About.model_validate_json(json.dumps(plain | {key: json.loads(metadata[key]) for key in ("model", "data")}))
+        about = About.model_validate_json(json.dumps(plain | {key: json.loads(metadata[key]) for key in ("model", "data")}))
+        if about.data.dataset == "auto":
+            raise ValueError("a run's data set is decided before it begins")
+        return about
     except (KeyError, ValueError, RecursionError) as error:  # a ValidationError is a ValueError
         raise DataError(
             f"{path} says that resnet-lab wrote it, and not in words of this version: export it again, or update resnet-lab."

@@ -12,10 +12,12 @@ from filelock import FileLock, Timeout
 
 from resnet_lab.config import RunConfig, differences
 from resnet_lab.configfile import load_run
-from resnet_lab.errors import ConfigError, DataError, DiskError, LockedError
+from resnet_lab.errors import ConfigError, DiskError, LockedError
 from resnet_lab.printable import printable
 from resnet_lab.record.files import append_line, disk_errors, read_json, read_lines, sync, write_json
 from resnet_lab.records import (
+    Begun,
+    Digests,
     EvalRecord,
     Event,
     Record,
@@ -162,9 +164,9 @@ class RunFolder:
         )
 
     @property
-    def images(self) -> str | None:
-        """The sha256 of the folder of images that the run began with; None where it has none, or has not begun."""
-        return _images(read_json(self.path / "environment.json"))
+    def images(self) -> Digests | None:
+        """What tells its folder of images from others; None where it has none, or has not begun."""
+        return _images(read_json(self.path / "environment.json"), self.events())
 
     def ending(self) -> Event | None:
         """The event that ended the run for good, finished or diverged, if there is one."""
@@ -215,9 +217,9 @@ class Run:
         return sum(record.images for record in recent) / seconds if seconds > 0 else None
 
     @property
-    def images(self) -> str | None:
-        """The sha256 of the folder of images that it began with; None where it has none, or has not begun."""
-        return _images(self.environment)
+    def images(self) -> Digests | None:
+        """What tells its folder of images from others; None where it has none, or has not begun."""
+        return _images(self.environment, self.events)
 
     @property
     def seconds_left(self) -> float | None:
@@ -280,7 +282,7 @@ def find_study(root: Path, name: str | None) -> Path:
 def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
     """The runs of these names: `STUDY/RUN`, a path to a run, or a study, which means all of its runs. Raises ConfigError."""
     found: dict[Path, RunFolder] = {}
-    for name in names:
+    for name in (name.rstrip("/") for name in names):
         single = next((RunFolder(path) for path in (root / name, Path(name)) if RunFolder(path).exists()), None)
         there = [folder.path.name for folder in run_folders((root / name).parent)] if "/" in name else []
         if single is None and there:
@@ -302,23 +304,18 @@ def read_study(study: Path) -> tuple[list[Run], list[str]]:
     return runs, faults
 
 
-def check_images(folders: Iterable[RunFolder], images: str | None) -> None:
-    """Raise DataError where the first of these runs that has begun on a folder of images began on others than these.
-
-    `images` is the folder's sha256, None of data sets that are the same everywhere.
-    """
-    begun = images and next((folder for folder in folders if folder.images is not None), None)
-    if begun and begun.images != images:
-        raise DataError(
-            f"The images are not those that {begun.path} began with: it is another folder, or files in it have been added, "
-            "removed, renamed or replaced. Name that folder with --data-dir, or begin another study with --study NAME."
-        )
+def begun_on_images(folders: Iterable[RunFolder]) -> Begun | None:
+    """The first of these runs that has begun on a folder of images."""
+    return next((Begun(folder.path, images) for folder in folders if (images := folder.images) is not None), None)
 
 
-def _images(environment: dict[str, Any]) -> str | None:
+def _images(environment: dict[str, Any], events: Sequence[Event]) -> Digests | None:
+    """Those that the run began with, or went on with when it was last resumed."""
+    changed = [event.detail["changed"] for event in events if isinstance(event.detail.get("changed"), dict)]
     data = environment.get("data")
-    found = data.get("sha256") if isinstance(data, dict) else None
-    return found if isinstance(found, str) else None
+    began = data.get("sha256") if isinstance(data, dict) else None
+    found = next((each["images"] for each in reversed(changed) if "images" in each), began)
+    return Digests(**found) if isinstance(found, dict) and found.keys() == set(Digests._fields) else None
 
 
 def _ending(events: list[Event]) -> Event | None:

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from resnet_lab import paper
 from resnet_lab.compare import MATTERS, Comparison
@@ -269,7 +270,7 @@ def _runs(runs: Sequence[Run]) -> Section:
 def command(config: RunConfig) -> str:
     """The command line that trains this config: the preset that is nearest to it, and what differs from that."""
     model = config.model
-    network = {"kind": model.kind, "depth": model.depth, "block": model.block, "layout": model.layout}
+    network: dict[str, Any] = {"kind": model.kind, "depth": model.depth, "block": model.block, "layout": model.layout}
     near = {name: study.run(**network, seed=config.seed) for name, study in _presets().items()}
     preset = min(near, key=lambda name: (len(differences(near[name], config)), name))
     changed = [(key, value) for key, _, value in differences(near[preset], config) if value is not None]

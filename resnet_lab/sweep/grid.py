@@ -29,7 +29,7 @@ def expand(study: StudyConfig) -> list[RunConfig]:
         raise ConfigError("\n".join(wrong))
     sweep = study.sweep
     return [
-        study.run(kind=kind, shortcut=shortcut, depth=depth, seed=seed)
+        study.run(of_sweep=True, kind=kind, shortcut=shortcut, depth=depth, seed=seed)
         for seed in sweep.seeds
         for depth in sweep.depths
         for kind in sweep.kinds

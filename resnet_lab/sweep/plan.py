@@ -14,7 +14,7 @@ from resnet_lab.data.stand_in import drain, resolve
 from resnet_lab.estimate import Forecast, Speed, footing, forecast, measure
 from resnet_lab.experiment import Resources, as_begun, begun_as
 from resnet_lab.models.cost import count_run
-from resnet_lab.record.store import Run, RunFolder, RunState, check_images, run_folders
+from resnet_lab.record.store import Run, RunFolder, RunState, begun_on_images, run_folders
 from resnet_lab.records import DownloadProgress
 from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Job, LocalPool, Outcome, num_cores, threads_for
@@ -109,7 +109,7 @@ def plan(
     root = data_root(resources.data_dir)
     if must_have_data and not is_done:
         data = drain(resolve(told[0].data, root, begun.data if begun else None), show)
-        check_images(run_folders(study), prepare(data, root))
+        prepare(data, root, begun_on_images(run_folders(study)))
         configs = [config.model_copy(update={"data": data}) for config in configs]
     num_jobs, num_devices, threads = _shared_out(configs, device, resources, num_jobs)
     speeds: dict[Kind, tuple[int, Speed]] = {}
