@@ -88,3 +88,4 @@ def test_a_note_breaks_between_words_and_never_within_a_command():
         "Then say", "`resnet-lab evaluate --weights 'a b.pth'`,", "and no more.",
     ]  # fmt: skip
     assert display._filled("a\n\n  b `c", 80) == "a\n\nb ` c"
+    assert display._filled("error 87.88 %, no more", 11) == "error\n87.88 %, no\nmore"

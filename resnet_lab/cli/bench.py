@@ -53,27 +53,27 @@ def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
     display.table(("part of a step", "ms", "share"), [*rows, ("step", f"{1e3 * step:,.1f}", "100.0 %")])
     model, recipe = bench.config.model, bench.config.recipe
     display.result("")
-    display.result(
+    display.sentence(
         f"{model.kind}-{model.depth}, {recipe.batch_size} images a step, {bench.config.compute.precision}, {bench.device}, "
         f"{bench.threads} thread{'s' if bench.threads > 1 else ''}: {bench.images_per_second:,.0f} images/s "
         f"(medians of {bench.num_steps} steps)."
     )
-    display.result(
+    display.sentence(
         f"That is {bench.images_per_second / bench.limit:.2f} of the machine's limit: matrix products at "
         f"{bench.flops / 1e9:,.0f} GFLOP/s would do the multiply-adds of {bench.limit:,.0f} images/s."
     )
-    display.result(
+    display.sentence(
         f"Evaluation: {1 / bench.speed.eval_image_seconds:,.0f} images/s, {100 * bench.evaluation_share:.1f} % of a run's time."
     )
     if bench.config.data.dataset == "folder":
-        display.result("The images are made up, in memory: decoding a folder's, by threads beside the steps, is not measured.")
+        display.sentence("The images are made up, in memory: decoding a folder's, by threads beside the steps, is not measured.")
     if bench.compiled is not None:
-        display.result(
+        display.sentence(
             f"Compiled blocks: {recipe.batch_size / bench.compiled.step_seconds:,.0f} images/s, "
             f"{step / bench.compiled.step_seconds:.2f} times as fast, after {bench.compile_seconds:.0f} s of compiling."
         )
     if bench.fault is not None:
-        display.result(f"Blocks cannot be compiled here: {bench.fault}.")
+        display.sentence(f"Blocks cannot be compiled here: {bench.fault}.")
     display.result("")
     each = {(run.config.model.kind, run.config.model.depth): run for run in outlook.forecasts}
     runs = [
@@ -87,7 +87,7 @@ def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
         for (kind, depth), run in each.items()
     ]
     display.table(("run", "mult-adds", "steps", "img/s", "time"), runs)
-    display.result(
+    display.sentence(
         f"The sweep's {len(outlook.forecasts)} runs, {outlook.num_jobs} at once with {outlook.threads} "
         f"thread{'s' if outlook.threads > 1 else ''} each: about {duration(outlook.seconds)}."
     )

@@ -48,7 +48,7 @@ def _show(comparison: Comparison, *, best: bool) -> None:
         display.result("")
     display.curves(comparison.runs)
     for sentence in comparison.verdict:
-        display.result(sentence)
+        display.sentence(sentence)
     for sentence in (*comparison.unmatched, *comparison.missing):
         display.note(sentence)
 

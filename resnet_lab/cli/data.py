@@ -64,10 +64,10 @@ def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
         display.result_json(values)
         return
     means = ", ".join(f"{mean:.4f}" for mean in values["channel_means"])
-    display.result(f"{source.name} in {root}: complete, every md5 as published.")
-    display.result(f"{len(train):,} training and {len(test):,} test images, 32x32, in {len(classes)} classes:")
-    display.result(", ".join(classes) + ".")
-    display.result(f"Mean of the training images by channel, of 1: {means}; training subtracts the mean of each pixel.")
+    display.sentence(f"{source.name} in {root}: complete, every md5 as published.")
+    display.sentence(f"{len(train):,} training and {len(test):,} test images, 32x32, in {len(classes)} classes:")
+    display.sentence(", ".join(classes) + ".")
+    display.sentence(f"Mean of the training images by channel, of 1: {means}; training subtracts the mean of each pixel.")
 
 
 def _folder(root: Path, *, as_json: bool) -> None:
@@ -79,15 +79,15 @@ def _folder(root: Path, *, as_json: bool) -> None:
     if as_json:
         display.result_json({"dataset": "folder", "folder": printable(str(root)), **settings, "classes": classes})
         return
-    display.result(
+    display.sentence(
         f"{root}: {len(train):,} training and {len(test):,} test images in {len(classes):,} class{'es' * (len(classes) > 1)}:"
     )
-    display.result(", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more." if len(classes) > 20 else "."))
+    display.sentence(", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more." if len(classes) > 20 else "."))
     if len(classes) < 2 or len(train) < 2:
-        display.result("To train on them takes two classes and two training images.")
+        display.sentence("To train on them takes two classes and two training images.")
         return
     held_out = min(_MOST_HELD_OUT, max(1, len(train) // 10))
-    display.result(f"To train on them, {held_out:,} of them held out for the plateau schedule:")
+    display.sentence(f"To train on them, {held_out:,} of them held out for the plateau schedule:")
     overrides = [f"data.{key}={value}" for key, value in settings.items()] + [f"data.validation_images={held_out}"]
     left = len(train) - held_out
     if left < IMAGENET.batch_size:

@@ -37,7 +37,7 @@ _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False)
 _LIVE_SECONDS, _PLAIN_SECONDS = 2.0, 30.0
 _NUMBER = re.compile(r"[-+]?\d(?!\d*x)|-|$")  # what a cell aligned right begins with; not a size such as 3x3
-_WORD = re.compile(r"(?:`[^`]*`|[^\s`])+|`")
+_WORD = re.compile(r"(?:(?:`[^`]*`|[^\s`])+|`)(?: %\S*)?")  # percent stay with their number
 _GAP = 2  # between columns
 _BROKEN = 8  # to what a word may be broken, where a table would not fit
 _A_DAY = 24 * 3600
@@ -46,8 +46,13 @@ _STATE_STYLES = {"finished": "green", "running": "cyan", "diverged": "red", "fai
 
 
 def result(text: str) -> None:
-    """A line of the result, as it is."""
+    """A line of the result, as it is: a path, a command, a setting."""
     _out.print(Text(printable(text)))
+
+
+def sentence(text: str) -> None:
+    """A sentence of the result, at a terminal broken between words."""
+    _out.print(Text(_for_reading(printable(text))))
 
 
 def result_json(values: Any) -> None:
@@ -60,8 +65,13 @@ def note(text: str) -> None:
     _err.print(Text(_filled(printable(text), _err.width)), soft_wrap=True)
 
 
+def _for_reading(text: str) -> str:
+    """Of stdout: lines that a program reads stay whole."""
+    return _filled(text, _out.width) if _out.is_terminal else text
+
+
 def _filled(text: str, width: int) -> str:
-    """The text with line breaks between words and commands, none within them."""
+    """The text with line breaks between words and commands in backticks, none within them."""
     lines: list[str] = []
     for paragraph in text.split("\n"):
         lines.append("")
@@ -83,7 +93,7 @@ def stand_in() -> None:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
     """A table on stdout; numbers are aligned right, markup in cells does nothing."""
-    _out.print(_table(header, rows, caption, _out.width))
+    _out.print(_table(header, rows, _for_reading(caption), _out.width))
 
 
 def curves(runs: Sequence[Run]) -> None:

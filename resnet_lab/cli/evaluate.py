@@ -145,7 +145,7 @@ def _how(known: "Known") -> str:
 
 
 def _show(images: str, measured: "Measured") -> None:
-    display.result(
+    display.sentence(
         f"{images} error {percent(measured.error)}: {measured.wrong:,} of {measured.images:,} images wrong, "
         f"loss {measured.loss:.4f}"
     )
