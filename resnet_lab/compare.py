@@ -334,7 +334,9 @@ def _interaction(runs: Iterable[Run]) -> Difference | None:
             )
         )
 
-    return Difference("interaction", tuple(seeds), _of(lambda record: record.train_error), _of(lambda record: record.test_error))
+    others = any(kind in VARIANTS[2:] for kind, _, _ in last)
+    name = "interaction, option A" if others else "interaction"
+    return Difference(name, tuple(seeds), _of(lambda record: record.train_error), _of(lambda record: record.test_error))
 
 
 def _verdict(gaps: Sequence[Gap]) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from torch import Tensor
 from resnet_lab import known
 from resnet_lab.analysis.subject import subjects
 from resnet_lab.compute import set_up
-from resnet_lab.config import ComputeConfig, DataConfig, ModelConfig
+from resnet_lab.config import CLASSES, ComputeConfig, DataConfig, ModelConfig
 from resnet_lab.data import folder as image_folder
 from resnet_lab.data.batches import clean_batches
+from resnet_lab.data.cifar import CIFARS
 from resnet_lab.data.folder import FolderSet
 from resnet_lab.data.images import Data, Images, ImageSet
 from resnet_lab.data.load import data_root, load
@@ -149,7 +150,7 @@ def from_weights(path: Path, choices: Choices, resources: Resources, *, train: b
     told = [each for each in (*properties, images, size, views, normalisation) if each is not None]
     root, side = data_root(resources.data_dir), 32 if size is None else int(size.value)
     if normalisation.value == "imagenet" and images.value == "folder" and images.source != "metadata" and not train:
-        test = _test_images(weights, found, root, side).to(device)
+        test = _test_images(weights, found, images, side, root).to(device)
         seen = Seen(test, None, *_imagenet(device))
     else:
         seen = _normalised(_data(weights, found, images, side, root).to(device), str(normalisation.value))
@@ -184,7 +185,7 @@ def _data(weights: Weights, found: Form, images: Known, size: int, root: Path) -
             if images.source == "metadata":
                 raise  # else it was asked for another folder
     if dataset == "folder":
-        test = _test_images(weights, found, root, size)
+        test = _test_images(weights, found, images, size, root)
         train, _, _ = image_folder.find(root, size)
         counts = {"num_classes": found.num_classes, "train_images": len(train), "test_images": len(test)}
         return load(DataConfig(dataset="folder", image_size=size, validation_images=0, **counts), root, 0)
@@ -193,8 +194,14 @@ def _data(weights: Weights, found: Form, images: Known, size: int, root: Path) -
     return load(config, root, 0)
 
 
-def _test_images(weights: Weights, found: Form, root: Path, size: int) -> FolderSet:
-    test, classes = image_folder.find_part(root, image_folder.TEST, size)
+def _test_images(weights: Weights, found: Form, images: Known, size: int, root: Path) -> FolderSet:
+    try:
+        test, classes = image_folder.find_part(root, image_folder.TEST, size)
+    except DataError as error:
+        cifar = next((name for name in CIFARS if CLASSES[name] == found.num_classes), None)
+        if images.source == "option" or cifar is None:
+            raise
+        raise DataError(f"{error} If {weights.path} is for other images, --dataset {cifar} says so.") from error
     _match(weights, found, len(classes), str(root))
     return test
 

@@ -138,8 +138,14 @@ def normalisation(weights: Weights, chosen: Normalisation | None, seen: Known) -
 
 
 def _choice(name: str, option: str, values: Sequence[str], chosen: str | None, told: str | None, usual: str) -> Known:
-    """What is chosen, else what the metadata says, else what is usual; and the option that changes it."""
+    """What is chosen, else what the metadata says, else what is usual; and the option that changes it.
+
+    Raises ConfigError where the metadata says otherwise than what is chosen.
+    """
+    flag = option if option == "--" else f"{option} "
+    if None not in (chosen, told) and chosen != told:
+        raise ConfigError(f"The file says itself that its {name} is {told}: leave {flag}{chosen} out.")
     ways: tuple[tuple[str | None, Source], ...] = ((chosen, "option"), (told, "metadata"), (usual, "assumed"))
     value, source = next((value, source) for value, source in ways if value is not None)
     others = " or ".join(each for each in values if each != value)
-    return Known(name, value, source, f"{option}{others}" if option == "--" else f"{option} {others}")
+    return Known(name, value, source, f"{flag}{others}")

@@ -82,12 +82,12 @@ def cautions(written: Sequence[Written]) -> Iterator[str]:
     for caution, runs in groups.items():
         if caution:
             yield f"{', '.join(runs)}: {caution}"
-    if written:
-        yield _how_to_evaluate(written[0])
+    alike = {tuple(_options(file.config)): file for file in reversed(written)}
+    yield from map(_how_to_evaluate, reversed(alike.values()))
 
 
 def _how_to_evaluate(file: Written) -> str:
-    said = "Images are RGB / 255 minus the mean training image, which the files do not say"
+    said = f"{file.run} and those like it: images are RGB / 255 minus the mean training image, which no such file says"
     dataset = file.config.data.dataset
     if dataset == "synthetic":
         return f"{said}; nor that the images are the synthetic stand-in: `evaluate` takes the run for it, or a safetensors file."

@@ -91,6 +91,19 @@ def test_summary_of_a_pair_says_what_differs_and_draws_it(cli):
     assert (refused.code, "ends in .svg, .png or .pdf" in refused.err) == (2, True)
 
 
+def test_summary_counts_for_the_images_of_the_settings(cli):
+    def counted(*arguments):
+        values = json.loads(cli("summary", "--residual", *arguments, "--json").out)
+        return values["num_classes"], values["image_size"], values["parameters"]
+
+    assert counted("--depth", 20, "--set", "data.dataset=cifar100") == (100, 32, 275_572)
+    smaller = ["--set", "data.num_classes=10", "--set", "data.image_size=32"]
+    assert counted("--config", "imagenet", "--depth", 34, *smaller) == (10, 32, 21_115_978)
+    assert counted("--config", "imagenet", "--depth", 34) == counted("--layout", "imagenet", "--depth", 34)
+    assert counted("--layout", "imagenet", "--depth", 34, "--classes", 10) == (10, 224, 21_115_978)
+    assert cli("summary", "--depth", 8, "--draw", "both.png").code == 0  # both networks, so no kind need be said
+
+
 def test_train_compare_report_as_a_user_would(cli):
     for kind in ("plain", "residual"):
         answer = cli("train", "--config", "smoke", "--depth", 8, f"--{kind}", "--threads", 1)

@@ -538,6 +538,8 @@ def test_torchvisions_network_is_evaluated_on_a_folder(cli, images):
     (images / "elsewhere").rename(images / "train")
     assert json.loads(cli("evaluate", "--weights", "theirs.pth", "--train", *more).out)["train"]["images"] == 36
     assert "channel is for CIFAR" in cli("evaluate", "--weights", "theirs.pth", "--normalisation", "channel", *more).err
+    torch.save(models.resnet18(num_classes=10).state_dict(), "theirs.pth")
+    assert "for other images, --dataset cifar10 says so" in cli("evaluate", "--weights", "theirs.pth").err
     torch.save(models.resnet18(num_classes=7).state_dict(), "theirs.pth")
     assert "tells 7 classes apart" in cli("evaluate", "--weights", "theirs.pth", *more).err
 

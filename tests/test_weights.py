@@ -1,10 +1,13 @@
 """Files of weights: the usual CIFAR networks give their own outputs here, ours come back whole, and bad files get a sentence."""
 
+import argparse
 import json
 import os
 import pickle
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -103,6 +106,9 @@ CONTAINED = {
     "akamaster": lambda state: {"state_dict": prefixed(state, "module."), "best_prec1": 91.2},
     "kuangliu": lambda state: {"net": state, "acc": 93.0, "epoch": 3},
     "nested": lambda state: {"model": {"model_state_dict": state}, "optimizer": {"state": {}}},
+    "numbers of NumPy": lambda state: {"net": state, "acc": np.float32(93), "best": np.float64(91.2), "epoch": np.int64(3)},
+    "arguments": lambda state: {"state_dict": state, "args": argparse.Namespace(lr=0.1, depth=20)},
+    "a part of a larger module": lambda state: {"state_dict": prefixed(state, "model.backbone.")},
 }
 
 
@@ -114,6 +120,21 @@ def test_the_usual_cifar_network_gives_its_own_logits_with_zeros_on_both_sides(c
     expected = net(IMAGES)
     assert close(loaded(Path("their.pth"), kind="residual", pad_channels="both")(IMAGES), expected)
     assert not close(loaded(Path("their.pth"), kind="residual", pad_channels="end")(IMAGES), expected)
+
+
+def test_a_file_is_known_by_what_it_holds_and_not_by_its_name():
+    config, net = ours({"kind": "residual"})
+    about = About(run="r", step=3, seed=0, model=config, data=DataConfig())
+    Path("named.pth").write_bytes(weights.safetensors_file(net, about))
+    Path("named.safetensors").write_bytes(weights.torchvision_file(net))
+    for path in (Path("named.pth"), Path("named.safetensors")):
+        assert torch.equal(loaded(path, kind="residual")(IMAGES), net(IMAGES))
+    torch.save(prefixed(net.state_dict(), "net."), "wrapped.pt")
+    assert weights.read(Path("wrapped.pt")).are_ours
+    with warnings.catch_warnings(action="ignore"):  # that such files will not be made for long
+        torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), "script.pth")
+    with pytest.raises(DataError, match="is a TorchScript program: save its weights alone"):
+        weights.read(Path("script.pth"))
 
 
 @pytest.mark.parametrize("projection", ["shortcut", "downsample"])
@@ -241,7 +262,7 @@ BAD = {
     "another shape": (
         lambda s: s | {"layer2.0.conv1.weight": torch.ones(16, 8, 1, 1)},
         ConfigError,
-        "layer2.0.conv1.weight of shape 16x8x1x1 where 16x8x3x3 belongs",
+        "holds another network than the paper's of depth 14: it has layer2.0.conv1.weight of shape 16x8x1x1 where 16x8x3x3",
     ),
     "a long number": (lambda s: s | {f"layer{'9' * 5000}.0.conv1.weight": torch.ones(1)}, ConfigError, "does not have"),
 }
@@ -316,6 +337,13 @@ def test_an_export_has_exactly_the_errors_of_its_run(cli, study):
             assert values["padding"] == ("end" if run.config.model.kind == "residual" else None)
     earlier = RunFolder(Path("runs/s/plain-8-s0")).read().evaluations[0]
     assert ask(cli, "s/plain-8-s0", "--at", 4)["test"]["error"] == earlier.test_error
+    for choice, words in (
+        ("--plain", "kind is residual: leave --plain out"),
+        ("--padding", "padding is end: leave --padding both"),
+    ):
+        refused = cli("evaluate", "--weights", path, choice, *(["both"] if choice == "--padding" else []))
+        assert (refused.code, words in refused.err) == (2, True), refused.err
+    assert cli("evaluate", "--weights", path, "--residual", "--padding", "end", "--device", "cpu").code == 0
     answer = cli("evaluate", "--weights", path, "--device", "cpu")
     assert "SYNTHETIC STAND-IN" in answer.err
     assert f"{last.test_error:.2%}".replace("%", " %") in answer.out
@@ -442,7 +470,9 @@ def test_an_export_under_torchvisions_names_says_where_it_is_none_of_its_network
     assert "(cifar layout, option A)" in said[1]
     assert said[2].startswith("run2: torchvision loads this without an error and computes something else")
     assert "`resnet-lab evaluate --weights '0 b.pth' --plain --normalisation per-pixel`" in said[3]
-    assert len(said) == 4
+    assert len(said) == 7  # a command for each that needs options of its own
+    assert said[4].startswith("run1 and those like it: images are RGB / 255 minus the mean training image")
+    assert said[5].endswith("--weights '2 b.pth' --stride-on 1x1 --normalisation per-pixel --dataset cifar10`.")
     assert "`evaluate` takes the run for it" in list(cautions([Written(Path("x.pth"), "x", tiny())]))[-1]
     of_imagenets_form = tiny(model=bottleneck, data={"dataset": "cifar10"})
     assert "--dataset cifar10`" in list(cautions([Written(Path("x.pth"), "x", of_imagenets_form)]))[-1]

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -33,7 +33,9 @@ def summary(
     shortcut: Annotated[
         Literal["A", "B", "C"] | None, typer.Option(help="Identity, projections where shapes change, or everywhere; else A.")
     ] = None,
-    classes: Annotated[int | None, typer.Option(min=1, help="Outputs of the final layer; else 10, or 1000 for imagenet.")] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="Outputs of the final layer; else the config's, or the layout's 10 or 1000.")
+    ] = None,
     pair: Annotated[bool, typer.Option("--pair", help="The plain and the residual network side by side.")] = False,
     draw: Annotated[Path | None, typer.Option(help="Draw both as in the paper's Fig. 3: FILE.svg, .png or .pdf.")] = None,
     config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file; else plateau.")] = None,
@@ -41,6 +43,8 @@ def summary(
     as_json: Json = False,
 ) -> None:
     """Layers, output shapes, parameters, multiply-adds, activations and receptive fields of a network, for one image.
+
+    Classes and image size are those of --config and of --set data.KEY, if given, else the layout's.
 
     Multiply-adds are those of the convolutions and the final layer, counted as in the paper: one for each multiplication.
     What a layer sees is its receptive field: the side of the square of pixels that a number of the output depends on, not cut off
@@ -54,29 +58,45 @@ def summary(
         raise ConfigError(f"--draw {draw}: there is no folder {draw.parent}; make it first.")
     if pair and plain is not None:
         raise ConfigError("--pair shows the plain and the residual network: leave --plain or --residual out.")
+    study = load_study(config, overrides or ())
+    pair = pair or (draw is not None and plain is None and not study.sets(("model", "kind")))
     kind = "residual" if pair else None if plain is None else "plain" if plain else "residual"
-    model = load_study(config, overrides or ()).run(kind=kind, depth=depth, layout=layout, block=block, shortcut=shortcut).model
-    cost, counterpart = count(model, classes), count(model.counterpart, classes)
+    run = study.run(kind=kind, depth=depth, layout=layout, block=block, shortcut=shortcut)
+    model = run.model
+    says_data = config is not None or any(each.startswith("data.") for each in overrides or ())
+    source = run.data if says_data else model  # the layout's own classes and size
+    images = Images(classes or source.num_classes, source.image_size)
+    cost, counterpart = count(model, *images), count(model.counterpart, *images)
     if draw is not None:
-        _draw(model, classes, draw)
+        _draw(model, images, draw)
     if pair:
-        _show_pair(model, counterpart, cost, as_json=as_json)
+        _show_pair(images, model, counterpart, cost, as_json=as_json)
     else:
-        _show(model, cost, as_json=as_json)
+        _show(images, model, cost, as_json=as_json)
 
 
-def _show(model: ModelConfig, cost: "Cost", *, as_json: bool) -> None:
+class Images(NamedTuple):
+    """What a network is for."""
+
+    num_classes: int
+    image_size: int
+
+
+def _show(images: Images, model: ModelConfig, cost: "Cost", *, as_json: bool) -> None:
     if as_json:
-        display.result_json(model.model_dump(mode="json") | dataclasses.asdict(cost))
+        display.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(cost))
         return
     rows = [(*_row(layer), f"{layer.receptive_field:,}") for layer in cost.layers]
     rows.append((*_total(model, cost), ""))
     display.table(("layer", "operation", "output", "parameters", "multiply-adds", "sees"), rows)
-    display.note(f"{_title(model)}. Parameters of a convolution include its batch normalisation's.")
+    size = images.image_size
+    display.note(
+        f"{_title(model)}, an image of {size}x{size} pixels. Parameters of a convolution include its batch normalisation's."
+    )
     display.note(_memory(cost))
 
 
-def _show_pair(model: ModelConfig, plain: "Cost", residual: "Cost", *, as_json: bool) -> None:
+def _show_pair(images: Images, model: ModelConfig, plain: "Cost", residual: "Cost", *, as_json: bool) -> None:
     differences = {
         "parameters": residual.parameters - plain.parameters,
         "multiply_adds": residual.multiply_adds - plain.multiply_adds,
@@ -84,10 +104,10 @@ def _show_pair(model: ModelConfig, plain: "Cost", residual: "Cost", *, as_json: 
     }
     if as_json:
         beside = {"plain": dataclasses.asdict(plain), "differences": differences}
-        display.result_json(model.model_dump(mode="json") | dataclasses.asdict(residual) | beside)
+        display.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(residual) | beside)
         return
     rows = [*_pair_rows(plain, residual), _pair_row("total", "", plain.layers, residual.layers, "")]
-    header = ("part", "output", "parameters: plain", "residual", "10^6 mult.-adds: plain", "residual", "shortcut")
+    header = ("part", "output", "plain parameters", "residual", "plain 10^6 mult.", "residual", "shortcut")
     display.table(header, rows)
     display.note(f"{_title(model.counterpart)} and {_title(model)}: {_difference(differences)}.")
 
@@ -156,11 +176,11 @@ def _difference(differences: dict[str, Any]) -> str:
     )
 
 
-def _draw(model: ModelConfig, classes: int | None, path: Path) -> None:
+def _draw(model: ModelConfig, images: Images, path: Path) -> None:
     from resnet_lab.models.cost import count
     from resnet_lab.report.architecture import architecture, write
 
     residual = model if model.kind == "residual" else ModelConfig.model_validate(model.model_dump() | {"kind": "residual"})
-    costs: Sequence[Cost] = count(model.counterpart, classes), count(residual, classes)
+    costs: Sequence[Cost] = count(model.counterpart, *images), count(residual, *images)
     write(architecture(model.depth, *costs), path)
     display.note(f"Drawn: {path}")

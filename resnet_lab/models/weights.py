@@ -3,7 +3,9 @@
 Read are safetensors and torch files under our names, torchvision's, or those of the usual repositories for CIFAR-10.
 """
 
+import argparse
 import io
+import itertools
 import json
 import pickle
 import re
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
@@ -24,7 +27,7 @@ from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.models.naming import is_ours, named_as_in, state_to_torchvision, to_ours
 from resnet_lab.models.resnet import ResNet
 
-CONTAINERS = ("state_dict", "net", "model", "model_state_dict")
+CONTAINERS = ("state_dict", "net", "model", "model_state_dict", "model_state", "params", "weights")
 _WRAPPER = re.compile(r"\b(?:module|_orig_mod)\.")  # of DataParallel and of torch.compile
 _BLOCK = re.compile(r"stages\.(\d+)\.(\d+)\..+")
 _PROJECTION = re.compile(r"stages\.(\d+)\.(\d+)\.shortcut\..+")
@@ -53,18 +56,27 @@ class About(BaseModel):
 
 @dataclass(frozen=True)
 class Weights:
-    """The tensors of a file under our names; `names` has the file's own for each, `foreign` those that are nobody's."""
+    """The tensors of a file under our names; `names` has the file's own for each, `foreign` those that are nobody's.
+
+    `prefix` is what all of the file's names begin with.
+    """
 
     path: Path
     state: dict[str, Tensor]
     names: dict[str, str]
     foreign: tuple[str, ...]
     about: About | None
+    prefix: str = ""
 
     @property
     def are_ours(self) -> bool:
         """Whether the file has our names."""
-        return all(is_ours(_unwrapped(name)) for name in self.names.values())
+        return all(map(is_ours, self.bare_names))
+
+    @property
+    def bare_names(self) -> list[str]:
+        """The file's own names without what they are wrapped in."""
+        return [_unwrapped(name).removeprefix(self.prefix) for name in self.names.values()]
 
 
 @dataclass(frozen=True)
@@ -92,8 +104,15 @@ def read(path: Path) -> Weights:
         raise ConfigError(f"There is no file {path}.")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty: copy or download it again.")
-    tensors, metadata = _safetensors(path) if path.suffix == ".safetensors" else (_tensors(path, _torch(path)), {})
+    tensors, metadata = _safetensors(path) if _is_safetensors(path) else (_tensors(path, _torch(path)), {})
     return _named(path, tensors, _about(path, metadata))
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By what the file begins with: torch writes a zip or a pickle, safetensors a length of eight bytes and JSON."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return not head.startswith((b"PK", b"\x80")) and (path.suffix == ".safetensors" or head[8:] == b"{")
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -107,9 +126,13 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _torch(path: Path) -> Any:
     content = path.read_bytes()
     try:
-        with warnings.catch_warnings(action="ignore"):  # of protocols and formats; what cannot be read is said below
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_harmless()):  # faults are said below
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever damaged or foreign bytes lead torch to
+        if "TorchScript" in str(error):
+            raise DataError(
+                f"{path} is a TorchScript program: save its weights alone, torch.save(net.state_dict(), FILE)."
+            ) from error
         more = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if more is None:
             raise DataError(f"{path} is damaged, or no file that torch.save wrote: copy or download it again.") from error
@@ -117,6 +140,18 @@ def _torch(path: Path) -> Any:
             f"{path} holds more than tensors ({more[1]}), which could run code and is not read: where it comes from, save the "
             "weights alone, torch.save(net.state_dict(), FILE)."
         ) from error
+
+
+def _harmless() -> list[Any]:
+    """What training scripts put beside the weights and torch does not read unasked: their arguments, and numbers of NumPy."""
+    number = np.float64(0).__reduce__()[0]
+    names = ("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")  # NumPy 2's and 1's
+    return [
+        argparse.Namespace,
+        np.dtype,
+        *((number, name) for name in names),
+        *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+    ]
 
 
 def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
@@ -165,11 +200,12 @@ def _named(path: Path, tensors: Mapping[str, Tensor], about: About | None) -> We
     state: dict[str, Tensor] = {}
     names: dict[str, str] = {}
     foreign = []
+    prefix = _prefix(tensors)
     for name, value in tensors.items():
         if name.endswith(_COUNTER):
             continue
         try:
-            ours = to_ours(_unwrapped(name))
+            ours = to_ours(_unwrapped(name).removeprefix(prefix))
         except (KeyError, ValueError):  # or a number of too many digits
             foreign.append(name)
             continue
@@ -178,11 +214,18 @@ def _named(path: Path, tensors: Mapping[str, Tensor], about: About | None) -> We
         if not value.is_floating_point() or value.layout != torch.strided or value.is_meta:
             raise DataError(f"{path} has no plain floating-point numbers in {name}: save the network in fp32, not quantised.")
         state[ours], names[ours] = value.detach(), name
-    return Weights(path, state, names, tuple(foreign), about)
+    return Weights(path, state, names, tuple(foreign), about, prefix)
 
 
 def _unwrapped(name: str) -> str:
     return _WRAPPER.sub("", name)
+
+
+def _prefix(names: Iterable[str]) -> str:
+    """What all names begin with, such as `model.` or `backbone.`; a network by itself has several parts."""
+    parts = [_unwrapped(name).split(".") for name in names]
+    same = itertools.takewhile(lambda each: len(set(each)) == 1, zip(*parts, strict=False))
+    return "".join(f"{each[0]}." for each in same)
 
 
 def form(weights: Weights) -> Form:
@@ -212,7 +255,7 @@ def _matches(pattern: re.Pattern[str], weights: Weights) -> Iterator[re.Match[st
 def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
     value = weights.state.get(name)
     if value is None or value.dim() != dimensions or not value.numel():
-        wanted = named_as_in([_unwrapped(each) for each in weights.names.values()], name)
+        wanted = named_as_in(weights.bare_names, name)
         raise ConfigError(
             f"{weights.path} holds no network of the paper's: it has no {wanted} of {dimensions} dimensions; what it has is "
             f"{_listed([*weights.names.values(), *weights.foreign])}."
@@ -241,7 +284,9 @@ def network(weights: Weights, config: ModelConfig, num_classes: int) -> ResNet:
     expected = {name: value for name, value in net.state_dict().items() if not name.endswith(_COUNTER)}
     problems = list(_problems(weights, expected))
     if problems:
-        raise ConfigError(f"{weights.path} does not hold a whole network of depth {config.depth}: it has {'; '.join(problems)}.")
+        is_whole = set(expected) == set(weights.state) and not weights.foreign
+        what = "holds another network than the paper's" if is_whole else "does not hold a whole network"
+        raise ConfigError(f"{weights.path} {what} of depth {config.depth}: it has {'; '.join(problems)}.")
     net.to_empty(device="cpu")
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -251,8 +296,7 @@ def network(weights: Weights, config: ModelConfig, num_classes: int) -> ResNet:
 
 
 def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> Iterator[str]:
-    own = [_unwrapped(name) for name in weights.names.values()]
-    missing = [named_as_in(own, name) for name in expected if name not in weights.state]
+    missing = [named_as_in(weights.bare_names, name) for name in expected if name not in weights.state]
     too_many = [*(name for ours, name in weights.names.items() if ours not in expected), *weights.foreign]
     differing = [
         f"{weights.names[name]} of shape {_sizes(weights.state[name])} where {_sizes(value)} belongs"

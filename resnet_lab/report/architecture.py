@@ -129,7 +129,9 @@ def _draw_shortcut(axes: Axes, x: float, top: float, bottom: float, block: "Bloc
     style = (0, (1.2, 1.4)) if block.changes_shape else "-"
     axes.add_patch(PathPatch(Path(points, codes), fill=False, edgecolor=_INK, linewidth=0.9, linestyle=style))
     axes.plot(x + 0.05, end, marker="<", markersize=2.5, color=_INK)
-    words = {"projection": f"1x1 conv, {block.output_shape[0]}", "zero-padded identity": "zeros added"}.get(block.shortcut)
+    stride = block.input_shape[-1] // block.output_shape[-1]
+    projection = f"1x1 conv, {block.output_shape[0]}" + (f", /{stride}" if stride > 1 else "")
+    words = {"projection": projection, "zero-padded identity": "zeros added"}.get(block.shortcut)
     if words:
         axes.text(edge + 0.85 * _BULGE, (begin + end) / 2, words, ha="left", va="center", fontsize=6)
 
