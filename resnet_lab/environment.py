@@ -10,7 +10,7 @@ import torch
 
 from resnet_lab.config import ComputeConfig
 
-_PACKAGES = ("resnet-lab", "torchvision", "numpy")
+_PACKAGES = ("resnet-lab", "torchvision", "numpy", "pillow")
 
 
 def describe(device: torch.device, threads: int, compute: ComputeConfig, provenance: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class SweepError(LabError):
 
 
 class CheckpointError(LabError):
-    """A run has checkpoints but none of them can be loaded."""
+    """A run has no checkpoint, none of the step that is asked for, or none that can be loaded."""
 
     exit_code = 6
 

@@ -1,5 +1,6 @@
 """How long a run will take here: a few steps of the network itself, timed on a throwaway copy, and arithmetic."""
 
+import itertools
 import statistics
 import time
 from collections.abc import Iterator, Mapping
@@ -82,7 +83,7 @@ def sample(config: RunConfig, device: torch.device) -> Iterator[Speed]:
     evaluated = train.pick(torch.arange(min(num_images, int(_EVAL_IMAGES / fewer)), device=device))
     state.net.train()
     eval_seconds = 0.0
-    for step in range(-1, 1_000_000):
+    for step in itertools.count(-1):
         parts: dict[str, float] = {}
         begin = time.perf_counter()
 

@@ -138,7 +138,7 @@ def other_sizes(begun: Begun | None, images: Digests | None) -> str | None:
     """A sentence where images have other sizes than those of a run, such as one that was unreadable and has been replaced."""
     if begun is None or images is None or images == begun.digests:
         return None
-    return f"Some of the images are files of other sizes than those that {begun.run} has seen"
+    return f"Some image files differ in size from those that {begun.run} was trained on"
 
 
 def _how_it_ended(folder: RunFolder) -> Event | None:
@@ -280,7 +280,7 @@ class _Session:
         """A plateau check, which is part of the step and so is never given up half-way."""
         assert self._data.validation is not None
         batches = clean_batches(self._data.validation, self._data.mean)
-        self._mid_step = True
+        self._mid_step = True  # and stays so where this raises: the state is between two steps, and must not be saved
         found = evaluate(folded(self._state.net), batches, self._config.compute.precision)
         self._mid_step = False
         return found

@@ -11,7 +11,7 @@ from resnet_lab.config import ModelConfig, RunConfig
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError
 from resnet_lab.experiment import Resources
 from resnet_lab.models.weights import About, safetensors_file, torchvision_file, unlike_torchvisions
-from resnet_lab.record.files import write_atomically
+from resnet_lab.record.files import disk_errors, write_atomically
 from resnet_lab.record.store import RunFolder
 
 _ENDING = {"torchvision": "pth", "safetensors": "safetensors"}
@@ -63,14 +63,10 @@ def _write(target: Path, subject: Subject, at: int | None, to: Literal["torchvis
             images=None if images is None else images.files,
         )
         content = safetensors_file(subject.net, about)
-    try:
+    with disk_errors(target, "--out"):
         target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiskError(
-            f"{target} cannot be used: {error.strerror or error}. Make room or name another folder with --out."
-        ) from error
     path = target / f"{name}{'' if at is None else f'-step-{at}'}.{_ENDING[to]}"
-    write_atomically(path, content)
+    write_atomically(path, content, "--out")
     return Written(path, name, config)
 
 

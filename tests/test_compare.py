@@ -124,6 +124,16 @@ def test_a_gap_within_the_margin_of_the_images_is_none():
     assert comparison.gaps[0].degradation == "not shown"
 
 
+@pytest.mark.parametrize(
+    ("residual", "expected"),
+    [({}, False), ({20: 0.1}, False), ({20: 0.1, 56: 0.2}, False), ({20: 0.1, 56: 0.115}, True), ({20: 0.1, 56: 0.1}, True)],
+)
+def test_the_papers_finding_takes_residual_networks_of_two_depths_that_are_not_shown_to_degrade(residual, expected):
+    plain = [made("plain", 20, train=0.1), made("plain", 56, train=0.4)]
+    comparison = compare("s", [*plain, *(made("residual", depth, train=train) for depth, train in residual.items())])
+    assert comparison.shows_degradation is expected
+
+
 @pytest.mark.parametrize(("deep", "expected"), [(0.2, "not shown"), (0.215, "undecided"), (0.22, "undecided"), (0.23, "shown")])
 def test_one_or_two_seeds_do_not_decide_what_seeds_may_make(deep, expected):
     comparison = compare("s", four(plain_deep=deep))

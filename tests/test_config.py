@@ -227,9 +227,9 @@ def test_a_small_share_of_a_short_run_is_a_step():
 
 
 def test_a_sweep_takes_no_setting_of_one_run():
-    with pytest.raises(ConfigError, match=r"--set: seed is of one run; a sweep has sweep\.seeds"):
+    with pytest.raises(ConfigError, match=r"--set: seed is for a single run; in a sweep, set sweep\.seeds"):
         expand(load_study("quick", ["seed=3"]))
-    with pytest.raises(ConfigError, match=r"--set: model\.shortcut is of one run; a sweep has sweep\.shortcuts"):
+    with pytest.raises(ConfigError, match=r"--set: model\.shortcut is for a single run; in a sweep, set sweep\.shortcuts"):
         expand(load_study("quick", ["model.shortcut=B"]))
 
 

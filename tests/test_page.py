@@ -347,7 +347,7 @@ def test_a_study_of_24_runs_is_small_and_the_same_twice():
     assert len(comparison.runs) == 24
     text = html.render(document.build(comparison))
     assert len(text.encode()) < SIZE_LIMIT
-    assert "Of 4 training records one is drawn, and always the last." in text
+    assert "One in every 4 training records is drawn, and always the last." in text
     assert text == html.render(document.build(comparison))
 
 

@@ -32,6 +32,17 @@ def test_records_come_back_with_all_their_digits(folder):
     assert folder.records() == records
 
 
+def test_a_first_checkpoint_that_a_kill_leaves_unlisted_no_more_is_loaded(folder, monkeypatch):
+    def killed(path, content):
+        write_atomically(path, content)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "write_atomically", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(folder, 3, {"step": 3})
+    assert checkpoint.load_newest(folder) == ({"step": 3}, [])
+
+
 def test_the_last_line_of_a_step_counts_and_a_torn_line_does_not(folder):
     folder.append(record(1, 0.5))
     folder.append(record(2, 0.6))

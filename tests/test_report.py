@@ -259,6 +259,9 @@ def test_figure_1_shows_the_shallowest_and_the_deepest_plain_network():
     assert {text.get_text() for axes in (training, test) for text in axes.texts} == {"plain-20", "plain-56"}
     assert figures.has_figure_1(comparison)
     assert not figures.has_figure_1(compare("s", [made("plain", 20), made("residual", 56)]))
+    planned = dataclasses.replace(made("plain", 110, state="planned"), train=[], evaluations=[])
+    two = figures.degradation(compare("s", [made("plain", 20), made("plain", 56), planned])).axes[0]
+    assert [text.get_text() for text in two.texts if "plain" in text.get_text()] == ["plain-20", "plain-56"]
 
 
 def test_published_numbers_stand_only_beside_the_papers_recipe(comparison):

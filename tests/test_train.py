@@ -39,6 +39,26 @@ def test_plateau_divides_after_patience_checks_without_a_new_best_and_twice_at_m
     assert lrs == pytest.approx([0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001, 0.001, 0.001, 0.001, 0.001])
 
 
+def test_after_a_drop_patience_begins_anew():
+    plateau = Plateau(every=100, patience=3, max_drops=2)
+    recipe = RecipeConfig(schedule=plateau)
+    state, lrs = start(recipe, depth=56), []
+    for error in [0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4]:
+        state = after_check(plateau, state, error)
+        lrs.append(lr_at(recipe, state, 0))
+    assert lrs == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+
+
+def test_an_open_window_of_the_low_lr_start_is_restored():
+    config = tiny()
+    states = [initial_state(config, torch.device("cpu")) for _ in range(2)]
+    states[0].warmup.add(torch.tensor(2.0), torch.tensor(3), 16)
+    states[0].log.add(torch.tensor(1.0), torch.tensor(1), 4)
+    states[1].load_state_dict(states[0].state_dict())
+    for window in ("warmup", "log"):
+        assert getattr(states[1], window).read() == getattr(states[0], window).read()
+
+
 def test_the_low_lr_start_ends_on_the_measured_error_and_returns_to_the_recipes_lr():
     state = start(PAPER, depth=110)
     assert lr_at(PAPER, state, 0) == 0.01

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn import functional
 
-from resnet_lab import evaluation
+from resnet_lab import evaluation, known
 from resnet_lab.config import DataConfig, ModelConfig
 from resnet_lab.data import load as data_load
 from resnet_lab.errors import ConfigError, DataError
@@ -298,7 +298,7 @@ def test_missing_and_truncated_files_and_folders_get_a_sentence():
             weights.read(Path(path))
     Path("auto.safetensors").write_bytes(whole.replace(b'\\"cifar10\\"', b'   \\"auto\\"'))
     for path in ("other.safetensors", "auto.safetensors"):
-        with pytest.raises(DataError, match="not in words of this version"):
+        with pytest.raises(DataError, match="that this one cannot read"):
             weights.read(Path(path))
     with pytest.raises(ConfigError, match="is a folder"):
         weights.read(Path())
@@ -371,6 +371,14 @@ def test_what_a_file_cannot_tell_is_assumed_by_its_names_and_can_be_changed(cli)
     assert "ASSUMED; else --padding end" in shown
     assert "test error " in shown
     assert "of 40 images wrong" in shown
+
+
+def test_torchvisions_bottlenecks_are_taken_to_have_the_stride_where_it_has_it():
+    torch.save(torchvision.models.resnet50(num_classes=10).state_dict(), "their.pth")
+    found = weights.read(Path("their.pth"))
+    model, properties = known.network(found, weights.form(found), Choices())
+    assert (model.stride_on, model.depth, model.shortcut) == ("3x3", 50, "B")
+    assert {each.name: each.source for each in properties}["stride on"] == "assumed"
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -46,7 +46,7 @@ class Subject:
         begun = images and Begun(self.folder.path.parent, images)  # the study, whose other runs have them too
         data = _data(self.config.data, self.data_dir, self.config.seed, self.device, begun)
         if (changed := other_sizes(begun, data.digests)) is not None:
-            raise DataError(f"{changed}: name that folder with --data-dir.")
+            raise DataError(f"{changed}: name the folder with those files with --data-dir.")
         return data
 
 

@@ -204,7 +204,7 @@ def line(
         raise ConfigError("A line goes from one run to another: name two runs, and no studies.")
     start, end = _load(folders, at, data_dir, device, threads)
     if start.config.model.family != end.config.model.family:
-        raise ConfigError(f"{start.name} and {end.name} are no two points of one space: a line takes two runs of the same kind.")
+        raise ConfigError(f"{start.name} and {end.name} have different parameters: a line takes two runs of the same kind.")
     depth = end.config.model.depth
     if start.config.model.depth < depth:
         start = dataclasses.replace(start, net=starting_point(start, depth))  # the same function with either way of BN

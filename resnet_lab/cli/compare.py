@@ -19,7 +19,10 @@ def compare(
     best: Annotated[bool, typer.Option("--best", help="Show the lowest test error over time as well, a selection.")] = False,
     expect_degradation: Annotated[
         bool,
-        typer.Option("--expect-degradation", help="Exit with 7 unless plain nets degrade with depth and residual do not."),
+        typer.Option(
+            "--expect-degradation",
+            help="Exit with 7 unless plain nets are shown to degrade with depth, and residual ones of two depths are not.",
+        ),
     ] = False,
     x: XAxis = "step",
     as_json: Json = False,

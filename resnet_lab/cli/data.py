@@ -67,7 +67,9 @@ def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
     display.sentence(f"{source.name} in {root}: complete, every md5 as published.")
     display.sentence(f"{len(train):,} training and {len(test):,} test images, 32x32, in {len(classes)} classes:")
     display.sentence(", ".join(classes) + ".")
-    display.sentence(f"Mean of the training images by channel, of 1: {means}; training subtracts the mean of each pixel.")
+    display.sentence(
+        f"Mean of the training images by channel, on a scale of 0 to 1: {means}; training subtracts the mean of each pixel."
+    )
 
 
 def _folder(root: Path, *, as_json: bool) -> None:

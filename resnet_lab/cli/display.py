@@ -76,8 +76,12 @@ def _filled(text: str, width: int) -> str:
     for paragraph in text.split("\n"):
         lines.append("")
         for word in _WORD.findall(paragraph):
-            fits = cell_len(lines[-1]) + 1 + cell_len(word) <= width
-            lines[-1:] = [f"{lines[-1]} {word}"] if lines[-1] and fits else [lines[-1], word] if lines[-1] else [word]
+            if not lines[-1]:
+                lines[-1] = word
+            elif cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+                lines[-1] += f" {word}"
+            else:
+                lines.append(word)
     return "\n".join(lines)
 
 
@@ -222,7 +226,7 @@ def _decoding(expected: "Forecast") -> str:
 
 def _changes(event: Event) -> str:
     changed = event.detail.get("changed")
-    return f" Not bit for bit, since other than at its start: {', '.join(changed)}." if changed else ""
+    return f" Results will not repeat bit for bit: changed since the start: {', '.join(changed)}." if changed else ""
 
 
 def evaluation_line(record: EvalRecord) -> str:

@@ -29,7 +29,9 @@ def evaluate(
         bool | None,
         typer.Option("--plain/--residual", help="The file's network: without shortcuts, or with them.", show_default=False),
     ] = None,
-    depth: Annotated[int | None, typer.Option(help="The depth that the file must have; it is seen in the file anyway.")] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="Check that the file's network has this depth, which is read off the file anyway.")
+    ] = None,
     padding: Annotated[
         Literal["end", "both"] | None, typer.Option(help="Where the file's option-A shortcuts put their zero channels.")
     ] = None,

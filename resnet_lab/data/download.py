@@ -27,7 +27,7 @@ def download(source: Cifar, folder: Path) -> Iterator[DownloadProgress]:
     """
     address, archive = source.url(), folder / source.archive
     part = archive.with_name(archive.name + ".part")
-    with disk_errors(folder):
+    with disk_errors(folder, "--data-dir"):
         folder.mkdir(parents=True, exist_ok=True)
         have = part.stat().st_size if part.exists() else 0
     try:
@@ -77,11 +77,11 @@ def _receive(what: str, response: HTTPResponse, part: Path, have: int) -> Iterat
     total = done + int(length) if length else None
     begin = time.monotonic()
     recent = [(begin, done)]
-    with disk_errors(part):
+    with disk_errors(part, "--data-dir"):
         file = part.open("ab" if resumed else "wb", buffering=0)
     with file:
         while block := response.read1(_BLOCK_BYTES):
-            with disk_errors(part):
+            with disk_errors(part, "--data-dir"):
                 file.write(block)
             done += len(block)
             now = time.monotonic()

@@ -22,14 +22,15 @@ def data_root(option: Path | None) -> Path:
     return option or Path(os.environ.get(DATA_VARIABLE) or "data")
 
 
-def prepare(config: DataConfig, root: Path, begun: Begun | None = None) -> Digests | None:
-    """Check that the data of these settings is in `root`, unpacking it where need be. Raises DataError and ConfigError.
+def prepare(config: DataConfig, root: Path, begun: Begun | None = None) -> None:
+    """Check that the data of these settings is in `root`, unpacking it where need be; for `begun` see `load`.
 
-    Returns what tells a folder's images from others; None of data sets that are the same everywhere. For `begun` see `load`.
+    Raises DataError and ConfigError.
     """
     if config.dataset in CIFARS:
         CIFARS[config.dataset].prepare(root)
-    return _find(config, root, begun).digests if config.dataset == "folder" else None
+    elif config.dataset == "folder":
+        _find(config, root, begun)
 
 
 def load(config: DataConfig, root: Path, seed: int, begun: Begun | None = None) -> Data:

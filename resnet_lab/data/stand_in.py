@@ -35,7 +35,10 @@ def resolve(config: DataConfig, folder: Path, begun: DataConfig | None = None) -
     present = CIFAR10.find(folder) is not None
     if config.dataset == "auto" and begun is not None:
         if begun.dataset == "synthetic" and present:
-            yield "This began on the synthetic stand-in and goes on on it. CIFAR-10 is here now: --study NAME starts anew on it."
+            yield (
+                "This study began on the synthetic stand-in and continues on it. CIFAR-10 is here now: --study NAME starts "
+                "another on it."
+            )
         config = config.model_copy(update={"dataset": begun.dataset})
     if config.dataset != "auto":
         return config

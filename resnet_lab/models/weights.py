@@ -191,7 +191,7 @@ def _about(path: Path, metadata: Mapping[str, str]) -> About | None:
         return about
     except (KeyError, ValueError, RecursionError) as error:  # a ValidationError is a ValueError
         raise DataError(
-            f"{path} says that resnet-lab wrote it, and not in words of this version: export it again, or update resnet-lab."
+            f"{path} was written by a version of resnet-lab that this one cannot read: export it again, or update resnet-lab."
         ) from error
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from resnet_lab.errors import DiskError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by `content`, whole or not at all, and on the disk when this returns. Raises DiskError."""
+def write_atomically(path: Path, content: bytes, option: str = "--runs") -> None:
+    """Replace a file by `content`, whole or not at all, and on the disk when this returns. Raises DiskError, see disk_errors."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with disk_errors(path):
+    with disk_errors(path, option):
         try:
             with aside.open("wb") as file:
                 file.write(content)
@@ -44,13 +44,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError into a DiskError that names the place and the way out."""
+def disk_errors(path: Path, option: str = "--runs") -> Iterator[None]:
+    """Turn an OSError into a DiskError that names the place and the way out, the option by which the place was chosen."""
     try:
         yield
     except OSError as error:
         raise DiskError(
-            f"{path} cannot be used: {error.strerror or error}. Make room or name another folder with --runs."
+            f"{path} cannot be used: {error.strerror or error}. Make room or name another folder with {option}."
         ) from error
 
 

@@ -59,7 +59,7 @@ class RunFolder:
         return (self.path / "config.json").is_file()
 
     def config(self) -> RunConfig:
-        """What the run is told. Raises ConfigError."""
+        """What the run is told. Raises ConfigError, DiskError."""
         path = self.path / "config.json"
         try:
             return load_run(path.read_text(encoding="utf-8"), str(path))
@@ -69,7 +69,7 @@ class RunFolder:
             raise DiskError(f"{path} cannot be read: {error}.") from error
 
     def create(self, config: RunConfig) -> None:
-        """Make the folder with its config, unless it is there already. Raises ConfigError if it is another run's."""
+        """Make the folder with its config, unless it is there already. Raises ConfigError if it is another run's, DiskError."""
         self.check(config)
         if not self.exists():
             self.make()

@@ -55,7 +55,7 @@ def architecture(depth: int, plain: "Cost", residual: "Cost") -> Figure:
 
 def write(figure: Figure, path: FilePath) -> None:
     """Write the drawing in the form that the file's name ends with: .svg, .png or .pdf. Raises DiskError."""
-    write_atomically(path, rendered(figure, path.suffix.removeprefix(".")))
+    write_atomically(path, rendered(figure, path.suffix.removeprefix(".")), "--draw")
 
 
 def _rows(cost: "Cost") -> list[_Row]:

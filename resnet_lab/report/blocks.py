@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph; the page shows one that leads larger."""
 
     text: str
+    leads: bool = False
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _notices(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _verdict(comparison: Comparison) -> Section:
-    blocks: list[Block] = [Text(sentence) for sentence in comparison.verdict]
+    blocks: list[Block] = [Text(sentence, leads=True) for sentence in comparison.verdict]
     if comparison.gaps:
         blocks.append(
             Text(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from resnet_lab.config import flatten
-from resnet_lab.errors import ConfigError, DiskError
+from resnet_lab.errors import ConfigError
 from resnet_lab.printable import printable
-from resnet_lab.record.files import write_atomically
+from resnet_lab.record.files import disk_errors, write_atomically
 from resnet_lab.record.store import Run
 from resnet_lab.records import EvalRecord, Record, TrainRecord, ValidationRecord
 
@@ -30,9 +30,10 @@ def write_csv(folder: Path, study: str, runs: Sequence[Run]) -> list[Path]:
         "evaluation.csv": _record_rows(study, EvalRecord, [(run, run.evaluations) for run in runs]),
         "validation.csv": _record_rows(study, ValidationRecord, [(run, run.validation) for run in runs]),
     }
-    _make(folder)
+    with disk_errors(folder, "--out"):
+        folder.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
-        write_atomically(folder / name, _csv(rows).encode())
+        write_atomically(folder / name, _csv(rows).encode(), "--out")
     return [folder / name for name in tables]
 
 
@@ -74,11 +75,13 @@ def write_tensorboard(folder: Path, runs: Sequence[Run]) -> list[Path]:
     """
     files = {folder / run.name / f"events.out.tfevents.{int(_started(run)):010d}{_OWN}": _event_file(run) for run in runs}
     for path, content in files.items():
-        _make(path.parent)
-        write_atomically(path, content)
-    for path in folder.glob(f"*/events.out.tfevents.*{_OWN}"):
-        if path not in files:
-            path.unlink()
+        with disk_errors(path.parent, "--out"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content, "--out")
+    with disk_errors(folder, "--out"):
+        for path in folder.glob(f"*/events.out.tfevents.*{_OWN}"):
+            if path not in files:
+                path.unlink()
     return list(files)
 
 
@@ -142,12 +145,3 @@ def _started(run: Run) -> float:
         return datetime.datetime.fromisoformat(run.events[0].time).timestamp()
     except (IndexError, TypeError, ValueError):
         return 0.0
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiskError(
-            f"{folder} cannot be used: {error.strerror or error}. Make room or name another folder with --out."
-        ) from error

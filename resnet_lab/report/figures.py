@@ -85,7 +85,7 @@ def degradation(comparison: Comparison, x: X = "step") -> Figure:
     with mpl.rc_context(STYLE):
         figure, panels = _panels(comparison, "plain networks, shallowest and deepest")
         axis = _axis(comparison.runs, x)
-        networks = list(_networks(comparison, [run for run in comparison.runs if run.config.model.kind == "plain"]))
+        networks = list(_networks(comparison, _plain_with_records(comparison)))
         chosen = [networks[0], networks[-1]]
         runs = [run for _, members, _ in chosen for run in members]
         panels[0].set_ylim(*_limits(runs))
@@ -196,7 +196,11 @@ def drawn(comparison: Comparison, x: X = "step") -> dict[str, Figure]:
 
 def has_figure_1(comparison: Comparison) -> bool:
     """Whether there are plain networks of two depths to show."""
-    return len({run.config.model.depth for run in comparison.runs if run.config.model.kind == "plain" and run.train}) > 1
+    return len({run.config.model.depth for run in _plain_with_records(comparison)}) > 1
+
+
+def _plain_with_records(comparison: Comparison) -> list[Run]:
+    return [run for run in comparison.runs if run.config.model.kind == "plain" and run.train]
 
 
 def save(figure: Figure, stem: Path) -> str:

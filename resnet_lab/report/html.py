@@ -112,7 +112,7 @@ def _data(chart: Chart) -> Markup:
     for part, records in (("training", "training records"), ("test", "evaluations")):
         own = [series for series in shown if series.part == part]
         stride = -(-max((len(series.steps) for series in own), default=0) // most) or 1
-        notes += [f"Of {stride} {records} one is drawn, and always the last."] if stride > 1 else []
+        notes += [f"One in every {stride} {records} is drawn, and always the last."] if stride > 1 else []
         drawn += [vars(thinned(series, stride)) for series in own]
     values: dict[str, Any] = {**vars(chart), "series": drawn, "note": " ".join(notes)}
     return Markup(json.dumps(values, separators=(",", ":")).translate(_IN_JSON))

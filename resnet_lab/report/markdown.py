@@ -18,7 +18,7 @@ def render(document: Document) -> str:
 
 def _block(block: Block) -> str:
     match block:
-        case Text(text):
+        case Text(text=text):
             return _inline(text)
         case Heading(text):
             return f"### {_inline(text)}"

@@ -122,13 +122,13 @@ def paths(results: Mapping[Network, Sequence[Paths]], colours: Colours, guess_er
             left.plot(range(1, len(blocks) + 1), [100 * error for error in blocks], marker="o", markersize=2.5, **style)
             baseline = statistics.fmean(each.baseline for each in found)
             left.axhline(100 * baseline, color=colours[network], linewidth=0.8, linestyle=(0, (1, 1.5)))
-            _removals(right, network, found, baseline, style)
+            _removals(right, found, baseline, style)
         left.set_ylim(0, 100)
         legend(figure, results, colours)
     return figure
 
 
-def _removals(axes: Axes, network: Network, found: Sequence[Paths], baseline: float, style: Any) -> None:
+def _removals(axes: Axes, found: Sequence[Paths], baseline: float, style: Any) -> None:
     """Mean and range over draws and seeds."""
     draws = [[error for each in found for error in each.removals[index].errors] for index in range(len(found[0].removals))]
     shares = [0.0, *(100 * each.number / len(found[0].blocks) for each in found[0].removals)]

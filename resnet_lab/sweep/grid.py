@@ -21,7 +21,7 @@ def expand(study: StudyConfig) -> list[RunConfig]:
     Plain runs are there once, whatever the shortcuts.
     """
     wrong = [
-        f"{study.where('.'.join(path))}: {'.'.join(path)} is of one run; a sweep has {instead}."
+        f"{study.where('.'.join(path))}: {'.'.join(path)} is for a single run; in a sweep, set {instead}."
         for path, instead in _INSTEAD.items()
         if study.sets(path)
     ]
