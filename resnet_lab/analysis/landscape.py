@@ -51,6 +51,7 @@ class Slice:
 
 
 FAST = Slice(points=9, images=200)
+LINE_POINTS, FAST_LINE_POINTS = 31, 7
 
 
 def landscape(subject: Subject, what: Slice) -> Iterator[tuple[int, int] | Landscape]:

@@ -208,7 +208,8 @@ def line(
     depth = end.config.model.depth
     if start.config.model.depth < depth:
         start = dataclasses.replace(start, net=starting_point(start, depth))  # the same function with either way of BN
-    number, size = points or (7 if fast else 31), images or (200 if fast else 1_000)
+    number = points or (module.FAST_LINE_POINTS if fast else module.LINE_POINTS)
+    size = images or (module.FAST if fast else module.Slice()).images
     measuring = module.line(start, end.net, end.name, end.step, points=number, images=size, bn=bn)
     with ended_by_ctrl_c():
         _say_cost(start, 2 * number * module.point_seconds(start, size, bn), 2 * number)

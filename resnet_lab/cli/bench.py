@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Compile, Device, Json, Set, Threads, with_flags
+from resnet_lab.cli.options import Compile, Device, Json, Plain, Set, Threads, kind_of, with_flags
 from resnet_lab.configfile import load_study
 from resnet_lab.duration import duration
 
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 def bench(
     config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; else plateau.")] = None,
     depth: Annotated[int | None, typer.Option(help="The network that is measured; else the shallowest of the sweep.")] = None,
-    plain: Annotated[
-        bool | None, typer.Option("--plain/--residual", help="Without shortcuts, or with them.", show_default=False)
-    ] = None,
+    plain: Plain = None,
     overrides: Set = None,
     compile: Compile = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs of the sweep at once; else one a core, or one a GPU.")] = None,
@@ -36,7 +34,7 @@ def bench(
     from resnet_lab.train.world import pick_device
 
     source = load_study(config, with_flags(overrides, compile=compile))
-    kind = source.sweep.kinds[0] if plain is None else "plain" if plain else "residual"
+    kind = kind_of(plain) or source.sweep.kinds[0]
     settings = source.run(kind=kind, depth=depth or min(source.sweep.depths))
     place = pick_device(device)
     found = measuring.bench(settings, place, set_up(settings.compute, place, threads), seconds)

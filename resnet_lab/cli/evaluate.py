@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads
+from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, kind_of
 from resnet_lab.cli.watch import ended_by_ctrl_c
 from resnet_lab.compare import percent
-from resnet_lab.config import Kind
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, find_runs
 
@@ -69,7 +68,7 @@ def evaluate(
     What a file cannot tell is assumed: with resnet-lab's names what resnet-lab does, with others what most repositories for
     CIFAR-10 do, --padding both and --normalisation imagenet. A safetensors file of `resnet-lab export` tells everything.
     """
-    kind: Kind | None = None if plain is None else "plain" if plain else "residual"
+    kind = kind_of(plain)
     if (run is None) == (weights is None):
         raise ConfigError("Name either a run, such as quick/residual-20-s0, or a file with --weights FILE.")
     of_file = {

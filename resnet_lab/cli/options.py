@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from resnet_lab.config import Kind
+
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the studies.", show_default=True)]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where the images are, or go: else $RESNET_LAB_DATA, else ./data.")
@@ -18,6 +20,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a run; 
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as recipe.steps=2000.")
 ]
+Plain = Annotated[bool | None, typer.Option("--plain/--residual", help="Without shortcuts, or with them.", show_default=False)]
 Compile = Annotated[
     bool | None,
     typer.Option(
@@ -30,6 +33,11 @@ StudyName = Annotated[str | None, typer.Option("--study", help="Name of the stud
 StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study's name or folder; else the newest.")]
 XAxis = Annotated[Literal["step", "epoch", "hours"], typer.Option("--x", help="The horizontal axis of the figures.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def kind_of(plain: bool | None) -> Kind | None:
+    """What --plain or --residual says."""
+    return None if plain is None else "plain" if plain else "residual"
 
 
 def with_flags(overrides: list[str] | None, *, compile: bool | None) -> list[str]:

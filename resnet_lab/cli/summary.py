@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Json, Set
+from resnet_lab.cli.options import Json, Plain, Set, kind_of
 from resnet_lab.config import ModelConfig
 from resnet_lab.configfile import load_study
 from resnet_lab.errors import ConfigError
@@ -21,9 +21,7 @@ def summary(
     depth: Annotated[
         int | None, typer.Option(help="Weighted layers: 20, 32, 44, 56, 110; imagenet: 18, 34, 50, 101, 152.")
     ] = None,
-    plain: Annotated[
-        bool | None, typer.Option("--plain/--residual", help="Without shortcuts, or with them.", show_default=False)
-    ] = None,
+    plain: Plain = None,
     layout: Annotated[
         Literal["cifar", "imagenet"] | None, typer.Option(help="Sec. 4.2's networks or Table 1's; else the config's: cifar.")
     ] = None,
@@ -60,7 +58,7 @@ def summary(
         raise ConfigError("--pair shows the plain and the residual network: leave --plain or --residual out.")
     study = load_study(config, overrides or ())
     pair = pair or (draw is not None and plain is None and not study.sets(("model", "kind")))
-    kind = "residual" if pair else None if plain is None else "plain" if plain else "residual"
+    kind = "residual" if pair else kind_of(plain)
     run = study.run(kind=kind, depth=depth, layout=layout, block=block, shortcut=shortcut)
     model = run.model
     says_data = config is not None or any(each.startswith("data.") for each in overrides or ())

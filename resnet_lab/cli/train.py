@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Compile, DataDir, Device, Runs, Set, StudyName, Threads, stop_signals, with_flags
+from resnet_lab.cli.options import (
+    Compile,
+    DataDir,
+    Device,
+    Plain,
+    Runs,
+    Set,
+    StudyName,
+    Threads,
+    kind_of,
+    stop_signals,
+    with_flags,
+)
 from resnet_lab.config import RunConfig
 from resnet_lab.configfile import load_study
 from resnet_lab.errors import ConfigError
@@ -15,9 +27,7 @@ from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, study_path
 
 def train(
     depth: Annotated[int | None, typer.Option(help="Weighted layers, 6n+2: 20, 32, 44, 56, 110.")] = None,
-    plain: Annotated[
-        bool | None, typer.Option("--plain/--residual", help="Without shortcuts, or with them.", show_default=False)
-    ] = None,
+    plain: Plain = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the split, the initial values, batches and crops.")] = None,
     config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file; else plateau.")] = None,
     overrides: Set = None,
@@ -33,7 +43,7 @@ def train(
 
     Ctrl-C saves a checkpoint first.
     """
-    kind = None if plain is None else "plain" if plain else "residual"
+    kind = kind_of(plain)
     if run is not None:
         given = {
             "--depth": depth,

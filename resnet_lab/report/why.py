@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from resnet_lab.compare import MATTERS, Comparison
+from resnet_lab.compare import MATTERS, Comparison, percent
 from resnet_lab.report import figures, surface_figures, why_figures
 from resnet_lab.report.blocks import Block, Bullets, Heading, Picture, Section, Table, Text
 from resnet_lab.report.findings import Finding, constructions, findings, gradients_of, landscapes_of, lines_of, newest
@@ -86,7 +86,7 @@ def identity_sentences(shallow: int, results: Mapping[str, Sequence[Identity]]) 
         depth = identities[0].depth
         constructed = statistics.fmean(each.constructed.train for each in identities)
         scratch = [each.scratch.train for each in identities if each.scratch]
-        built = f"{kind}-{shallow} gives a {kind} network of depth {depth} with {_percent(constructed)} training error"
+        built = f"{kind}-{shallow} gives a {kind} network of depth {depth} with {percent(constructed)} training error"
         if not scratch:
             yield f"The solution exists: {built}."
             continue
@@ -98,7 +98,7 @@ def identity_sentences(shallow: int, results: Mapping[str, Sequence[Identity]]) 
             if by_sgd <= constructed
             else f"SGD came within {100 * (by_sgd - constructed):.2f} points of the solution that exists"
         )
-        yield f"{found}: {built}; trained from scratch by the same recipe, {kind}-{depth} has {_percent(by_sgd)}."
+        yield f"{found}: {built}; trained from scratch by the same recipe, {kind}-{depth} has {percent(by_sgd)}."
 
 
 def _responses(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Block]:
@@ -169,7 +169,3 @@ def _line(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Blo
 
 def _picture(drawings: Mapping[str, str], stem: str, description: str, table: Table) -> Picture:
     return Picture(drawings[stem], f"../{stem}.svg", description, table)
-
-
-def _percent(error: float) -> str:
-    return f"{100 * error:.2f} %"
