@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Ask trained networks why plain ones degrade.", no_args_is_help=True)
 
 RunsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs as STUDY/RUN or folders, or studies; else the newest study.")
+    list[str] | None,
+    typer.Argument(metavar="[RUN]...", help="Runs as STUDY/RUN or folders, or studies (default: the newest study)."),
 ]
 At = Annotated[
-    int | None, typer.Option("--at", min=0, help="The checkpoint's step; 0: the initial network. Else the newest checkpoint.")
+    int | None,
+    typer.Option("--at", min=0, help="The checkpoint's step; 0: the initial network (default: the newest checkpoint)."),
 ]
 BatchNorm = Annotated[
     Literal["moving", "batch"],
@@ -79,7 +81,7 @@ def gradients(
 def identity(
     names: RunsArgument = None,
     depth: Annotated[
-        int | None, typer.Option(help="Depth of the construction; else those of the deeper runs of the same kind and seed.")
+        int | None, typer.Option(help="Depth of the construction (default: those of the deeper runs of the same kind and seed).")
     ] = None,
     continue_steps: Annotated[
         int | None, typer.Option(min=1, help="Train on from the construction for so many steps of the study's recipe.")
@@ -145,9 +147,11 @@ def paths(
 def landscape(
     names: RunsArgument = None,
     dims: Annotated[int, typer.Option(min=1, max=2, help="Directions.")] = 2,
-    points: Annotated[int | None, typer.Option(min=3, help="Points along each direction; else 21, or 9 with --fast.")] = None,
+    points: Annotated[
+        int | None, typer.Option(min=3, help="Points along each direction (default: 21, or 9 with --fast).")
+    ] = None,
     reach: Annotated[float, typer.Option(min=0.01, help="How far, in norms of the network's filters.")] = 1.0,
-    images: Annotated[int | None, typer.Option(min=1, help="Training images; else 1,000, or 200 with --fast.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Training images (default: 1,000, or 200 with --fast).")] = None,
     bn: BatchNorm = "moving",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the directions.")] = 0,
     at: At = None,
@@ -181,9 +185,9 @@ def landscape(
 def line(
     first: Annotated[str, typer.Argument(metavar="RUN", help="A run as STUDY/RUN or a folder.")],
     second: Annotated[str, typer.Argument(metavar="RUN", help="Another, of the same kind; it may be deeper.")],
-    points: Annotated[int | None, typer.Option(min=3, help="Points along the line; else 31, or 7 with --fast.")] = None,
+    points: Annotated[int | None, typer.Option(min=3, help="Points along the line (default: 31, or 7 with --fast).")] = None,
     images: Annotated[
-        int | None, typer.Option(min=1, help="Training and test images each; else 1,000, or 200 with --fast.")
+        int | None, typer.Option(min=1, help="Training and test images each (default: 1,000, or 200 with --fast).")
     ] = None,
     bn: BatchNorm = "batch",
     at: At = None,

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 
 def bench(
-    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; else plateau.")] = None,
-    depth: Annotated[int | None, typer.Option(help="The network that is measured; else the shallowest of the sweep.")] = None,
+    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file (default: plateau).")] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="Depth of the network that is measured (default: the shallowest of the sweep).")
+    ] = None,
     plain: Plain = None,
     overrides: Set = None,
     compile: Compile = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs of the sweep at once; else one a core, or one a GPU.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs of the sweep at once (default: one per core, or per GPU).")
+    ] = None,
     threads: Threads = None,
     device: Device = "auto",
     seconds: Annotated[float, typer.Option(min=1, help="How long to measure; compiling and the sweep come on top.")] = 20,

@@ -23,7 +23,9 @@ def data(
         Literal["cifar10", "cifar100", "folder"], typer.Option(help="Which; a folder has train/CLASS/IMAGE and val/CLASS/IMAGE.")
     ] = "cifar10",
     data_dir: DataDir = None,
-    fetch: Annotated[bool, typer.Option("--download", help="Fetch it if it is not there; again: continues.")] = False,
+    fetch: Annotated[
+        bool, typer.Option("--download", help="Fetch it if it is not there; an interrupted download continues.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Find CIFAR-10 or CIFAR-100, check every file's md5 and describe it; --download fetches it first (170 MB).

@@ -23,7 +23,9 @@ def evaluate(
     weights: Annotated[
         Path | None, typer.Option(help="A file of weights: .safetensors, or a torch file, of resnet-lab or of others.")
     ] = None,
-    at: Annotated[int | None, typer.Option("--at", min=0, help="The run's checkpoint of this step; else its newest.")] = None,
+    at: Annotated[
+        int | None, typer.Option("--at", min=0, help="The run's checkpoint of this step (default: its newest).")
+    ] = None,
     plain: Annotated[
         bool | None,
         typer.Option("--plain/--residual", help="The file's network: without shortcuts, or with them.", show_default=False),
@@ -47,14 +49,15 @@ def evaluate(
     dataset: Annotated[
         Literal["cifar10", "cifar100", "folder"] | None,
         typer.Option(
-            help="The images that the file's network is for; else by its classes. A folder has train/CLASS and val/CLASS."
+            help="The images that the file's network is for (default: by its classes). A folder has train/CLASS and val/CLASS."
         ),
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(min=32, help="Side of what the file's network sees of a folder's images, in pixels.")
     ] = None,
     views: Annotated[
-        int | None, typer.Option(help="Of each test image of a folder: 1, the centre, or 10 crops; else 1, or as the run has it.")
+        int | None,
+        typer.Option(help="Of each test image of a folder: 1, the centre, or 10 crops (default: 1, or as in the run)."),
     ] = None,
     train: Annotated[bool, typer.Option("--train", help="The clean error on the training images too.")] = False,
     runs: Runs = DEFAULT_ROOT,

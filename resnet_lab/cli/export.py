@@ -25,17 +25,17 @@ def export(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[STUDY]", help="A study's name or folder, or for weights one run as STUDY/RUN; else the newest study."
+            metavar="[STUDY]", help="A study's name or folder, or for weights one run as STUDY/RUN (default: the newest study)."
         ),
     ] = None,
     at: Annotated[
         int | None, typer.Option("--at", min=0, help="Weights of this step, 0: the initial ones. Else of the newest checkpoint.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder to write into; else export in the study's folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write into (default: export, in the study's folder).")] = None,
     runs: Runs = DEFAULT_ROOT,
     as_json: Json = False,
 ) -> None:
-    """Write a study's records, or a file of weights for each of its runs; again: replaces them by what is there now.
+    """Write a study's records, or a file of weights for each of its runs; those of an earlier export are replaced.
 
     Records are CSV tables or TensorBoard event files. Weights are RUN.pth, a state dict under torchvision's names, or
     RUN.safetensors, under resnet-lab's and with what the network is; `resnet-lab evaluate --weights` reads both.

@@ -13,7 +13,7 @@ from resnet_lab.config import Kind
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the studies.", show_default=True)]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where the images are, or go: else $RESNET_LAB_DATA, else ./data.")
+    Path | None, typer.Option("--data-dir", help="Where the images are, or go (default: $RESNET_LAB_DATA, or ./data).")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a run; exact repetition needs the same number.")]
@@ -29,8 +29,8 @@ Compile = Annotated[
         show_default=False,
     ),
 ]
-StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder; else the config's name.")]
-StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study's name or folder; else the newest.")]
+StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder (default: the config's name).")]
+StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study's name or folder (default: the newest).")]
 XAxis = Annotated[Literal["step", "epoch", "hours"], typer.Option("--x", help="The horizontal axis of the figures.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 

@@ -23,7 +23,7 @@ def report(
         bool, typer.Option("--watch", help="Write it anew as runs go on, until none is running any more, or Ctrl-C.")
     ] = False,
     every: Annotated[
-        float | None, typer.Option(min=1, help=f"With --watch: seconds between two looks at the runs; else {EVERY:g}.")
+        float | None, typer.Option(min=1, help=f"With --watch: seconds between two looks at the runs (default: {EVERY:g}).")
     ] = None,
     x: XAxis = "step",
     as_json: Json = False,

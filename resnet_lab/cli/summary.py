@@ -23,20 +23,21 @@ def summary(
     ] = None,
     plain: Plain = None,
     layout: Annotated[
-        Literal["cifar", "imagenet"] | None, typer.Option(help="Sec. 4.2's networks or Table 1's; else the config's: cifar.")
+        Literal["cifar", "imagenet"] | None, typer.Option(help="Sec. 4.2's networks or Table 1's (default: the config's, cifar).")
     ] = None,
     block: Annotated[
-        Literal["basic", "bottleneck"] | None, typer.Option(help="Two 3x3 layers, or 1x1, 3x3 and 1x1; else the config's: basic.")
+        Literal["basic", "bottleneck"] | None,
+        typer.Option(help="Two 3x3 layers, or 1x1, 3x3 and 1x1 (default: the config's, basic)."),
     ] = None,
     shortcut: Annotated[
-        Literal["A", "B", "C"] | None, typer.Option(help="Identity, projections where shapes change, or everywhere; else A.")
+        Literal["A", "B", "C"] | None, typer.Option(help="Identity, projections where shapes change, or everywhere (default: A).")
     ] = None,
     classes: Annotated[
-        int | None, typer.Option(min=1, help="Outputs of the final layer; else the config's, or the layout's 10 or 1000.")
+        int | None, typer.Option(min=1, help="Outputs of the final layer (default: the config's, or the layout's 10 or 1000).")
     ] = None,
     pair: Annotated[bool, typer.Option("--pair", help="The plain and the residual network side by side.")] = False,
     draw: Annotated[Path | None, typer.Option(help="Draw both as in the paper's Fig. 3: FILE.svg, .png or .pdf.")] = None,
-    config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file; else plateau.")] = None,
+    config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file (default: plateau).")] = None,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:

@@ -12,19 +12,19 @@ from resnet_lab.record.store import DEFAULT_ROOT, study_path
 
 
 def sweep(
-    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; else plateau.")] = None,
+    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file (default: plateau).")] = None,
     overrides: Set = None,
     compile: Compile = None,
     study: StudyName = None,
     runs: Runs = DEFAULT_ROOT,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once; else one a core, or one a GPU.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once (default: one per core, or per GPU).")] = None,
     threads: Threads = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs, their cost and time; start nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train every kind, depth and seed of a config, several runs at once; again: continues, and skips what is finished."""
+    """Train every kind, depth and seed of a config, several runs at once. Run again, it continues and skips what is finished."""
     from resnet_lab.experiment import Resources
     from resnet_lab.sweep.plan import plan
 

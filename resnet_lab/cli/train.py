@@ -29,7 +29,7 @@ def train(
     depth: Annotated[int | None, typer.Option(help="Weighted layers, 6n+2: 20, 32, 44, 56, 110.")] = None,
     plain: Plain = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the split, the initial values, batches and crops.")] = None,
-    config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file; else plateau.")] = None,
+    config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file (default: plateau).")] = None,
     overrides: Set = None,
     compile: Compile = None,
     study: StudyName = None,
