@@ -179,10 +179,11 @@ def compare(study: str, runs: Sequence[Run], faults: Sequence[str] = ()) -> Comp
 def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """The largest group of runs that share recipe and images, and a sentence on each other group. Two such groups never mix."""
     recipes = [run.config.recipe_digest() for run in runs]
-    begun = {recipe: run.images.names for recipe, run in zip(recipes, runs, strict=True) if run.images is not None}
+    names = [None if run.image_digests is None else run.image_digests.names for run in runs]
+    begun = {recipe: name for recipe, name in zip(recipes, names, strict=True) if name is not None}
     groups: dict[tuple[str, str | None], list[Run]] = {}
-    for recipe, run in zip(recipes, runs, strict=True):  # one that has not begun is with the others
-        groups.setdefault((recipe, run.images.names if run.images else begun.get(recipe)), []).append(run)
+    for recipe, name, run in zip(recipes, names, runs, strict=True):  # one that has not begun is with the others
+        groups.setdefault((recipe, name or begun.get(recipe)), []).append(run)
     ordered = sorted(groups.values(), key=len, reverse=True)
     if not ordered:
         return [], []
@@ -191,15 +192,15 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     for group in ordered[1:]:
         network = ("model.kind", "model.shortcut", "model.depth", "seed")
         keys = [f"{key} = {theirs}" for key, _, theirs in differences(reference, group[0].config) if key not in network]
-        names = ", ".join(run.name for run in group)
+        left_out = ", ".join(run.name for run in group)
         why = f"of another recipe ({', '.join(keys)})" if keys else "trained on other images of a folder"
-        sentences.append(f"{names}: left out, {why}.")
+        sentences.append(f"{left_out}: left out, {why}.")
     return ordered[0], sentences
 
 
 def _other_sizes(runs: Sequence[Run]) -> Iterator[str]:
     """A sentence where a folder's images were not the same files for all runs."""
-    files = {run.name: run.images.files for run in runs if run.images is not None}
+    files = {run.name: run.image_digests.files for run in runs if run.image_digests is not None}
     first = next(iter(files.values()), None)
     others = [name for name, each in files.items() if each != first]
     if others:

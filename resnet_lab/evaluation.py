@@ -99,8 +99,7 @@ def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Re
     subject = subjects([folder], at, resources)[0]
     config, model = subject.config, subject.config.model
     residual, of_folder = model.kind == "residual", config.data.dataset == "folder"
-    images = Known("images", config.data.dataset, "run")
-    seen = known.views(views, images) if views is not None else None
+    chosen = None if views is None else known.views(views, Known("images", config.data.dataset, "run"))
     number = config.evaluation.final_test_views if views is None else views
     values = {
         "kind": model.kind,
@@ -114,7 +113,7 @@ def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Re
         "stride on": model.stride_on if model.block == "bottleneck" else None,
         "images": config.data.dataset,
         "image size": config.data.image_size if of_folder else None,
-        "views": number if of_folder and seen is None else None,
+        "views": number if of_folder and chosen is None else None,
         "normalisation": "per-pixel",
     }
     told = [Known(name, value, "run") for name, value in values.items() if value is not None]
@@ -124,7 +123,7 @@ def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Re
         net=subject.net,
         model=model,
         num_classes=config.data.num_classes,
-        known=(*told, *([seen] if seen else [])),
+        known=(*told, *([chosen] if chosen else [])),
         seen=Seen(data.test, data.train, data.mean),
         views=number,
         precision=config.compute.precision,
@@ -140,20 +139,20 @@ def from_weights(path: Path, choices: Choices, resources: Resources, *, train: b
     weights = read(path)
     found = form(weights)
     model, properties = known.network(weights, found, choices)
-    images = known.images(weights, found, choices.dataset)
-    size = known.image_size(weights, found, choices.image_size, images)
-    views = known.views(choices.views, images)
-    normalisation = known.normalisation(weights, choices.normalisation, images)
+    dataset = known.dataset(weights, found, choices.dataset)
+    size = known.image_size(weights, found, choices.image_size, dataset)
+    views = known.views(choices.views, dataset)
+    normalisation = known.normalisation(weights, choices.normalisation, dataset)
     net = network(weights, model, found.num_classes)
     device = pick_device(resources.device)
     set_up(ComputeConfig(), device, resources.threads)
-    told = [each for each in (*properties, images, size, views, normalisation) if each is not None]
+    told = [each for each in (*properties, dataset, size, views, normalisation) if each is not None]
     root, side = data_root(resources.data_dir), 32 if size is None else int(size.value)
-    if normalisation.value == "imagenet" and images.value == "folder" and images.source != "metadata" and not train:
-        test = _test_images(weights, found, images, side, root).to(device)
+    if normalisation.value == "imagenet" and dataset.value == "folder" and dataset.source != "metadata" and not train:
+        test = _test_images(weights, found, dataset, side, root).to(device)
         seen = Seen(test, None, *_imagenet(device))
     else:
-        seen = _normalised(_data(weights, found, images, side, root).to(device), str(normalisation.value))
+        seen = _normalised(_data(weights, found, dataset, side, root).to(device), str(normalisation.value))
     return Candidate(
         name=str(path),
         net=net.to(device),
@@ -175,31 +174,31 @@ def _normalised(data: Data, normalisation: str) -> Seen:
     return Seen(data.test, data.train, mean, std)
 
 
-def _data(weights: Weights, found: Form, images: Known, size: int, root: Path) -> Data:
+def _data(weights: Weights, found: Form, dataset: Known, size: int, root: Path) -> Data:
     """The data that our metadata names, with its split; else all images of the data set. Raises ConfigError and DataError."""
-    about, dataset = weights.about, str(images.value)
-    if about is not None and about.data.dataset == dataset:
+    about = weights.about
+    if about is not None and about.data.dataset == dataset.value:
         try:
             return _its_own(weights.path, about, size, root)
         except DataError:
-            if images.source == "metadata":
+            if dataset.source == "metadata":
                 raise  # else it was asked for another folder
-    if dataset == "folder":
-        test = _test_images(weights, found, images, size, root)
-        train, _, _ = image_folder.find(root, size)
+    if dataset.value == "folder":
+        test = _test_images(weights, found, dataset, size, root)
+        train, _ = image_folder.find_part(root, image_folder.TRAIN, size)
         counts = {"num_classes": found.num_classes, "train_images": len(train), "test_images": len(test)}
         return load(DataConfig(dataset="folder", image_size=size, validation_images=0, **counts), root, 0)
-    config = DataConfig.model_validate({"dataset": dataset, "validation_images": 0})
-    _match(weights, found, config.num_classes, dataset)
+    config = DataConfig.model_validate({"dataset": dataset.value, "validation_images": 0})
+    _match(weights, found, config.num_classes, config.dataset)
     return load(config, root, 0)
 
 
-def _test_images(weights: Weights, found: Form, images: Known, size: int, root: Path) -> FolderSet:
+def _test_images(weights: Weights, found: Form, dataset: Known, size: int, root: Path) -> FolderSet:
     try:
         test, classes = image_folder.find_part(root, image_folder.TEST, size)
     except DataError as error:
         cifar = next((name for name in CIFARS if CLASSES[name] == found.num_classes), None)
-        if images.source == "option" or cifar is None:
+        if dataset.source == "option" or cifar is None:
             raise
         raise DataError(f"{error} If {weights.path} is for other images, --dataset {cifar} says so.") from error
     _match(weights, found, len(classes), str(root))

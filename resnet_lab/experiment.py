@@ -134,9 +134,9 @@ def as_begun(config: RunConfig, begun: RunConfig | None) -> RunConfig:
     return config
 
 
-def other_sizes(begun: Begun | None, images: Digests | None) -> str | None:
-    """A sentence where images have other sizes than those of a run, such as one that was unreadable and has been replaced."""
-    if begun is None or images is None or images == begun.digests:
+def other_sizes(begun: Begun | None, digests: Digests | None) -> str | None:
+    """Words on images of other sizes than those of a run, such as one that was unreadable and has been replaced; else None."""
+    if begun is None or digests is None or digests == begun.digests:
         return None
     return f"Some image files differ in size from those that {begun.run} was trained on"
 
@@ -174,9 +174,9 @@ class _Session:
             self._state.load_state_dict(saved)
             begun = read_json(self._folder.path / "environment.json")
             changed = {key: environment[key] for key in _MATTERS if environment[key] != begun.get(key, environment[key])}
-            images = self._data.digests
-            if images is not None and images != self._folder.images:
-                changed["images"] = images._asdict()
+            digests = self._data.digests
+            if digests is not None and digests != self._folder.image_digests:
+                changed["images"] = digests._asdict()
             yield self._folder.append_event("resumed", self._state.step, skipped=faults, changed=changed)
         yield forecast(self._config, cost, speed, from_step=self._state.step)
 

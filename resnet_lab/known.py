@@ -89,27 +89,27 @@ def _shown(found: Form, kind: str | int) -> Iterator[Known]:
         yield Known("shortcuts", found.shortcut, "tensors", where[found.shortcut])
 
 
-def images(weights: Weights, found: Form, chosen: Files | None) -> Known:
+def dataset(weights: Weights, found: Form, chosen: Files | None) -> Known:
     """The data set of a file: that of its metadata, else that with as many classes.
 
-    A folder that is chosen is the user's, and another than that of the metadata.
+    A folder that is chosen may be another than that of the metadata.
     """
     about = weights.about
-    if about is not None and (chosen is None or chosen == about.data.dataset != "folder"):
+    if about is not None and (chosen is None or (chosen == about.data.dataset and chosen != "folder")):
         return Known("images", about.data.dataset, "metadata")
-    of_cifar: dict[int, Dataset] = {CLASSES[name]: name for name in ("cifar10", "cifar100")}
     if chosen is not None:
         return Known("images", chosen, "option")
-    stem = ", 7x7 stem" if found.layout == "imagenet" else ""
-    dataset = "folder" if stem else of_cifar.get(found.num_classes, "folder")
-    return Known("images", dataset, "tensors", f"{found.num_classes:,} classes{stem}")
+    if found.layout == "imagenet":
+        return Known("images", "folder", "tensors", f"{found.num_classes:,} classes, 7x7 stem")
+    of_cifar: dict[int, Dataset] = {CLASSES[name]: name for name in ("cifar10", "cifar100")}
+    return Known("images", of_cifar.get(found.num_classes, "folder"), "tensors", f"{found.num_classes:,} classes")
 
 
-def image_size(weights: Weights, found: Form, chosen: int | None, seen: Known) -> Known | None:
+def image_size(weights: Weights, found: Form, chosen: int | None, dataset: Known) -> Known | None:
     """Side of what the network sees of a folder's images, in pixels; None for other images. Raises ConfigError."""
-    if seen.value != "folder":
+    if dataset.value != "folder":
         if chosen is not None:
-            raise ConfigError(f"--image-size: those of {seen.value} are 32x32: leave it out.")
+            raise ConfigError(f"--image-size: those of {dataset.value} are 32x32: leave it out.")
         return None
     if chosen is not None:
         return Known("image size", chosen, "option")
@@ -118,18 +118,18 @@ def image_size(weights: Weights, found: Form, chosen: int | None, seen: Known) -
     return Known("image size", 224 if found.layout == "imagenet" else 32, "assumed", "--image-size N")
 
 
-def views(chosen: int | None, seen: Known) -> Known | None:
+def views(chosen: int | None, dataset: Known) -> Known | None:
     """How many crops are seen of each test image of a folder; None for other images. Raises ConfigError."""
-    if seen.value != "folder":
+    if dataset.value != "folder":
         if chosen not in (None, 1):
-            raise ConfigError(f"--views: the images of {seen.value} are no larger than what the network sees: leave it out.")
+            raise ConfigError(f"--views: the images of {dataset.value} are no larger than what the network sees: leave it out.")
         return None
     return Known("views", 1, "usual", "--views 10") if chosen is None else Known("views", chosen, "option")
 
 
-def normalisation(weights: Weights, chosen: Normalisation | None, seen: Known) -> Known:
+def normalisation(weights: Weights, chosen: Normalisation | None, dataset: Known) -> Known:
     """What the network gets of the pixels. Raises ConfigError for what a folder's images cannot have."""
-    of_folder = seen.value == "folder"
+    of_folder = dataset.value == "folder"
     if of_folder and chosen == "channel":
         raise ConfigError("--normalisation channel is for CIFAR; images of a folder take per-pixel or imagenet.")
     values = [each for each in get_args(Normalisation) if not (of_folder and each == "channel")]

@@ -53,14 +53,14 @@ def _write(target: Path, subject: Subject, at: int | None, to: Literal["torchvis
     if to == "torchvision":
         content = torchvision_file(subject.net)
     else:
-        images = subject.folder.images
+        digests = subject.folder.image_digests
         about = About(
             run=name,
             step=subject.step,
             seed=config.seed,
             model=config.model,
             data=config.data,
-            images=None if images is None else images.files,
+            images=None if digests is None else digests.files,
         )
         content = safetensors_file(subject.net, about)
     with disk_errors(target, "--out"):

@@ -40,6 +40,8 @@ DAMAGE = {
     "no time": rewritten(r'"seconds":[\d.]+', '"seconds":0'),
     "nested without end": lambda folder: [replaced(name, NESTED)(folder) for name in ("config.json", "environment.json")],
     "foreign environment": replaced("environment.json", '{"versions":3,"data":null,"<b>":[{}],"threads":"\\u001b[31m"}'),
+    "foreign digests": replaced("environment.json", '{"data":{"sha256":{"names":[1],"files":{}}}}'),
+    "foreign digests in an event": events(event("resumed", 3, changed={"images": {"names": {}, "files": 3}})),
     "foreign events": events(
         event("started", parameters="many"), event("resumed", 3, changed=3), event("resumed", 3, changed={"a|b": {"c": None}}),
         {"time": 3, "name": "failed", "step": 3}, event("<script>"), event("finished", 30),

@@ -42,8 +42,8 @@ class Subject:
     @property
     def data(self) -> Data:
         """The run's data, on its device. Raises DataError, also where the images of a folder are not the run's."""
-        images = self.folder.images
-        begun = images and Begun(self.folder.path.parent, images)  # the study, whose other runs have them too
+        digests = self.folder.image_digests
+        begun = digests and Begun(self.folder.path.parent, digests)  # the study, whose other runs have them too
         data = _data(self.config.data, self.data_dir, self.config.seed, self.device, begun)
         if (changed := other_sizes(begun, data.digests)) is not None:
             raise DataError(f"{changed}: name the folder with those files with --data-dir.")

@@ -72,8 +72,6 @@ def evaluate(
     CIFAR-10 do, --padding both and --normalisation imagenet. A safetensors file of `resnet-lab export` tells everything.
     """
     kind = kind_of(plain)
-    if (run is None) == (weights is None):
-        raise ConfigError("Name either a run, such as quick/residual-20-s0, or a file with --weights FILE.")
     of_file = {
         "--plain/--residual": kind,
         "--depth": depth,
@@ -83,13 +81,7 @@ def evaluate(
         "--dataset": dataset,
         "--image-size": image_size,
     }
-    if views not in (None, 1, 10):
-        raise ConfigError(f"--views takes 1 or 10, got {views}.")
-    clashing = [name for name, value in of_file.items() if value is not None]
-    if run is not None and clashing:
-        raise ConfigError(f"A run says itself what it is: leave out {', '.join(clashing)}.")
-    if weights is not None and at is not None:
-        raise ConfigError("--at names a run's checkpoint, and a file of weights has one network: leave it out.")
+    _refuse(run, weights, at, views, [name for name, value in of_file.items() if value is not None])
     folder = None if run is None else _only_run(runs, run)
 
     from resnet_lab.evaluation import from_run, from_weights, measure
@@ -116,6 +108,18 @@ def evaluate(
         display.result_json(_values(candidate, on_test, on_train))
     elif on_train is not None:
         _show("training", on_train)
+
+
+def _refuse(run: str | None, weights: Path | None, at: int | None, views: int | None, of_file: list[str]) -> None:
+    """Raise ConfigError for options that have no meaning together; `of_file` are those given that are of a file alone."""
+    if (run is None) == (weights is None):
+        raise ConfigError("Name either a run, such as quick/residual-20-s0, or a file with --weights FILE.")
+    if views not in (None, 1, 10):
+        raise ConfigError(f"--views takes 1 or 10, got {views}.")
+    if run is not None and of_file:
+        raise ConfigError(f"A run says itself what it is: leave out {', '.join(of_file)}.")
+    if weights is not None and at is not None:
+        raise ConfigError("--at names a run's checkpoint, and a file of weights has one network: leave it out.")
 
 
 def _only_run(root: Path, name: str) -> RunFolder:

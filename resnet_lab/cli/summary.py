@@ -51,12 +51,7 @@ def summary(
     """
     from resnet_lab.models.cost import count
 
-    if draw is not None and draw.suffix not in (".svg", ".png", ".pdf"):
-        raise ConfigError(f"--draw takes a file that ends in .svg, .png or .pdf, got {draw}.")
-    if draw is not None and not draw.parent.is_dir():
-        raise ConfigError(f"--draw {draw}: there is no folder {draw.parent}; make it first.")
-    if pair and plain is not None:
-        raise ConfigError("--pair shows the plain and the residual network: leave --plain or --residual out.")
+    _refuse(draw, pair=pair, plain=plain)
     study = load_study(config, overrides or ())
     pair = pair or (draw is not None and plain is None and not study.sets(("model", "kind")))
     kind = "residual" if pair else kind_of(plain)
@@ -64,7 +59,7 @@ def summary(
     model = run.model
     says_data = config is not None or any(each.startswith("data.") for each in overrides or ())
     source = run.data if says_data else model  # the layout's own classes and size
-    images = Images(classes or source.num_classes, source.image_size)
+    images = _Input(classes or source.num_classes, source.image_size)
     cost, counterpart = count(model, *images), count(model.counterpart, *images)
     if draw is not None:
         _draw(model, images, draw)
@@ -74,14 +69,24 @@ def summary(
         _show(images, model, cost, as_json=as_json)
 
 
-class Images(NamedTuple):
-    """What a network is for."""
+def _refuse(draw: Path | None, *, pair: bool, plain: bool | None) -> None:
+    """Raise ConfigError for a drawing that cannot be written, and where one network of a pair is named."""
+    if draw is not None and draw.suffix not in (".svg", ".png", ".pdf"):
+        raise ConfigError(f"--draw takes a file that ends in .svg, .png or .pdf, got {draw}.")
+    if draw is not None and not draw.parent.is_dir():
+        raise ConfigError(f"--draw {draw}: there is no folder {draw.parent}; make it first.")
+    if pair and plain is not None:
+        raise ConfigError("--pair shows the plain and the residual network: leave --plain or --residual out.")
+
+
+class _Input(NamedTuple):
+    """What a network is for: images of this size in pixels, of so many classes."""
 
     num_classes: int
     image_size: int
 
 
-def _show(images: Images, model: ModelConfig, cost: "Cost", *, as_json: bool) -> None:
+def _show(images: _Input, model: ModelConfig, cost: "Cost", *, as_json: bool) -> None:
     if as_json:
         display.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(cost))
         return
@@ -95,7 +100,7 @@ def _show(images: Images, model: ModelConfig, cost: "Cost", *, as_json: bool) ->
     display.note(_memory(cost))
 
 
-def _show_pair(images: Images, model: ModelConfig, plain: "Cost", residual: "Cost", *, as_json: bool) -> None:
+def _show_pair(images: _Input, model: ModelConfig, plain: "Cost", residual: "Cost", *, as_json: bool) -> None:
     differences = {
         "parameters": residual.parameters - plain.parameters,
         "multiply_adds": residual.multiply_adds - plain.multiply_adds,
@@ -175,7 +180,7 @@ def _difference(differences: dict[str, Any]) -> str:
     )
 
 
-def _draw(model: ModelConfig, images: Images, path: Path) -> None:
+def _draw(model: ModelConfig, images: _Input, path: Path) -> None:
     from resnet_lab.models.cost import count
     from resnet_lab.report.architecture import architecture, write
 

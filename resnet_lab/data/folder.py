@@ -206,7 +206,7 @@ def statistics(train: FolderSet, seed: int) -> tuple[Tensor, Tensor]:
     num_pixels = len(order) * train.size**2
     covariance = products / num_pixels - torch.outer(colours, colours) / num_pixels**2
     variances, directions = torch.linalg.eigh(covariance)
-    directions *= directions.gather(0, directions.abs().argmax(0, keepdim=True)).sign()  # which is the library's choice
+    directions *= directions.gather(0, directions.abs().argmax(0, keepdim=True)).sign()  # else the library chooses it
     return total / (255 * len(order)), (directions * variances.clamp(min=0).sqrt()).T.float()
 
 

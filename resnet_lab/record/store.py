@@ -164,9 +164,9 @@ class RunFolder:
         )
 
     @property
-    def images(self) -> Digests | None:
+    def image_digests(self) -> Digests | None:
         """What tells its folder of images from others; None where it has none, or has not begun."""
-        return _images(read_json(self.path / "environment.json"), self.events())
+        return _image_digests(read_json(self.path / "environment.json"), self.events())
 
     def ending(self) -> Event | None:
         """The event that ended the run for good, finished or diverged, if there is one."""
@@ -217,9 +217,9 @@ class Run:
         return sum(record.images for record in recent) / seconds if seconds > 0 else None
 
     @property
-    def images(self) -> Digests | None:
+    def image_digests(self) -> Digests | None:
         """What tells its folder of images from others; None where it has none, or has not begun."""
-        return _images(self.environment, self.events)
+        return _image_digests(self.environment, self.events)
 
     @property
     def seconds_left(self) -> float | None:
@@ -306,16 +306,22 @@ def read_study(study: Path) -> tuple[list[Run], list[str]]:
 
 def begun_on_images(folders: Iterable[RunFolder]) -> Begun | None:
     """The first of these runs that has begun on a folder of images."""
-    return next((Begun(folder.path, images) for folder in folders if (images := folder.images) is not None), None)
+    return next((Begun(folder.path, found) for folder in folders if (found := folder.image_digests) is not None), None)
 
 
-def _images(environment: dict[str, Any], events: Sequence[Event]) -> Digests | None:
+def _image_digests(environment: dict[str, Any], events: Sequence[Event]) -> Digests | None:
     """Those that the run began with, or went on with when it was last resumed."""
     changed = [event.detail["changed"] for event in events if isinstance(event.detail.get("changed"), dict)]
     data = environment.get("data")
     began = data.get("sha256") if isinstance(data, dict) else None
     found = next((each["images"] for each in reversed(changed) if "images" in each), began)
-    return Digests(**found) if isinstance(found, dict) and found.keys() == set(Digests._fields) else None
+    if (
+        not isinstance(found, dict)
+        or found.keys() != set(Digests._fields)
+        or not all(isinstance(each, str) for each in found.values())
+    ):
+        return None
+    return Digests(**found)
 
 
 def _ending(events: list[Event]) -> Event | None:
