@@ -155,7 +155,7 @@ def from_weights(path: Path, choices: Choices, resources: Resources, *, train: b
         seen = _normalised(_data(weights, found, dataset, side, root).to(device), str(normalisation.value))
     return Candidate(
         name=str(path),
-        net=net.to(device),
+        net=net.move(device),
         model=model,
         num_classes=found.num_classes,
         known=tuple(told),

@@ -62,7 +62,7 @@ def construct(shallow: ResNet, config: RunConfig, depth: int) -> ResNet:
                 block.load_state_dict(old[index].state_dict())
             else:
                 _make_identity(block)
-    return deep.to(next(shallow.parameters()).device)
+    return deep.move(next(shallow.parameters()).device)
 
 
 @torch.no_grad()

@@ -66,7 +66,7 @@ def subjects(folders: Sequence[RunFolder], at: int | None, resources: Resources)
         net = build(config.model, config.seed, num_classes=config.data.num_classes)
         if state is not None:
             net.load_state_dict(state["net"])
-        found.append(Subject(folder, config, state["step"] if state else 0, net.to(device), device, root))
+        found.append(Subject(folder, config, state["step"] if state else 0, net.move(device), device, root))
     return found
 
 

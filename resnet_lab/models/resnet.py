@@ -1,17 +1,22 @@
 """The networks of He et al. 2015: a stem, stages of blocks, a head; those for CIFAR-10 (Sec. 4.2) and for ImageNet (Table 1)."""
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_lab.config import ModelConfig
 from resnet_lab.models.blocks import BasicBlock, Block, Bottleneck, ConvNorm
+from resnet_lab.models.memory_format import memory_format_of
 from resnet_lab.models.shortcuts import make_shortcut
 from resnet_lab.rng import generator
 
 
 class ResNet(nn.Module):
     """A plain or residual network; the two differ in their blocks' shortcuts alone, and with option A not in their parameters."""
+
+    memory_format = torch.channels_last
 
     def __init__(self, config: ModelConfig, num_classes: int | None = None) -> None:
         super().__init__()
@@ -32,11 +37,17 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images `(N, 3, H, W)` to logits `(N, num_classes)`."""
+        x = x.contiguous(memory_format=self.memory_format)
         x = functional.relu(self.stem(x), inplace=True)
         if self.pool is not None:
             x = self.pool(x)
         x = self.stages(x)
         return self.head(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+    def move(self, device: torch.device) -> Self:
+        """Move this network to a device, in the memory format whose kernels are right there; returns it."""
+        self.memory_format = memory_format_of(self, device)
+        return self.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 def _make_stem(config: ModelConfig) -> tuple[ConvNorm, nn.MaxPool2d | None]:
@@ -60,12 +71,12 @@ def _block_class(config: ModelConfig) -> type[Block]:
 
 
 def build(config: ModelConfig, seed: int, device: torch.device | None = None, num_classes: int | None = None) -> ResNet:
-    """The initialised network on `device`, in channels-last memory format; classes are those of the layout if not given."""
+    """The initialised network on `device`, the CPU if not given; classes are those of the layout if not given."""
     with torch.device("meta"):
         net = ResNet(config, num_classes)
     net.to_empty(device=torch.device("cpu"))
     initialise(net, seed)
-    return net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return net.move(device or torch.device("cpu"))
 
 
 @torch.no_grad()

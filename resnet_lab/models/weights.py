@@ -275,7 +275,7 @@ def _depth(path: Path, layout: Layout, block: Block, stages: list[int]) -> int:
 
 
 def network(weights: Weights, config: ModelConfig, num_classes: int) -> ResNet:
-    """This network with the weights, on the CPU in fp32 and channels last.
+    """This network with the weights, on the CPU in fp32.
 
     Raises ConfigError that names the first tensors which are missing, too many or of another shape, as the file calls them.
     """
@@ -292,7 +292,7 @@ def network(weights: Weights, config: ModelConfig, num_classes: int) -> ResNet:
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
     net.load_state_dict(weights.state, strict=False)
-    return net.to(memory_format=torch.channels_last)
+    return net.move(torch.device("cpu"))
 
 
 def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> Iterator[str]:

@@ -68,7 +68,7 @@ def update(
         group["lr"] = lr
     with autocast(images.device, precision), _eager_if_short(state.compiled_batch, len(labels)):
         logits = state.net(images)
-        loss = functional.cross_entropy(logits.float(), labels)
+        loss = functional.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels)
     state.optimizer.zero_grad(set_to_none=True)
     done("forward")
     loss.backward()  # type: ignore[no-untyped-call]
