@@ -71,6 +71,7 @@ def arguments(doc: str | None, repeats: int) -> argparse.ArgumentParser:
     """A parser with the options that all benchmarks have."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("RESNET_LAB_DATA", "data"), help="folder that holds cifar-10-batches-py")
+    parser.add_argument("--device", default="cpu", help="device of both sides, such as cuda")
     parser.add_argument("--repeats", type=int, default=repeats, help="interleaved repetitions; medians are printed")
     return parser
 

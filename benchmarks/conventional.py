@@ -66,13 +66,13 @@ class Net(nn.Module):
         return self.linear(functional.avg_pool2d(out, out.size(3)).flatten(1))
 
 
-def error_of(net: nn.Module, loader: DataLoader) -> float:
+def error_of(net: nn.Module, loader: DataLoader, device: str) -> float:
     """Fraction of wrong answers in evaluation mode."""
     net.eval()
     wrong = total = 0
     with torch.no_grad():
         for images, labels in loader:
-            wrong += (net(images).argmax(1) != labels).sum().item()
+            wrong += (net(images.to(device)).argmax(1) != labels.to(device)).sum().item()
             total += len(labels)
     net.train()
     return wrong / total
@@ -93,7 +93,7 @@ def loaders(args: argparse.Namespace) -> tuple[DataLoader, DataLoader, DataLoade
         Subset(clean_set, range(args.final_train_images)),
         Subset(test_set, range(args.test_images)),
     )
-    workers = {"num_workers": args.workers}
+    workers = {"num_workers": args.workers, "pin_memory": args.device != "cpu"}
     train = DataLoader(train_set, batch_size=args.batch_size, shuffle=True, **workers)
     return train, *(DataLoader(part, batch_size=args.batch_size, **workers) for part in to_evaluate)
 
@@ -113,18 +113,20 @@ def main() -> None:
     parser.add_argument("--final-train-images", type=int, default=50_000)
     parser.add_argument("--test-images", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-evaluation", action="store_true", help="time the training steps alone")
     args = parser.parse_args()
 
     begin = time.perf_counter()
     train_loader, eval_loader, final_loader, test_loader = loaders(args)
-    net = Net(args.depth, args.kind == "residual")
+    net = Net(args.depth, args.kind == "residual").to(args.device)
     optimizer = torch.optim.SGD(net.parameters(), lr=args.lr, momentum=0.9, weight_decay=1e-4)
     step, train_seconds, eval_seconds, step_seconds = 0, 0.0, 0.0, []
     errors: tuple[float, float] | None = None
     previous = time.perf_counter()
     while step < args.steps:
-        for images, labels in train_loader:
+        for batch in train_loader:
+            images, labels = (part.to(args.device) for part in batch)
             loss = functional.cross_entropy(net(images), labels)
             optimizer.zero_grad()
             loss.backward()
@@ -136,7 +138,10 @@ def main() -> None:
             train_seconds += now - previous
             final = step == args.steps
             if not args.no_evaluation and (final or step % args.eval_every == 0):
-                errors = error_of(net, final_loader if final else eval_loader), error_of(net, test_loader)
+                errors = (
+                    error_of(net, final_loader if final else eval_loader, args.device),
+                    error_of(net, test_loader, args.device),
+                )
                 eval_seconds += time.perf_counter() - now
             previous = time.perf_counter()
             if final:

@@ -4,8 +4,8 @@
     python benchmarks/convolutions.py --isa AVX2      # one of them
 
 Every convolution that a network of small width may have is computed in fp32 and compared with fp64: kernels of 1x1 and 3x3,
-strides 1 and 2, 1 to 16 channels in and out, both memory formats, one and two threads. They run in processes with a time limit, since
-the fault that `resnet_lab/models/memory_format.py` works around hangs the process or corrupts its memory. Linux on x86-64 only.
+strides 1 and 2, 1 to 16 channels in and out, both memory formats, one and two threads. They run in processes with a time limit,
+since the fault that `resnet_lab/models/memory_format.py` works around hangs or corrupts memory. For Linux on x86-64.
 """
 
 import argparse

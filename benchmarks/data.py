@@ -22,17 +22,20 @@ from torchvision import transforms
 from resnet_lab.config import DataConfig
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.load import load
+from resnet_lab.train.world import wait
 
 BATCH_SIZE = 128
 
 
-def speed(batches: Iterable[tuple[torch.Tensor, torch.Tensor]], count: int) -> float:
-    """Images per second over `count` batches after the first, whose time is that of starting workers."""
-    iterator = iter(batches)
+def speed(batches: Iterable[tuple[torch.Tensor, torch.Tensor]], count: int, device: torch.device) -> float:
+    """Images per second over `count` batches, on the device, after the first, whose time is that of starting workers."""
+    iterator = ((images.to(device), labels.to(device)) for images, labels in batches)
     next(iterator)
+    wait(device)
     begin, images = time.perf_counter(), 0
     for _ in range(count):
         images += len(next(iterator)[1])
+    wait(device)
     return images / (time.perf_counter() - begin)
 
 
@@ -49,7 +52,8 @@ def main() -> None:
     args = arguments(__doc__, repeats=5).parse_args()
     warnings.simplefilter("ignore")
     all_threads = torch.get_num_threads()
-    data = load(DataConfig(validation_images=0), Path(args.data), 0)
+    device = torch.device(args.device)
+    data = load(DataConfig(validation_images=0), Path(args.data), 0).to(device)
     steps = transforms.Compose(
         [
             transforms.RandomCrop(32, 4),
@@ -63,16 +67,20 @@ def main() -> None:
     for _ in range(args.repeats):
         for workers in (0, 2, 4):
             loader = DataLoader(images, batch_size=BATCH_SIZE, shuffle=True, num_workers=workers)
-            found.setdefault(f"DataLoader, {workers} workers", []).append(speed(loader, 60))
+            found.setdefault(f"DataLoader, {workers} workers", []).append(speed(loader, 60, device))
         for threads in sorted({1, all_threads}):
             torch.set_num_threads(threads)
             batches = Batches(data.train, data.mean, BATCH_SIZE, 0)
-            found.setdefault(f"resnet-lab, {threads} thread{'s' if threads > 1 else ''}", []).append(speed(ours(batches), 300))
+            found.setdefault(f"resnet-lab, {threads} thread{'s' if threads > 1 else ''}", []).append(
+                speed(ours(batches), 300, device)
+            )
         torch.set_num_threads(all_threads)
     base = statistics.median(found["DataLoader, 4 workers"])
     rows = [(name, middle(values), f"{statistics.median(values) / base:.1f}") for name, values in found.items()]
     print_table(("pipeline", "images/s", "against 4 workers"), rows)
-    parts = json.loads(lab("bench", "paper", "--plain", "--depth", 20, "--no-compile", "--seconds", 10, "--json").out)
+    parts = json.loads(
+        lab("bench", "paper", "--plain", "--depth", 20, "--no-compile", "--device", args.device, "--seconds", 10, "--json").out
+    )
     print(f"Of a step of plain-20: {100 * parts['parts']['data'] / parts['step_seconds']:.2f} %.")
 
 

@@ -2,7 +2,7 @@
 
 For each depth, in processes of their own: the time of a training step of 128 images (median) and per multiply-add, relative to
 depth 20; the seconds from nothing to the first compiled step with an empty cache and with a filled one; and the peak resident
-memory of a whole `resnet-lab train` on CIFAR-10, libraries and data set included.
+memory of a whole `resnet-lab train` on CIFAR-10, libraries and data set included (of the process, not of a GPU).
 
     python benchmarks/depth.py --data data
 """
@@ -19,37 +19,40 @@ from resnet_lab.compute import initial_state
 from resnet_lab.config import RunConfig, with_compile
 from resnet_lab.models.cost import count as count_cost
 from resnet_lab.train.loop import update
+from resnet_lab.train.world import wait
 
 DEPTHS = (8, 20, 32, 44, 56, 110)
 
 
-def steps(depth: int, kind: str, count: int, *, compiled: bool) -> None:
+def steps(depth: int, kind: str, count: int, *, compiled: bool, device: str) -> None:
     """In a process of its own: time some steps, and print their seconds and those to the end of the first one."""
     config = with_compile(RunConfig.model_validate({"model": {"kind": kind, "depth": depth}}), compiled)
-    state = initial_state(config, torch.device("cpu"))
-    images = torch.randn(128, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (128,))
+    place = torch.device(device)
+    state = initial_state(config, place)
+    images = torch.randn(128, 3, 32, 32, device=place).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (128,), device=place)
     state.net.train()
     times = []
     for _ in range(count + 1):
         begin = time.perf_counter()
         update(state, (images, labels), 0.01, "fp32")
+        wait(place)
         times.append(time.perf_counter() - begin)
     print(json.dumps({"first": times[0], "steps": times[1:], "multiply_adds": count_cost(config.model).multiply_adds}))
 
 
-def measure(depth: int, kind: str, count: int, *, compiled: bool, cache: Path) -> dict:
+def measure(depth: int, kind: str, count: int, *, compiled: bool, cache: Path, device: str) -> dict:
     """What `steps` prints, from a new process."""
-    code = f"import depth; depth.steps({depth}, {kind!r}, {count}, compiled={compiled})"
+    code = f"import depth; depth.steps({depth}, {kind!r}, {count}, compiled={compiled}, device={device!r})"
     environment = {"PYTHONPATH": str(Path(__file__).parent), "TORCHINDUCTOR_CACHE_DIR": str(cache)}
     return json.loads(process("-c", code, **environment).out)
 
 
-def peak(depth: int, kind: str, data: str) -> float:
+def peak(depth: int, kind: str, data: str, device: str) -> float:
     """Peak resident MiB of a run of three steps with an evaluation."""
     with folder() as runs:
         settings = ["recipe.steps=3", "recipe.schedule.milestones=[]", "evaluation.final_train_images=500"]
-        sets = [word for setting in settings for word in ("--set", setting)]
+        sets = ["--device", device, *(word for setting in settings for word in ("--set", setting))]
         return lab(
             "train", "--config", "paper", "--depth", depth, f"--{kind}", "--runs", runs, "--data-dir", data, *sets
         ).peak_mib
@@ -67,7 +70,7 @@ def main() -> None:
     with folder() as cache:
         for _ in range(args.repeats):
             for depth in args.depths:
-                found = measure(depth, args.kind, 5, compiled=False, cache=cache)
+                found = measure(depth, args.kind, 5, compiled=False, cache=cache, device=args.device)
                 times[depth].append(statistics.median(found["steps"]))
                 cost[depth] = found["multiply_adds"]
     per_unit = {depth: statistics.median(times[depth]) / cost[depth] for depth in args.depths}
@@ -78,12 +81,21 @@ def main() -> None:
         if not args.no_compile:
             with folder() as cache:
                 cold, warm = (
-                    f"{measure(depth, args.kind, 1, compiled=True, cache=cache)['first']:.1f}" for _ in ("cold", "warm")
+                    f"{measure(depth, args.kind, 1, compiled=True, cache=cache, device=args.device)['first']:.1f}"
+                    for _ in ("cold", "warm")
                 )
         seconds = middle([1e3 * value for value in times[depth]])
         relative = f"{per_unit[depth] / base:.2f}"
         rows.append(
-            (depth, f"{cost[depth] / 1e6:.1f} M", seconds, relative, cold, warm, f"{peak(depth, args.kind, args.data):,.0f}")
+            (
+                depth,
+                f"{cost[depth] / 1e6:.1f} M",
+                seconds,
+                relative,
+                cold,
+                warm,
+                f"{peak(depth, args.kind, args.data, args.device):,.0f}",
+            )
         )
     header = ("depth", "multiply-adds", "step, ms", "per multiply-add", "compile cold, s", "warm, s", "peak memory, MiB")
     print_table(header, rows)

@@ -13,11 +13,11 @@ import statistics
 from common import arguments, conventional, folder, lab, middle, print_table
 
 
-def ours(depth: int, steps: int, data: str) -> tuple[float, float, float]:
+def ours(depth: int, steps: int, data: str, device: str) -> tuple[float, float, float]:
     """Wall seconds of `resnet-lab sweep`, its images per second while training, and its seconds of evaluation."""
     with folder() as runs:
         settings = [f"sweep.depths=[{depth}]", "sweep.seeds=[0,1]", f"recipe.steps={steps}", "recipe.schedule.milestones=[]"]
-        sets = [word for setting in settings for word in ("--set", setting)]
+        sets = ["--device", device, *(word for setting in settings for word in ("--set", setting))]
         done = lab("sweep", "paper", "--runs", runs, "--data-dir", data, *sets)
         lines = [line for path in runs.glob("*/*/metrics.jsonl") for line in path.read_text().splitlines()]
         jobs = json.loads(lab("sweep", "paper", "--runs", runs, "--data-dir", data, *sets, "--dry-run", "--json").out)["jobs"]
@@ -35,13 +35,17 @@ def main() -> None:
     args = parser.parse_args()
     theirs, mine, parts, trained, limits = [], [], [], [], []
     for _ in range(args.repeats):
-        wall, speed, evaluation = ours(args.depth, args.steps, args.data)
+        wall, speed, evaluation = ours(args.depth, args.steps, args.data, args.device)
         mine.append(wall)
         trained.append(speed)
-        bench = lab("bench", "paper", "--depth", args.depth, "--plain", "--no-compile", "--seconds", 10, "--json").out
+        bench = lab(
+            "bench", "paper", "--depth", args.depth, "--plain", "--no-compile", "--device", args.device, "--seconds", 10, "--json"
+        ).out
         limits.append(json.loads(bench)["matrix_product_flops"] / (6 * json.loads(bench)["multiply_adds"]))
         one_after_another = [
-            conventional("--kind", kind, "--depth", args.depth, "--steps", args.steps, "--data", args.data)
+            conventional(
+                "--kind", kind, "--depth", args.depth, "--steps", args.steps, "--data", args.data, "--device", args.device
+            )
             for kind in ("plain", "residual", "plain", "residual")
         ]
         theirs.append(sum(run["wall_seconds"] for run in one_after_another))

@@ -1,10 +1,13 @@
 """How long a run will take here: a few steps of the network itself, timed on a throwaway copy, and arithmetic."""
 
 import itertools
+import math
 import statistics
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -23,7 +26,8 @@ from resnet_lab.train.world import wait
 PARTS = ("data", "forward", "backward", "optimizer")
 _MAX_STEPS, _MAX_SECONDS = 5, 3.0
 _NUM_IMAGES, _EVAL_IMAGES = 10_000, 500  # of 32x32 pixels; as many pixels of larger ones
-_TRIAL_SECONDS, _LEAST_GAIN = 60.0, 1.05
+TRIAL_SECONDS, _LEAST_GAIN = 60.0, 1.05
+_MAX_NEIGHBOURS = 7  # threads of one process, which take turns in Python: more would measure that
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,13 @@ def measure(config: RunConfig, device: torch.device) -> Speed:
     while len(taken) < _MAX_STEPS and sum(speed.step_seconds for speed in taken) < _MAX_SECONDS:
         taken.append(next(samples))
     return median(taken)
+
+
+def measuring_seconds(speed: Speed) -> float:
+    """How long `measure` takes for a network of this speed."""
+    step = speed.step_seconds
+    steps = min(_MAX_STEPS, math.ceil(_MAX_SECONDS / step)) if step else _MAX_STEPS
+    return (1 + steps) * step + 2 * _EVAL_IMAGES * speed.eval_image_seconds
 
 
 def sample(config: RunConfig, device: torch.device) -> Iterator[Speed]:
@@ -105,6 +116,27 @@ def sample(config: RunConfig, device: torch.device) -> Iterator[Speed]:
             yield Speed(parts, eval_seconds)
 
 
+@contextmanager
+def neighbours(config: RunConfig, device: torch.device, number: int) -> Iterator[None]:
+    """Train as many copies of this network beside what is measured, as a sweep's other runs do: cores share caches and memory."""
+    stop = threading.Event()
+
+    def _train() -> None:
+        for _ in sample(config, device):
+            if stop.is_set():
+                return
+
+    threads = [threading.Thread(target=_train, daemon=True) for _ in range(min(number, _MAX_NEIGHBOURS))]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 def median(taken: list[Speed]) -> Speed:
     """The median of every part."""
     parts = {part: statistics.median(speed.parts[part] for speed in taken) for part in PARTS}
@@ -115,24 +147,41 @@ def median(taken: list[Speed]) -> Speed:
 class Footing:
     """How a run is computed here: `config` with `compute.compile` decided, `here` as this machine can, at what speed.
 
-    `notice` is a sentence on the decision where there is something to say.
+    `notices` are sentences on what the user should know of it.
     """
 
     config: RunConfig
     here: RunConfig
     speed: Speed
-    notice: str | None = None
+    notices: tuple[str, ...] = ()
 
 
 def footing(config: RunConfig, device: torch.device, equal_steps: float | None = None) -> Footing:
     """Measure a run's speed, and decide whether its study compiles blocks where the config leaves that open.
 
-    `equal_steps` is the study's whole work as steps of this network; those of this run if not given, none: nothing is tried.
+    `equal_steps` is the study's duration in steps of this network, the run's own if not given. With 0 nothing is tried.
     """
+    stands = _decided(config, device, equal_steps)
+    if config.compute.precision == "bf16" and device.type == "cpu":
+        stands = replace(stands, notices=(*stands.notices, *_slow_bf16(stands, device)))
+    return stands
+
+
+def _slow_bf16(stands: Footing, device: torch.device) -> Iterator[str]:
+    """A sentence where fp32 is faster: on a CPU without instructions for bf16 (AVX512_BF16, AMX) by an order of magnitude."""
+    compute = stands.here.compute.model_copy(update={"precision": "fp32"})
+    fp32 = measure(stands.here.model_copy(update={"compute": compute}), device)
+    ratio = stands.speed.step_seconds / fp32.step_seconds
+    if ratio > 1:
+        yield f"bf16 takes {ratio:.1f} times as long as fp32 on this CPU: --set compute.precision=fp32 is faster."
+
+
+def _decided(config: RunConfig, device: torch.device, equal_steps: float | None) -> Footing:
     if config.compute.compile is True:
         fault = why_not(device)
         here = with_compile(config, fault is None)
-        return Footing(config, here, measure(here, device), fault and f"Blocks are not compiled here: {fault}.")
+        notices = () if fault is None else (f"Blocks are not compiled here: {fault}.",)
+        return Footing(config, here, measure(here, device), notices)
     eager = with_compile(config, False)
     speed = measure(eager, device)
     if config.compute.compile is False:
@@ -140,16 +189,16 @@ def footing(config: RunConfig, device: torch.device, equal_steps: float | None =
     steps = config.recipe.steps if equal_steps is None else equal_steps
     compiled, notice = _trial(eager, device, speed, steps * speed.step_seconds)
     decided = with_compile(config, compiled is not None)
-    return Footing(decided, decided, compiled or speed, notice)
+    return Footing(decided, decided, compiled or speed, () if notice is None else (notice,))
 
 
 def _trial(config: RunConfig, device: torch.device, eager: Speed, seconds: float) -> tuple[Speed | None, str | None]:
     """The speed with compiled blocks where that pays, else None; and a sentence where there is something to say.
 
-    A trial costs about a minute, compiling included. It is made where `seconds`, what the study's steps take as they are, are so
-    many that the least gain worth having would save as much.
+    A trial costs about a minute, compiling included. It is made only where the least gain worth having would save that minute of
+    the study's `seconds`.
     """
-    if seconds * (1 - 1 / _LEAST_GAIN) < _TRIAL_SECONDS:
+    if not trial_pays(seconds):
         return None, None
     fault = why_not(device)
     if fault is not None:
@@ -160,6 +209,11 @@ def _trial(config: RunConfig, device: torch.device, eager: Speed, seconds: float
     if gain < _LEAST_GAIN:
         return None, f"Compiled blocks are {gain:.2f} times as fast in a trial of {name} here: this study does without."
     return compiled, f"Compiled blocks are {gain:.2f} times as fast in a trial of {name} here: this study compiles them."
+
+
+def trial_pays(seconds: float) -> bool:
+    """Whether training of so many seconds is long enough for a trial of compiled blocks."""
+    return seconds * (1 - 1 / _LEAST_GAIN) >= TRIAL_SECONDS
 
 
 def forecast(config: RunConfig, cost: Cost, speed: Speed, from_step: int = 0) -> Forecast:

@@ -107,8 +107,7 @@ def train_in(
         if ended is not None:
             yield ended
             return
-        if stands.notice is not None:
-            yield stands.notice
+        yield from stands.notices
         session = _Session(config, folder, data, initial_state(stands.here, device, start), stop)
         environment = describe(device, threads, stands.here.compute, data.provenance)
         yield from session.begin(environment, stands.speed)

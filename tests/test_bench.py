@@ -2,13 +2,14 @@
 
 import itertools
 import json
+import threading
 
 import pytest
 import torch
 
 from resnet_lab import bench as measuring
 from resnet_lab.bench import Bench
-from resnet_lab.estimate import PARTS, Speed, sample
+from resnet_lab.estimate import PARTS, Speed, measure, measuring_seconds, neighbours, sample
 from tests.conftest import tiny
 from tests.test_sweep import write_config
 
@@ -43,6 +44,25 @@ def test_a_bench_measures_both_and_says_where_nothing_compiles(monkeypatch):
     assert found.flops > 1e9
     assert found.num_steps > 1
     assert (found.compiled, found.fault) == (None, "no compiler")
+
+
+def test_measuring_takes_the_time_it_is_said_to_take():
+    speed = Speed({"data": 0.0, "forward": 0.5, "backward": 0.5, "optimizer": 0.0}, 0.001)
+    assert (
+        measuring_seconds(speed) == (1 + 3) * 1.0 + 2 * 500 * 0.001
+    )  # one step unmeasured, three seconds' worth, two evaluations
+    quick = Speed({"data": 0.0, "forward": 0.05, "backward": 0.05, "optimizer": 0.0}, 0.001)
+    assert measuring_seconds(quick) == pytest.approx((1 + 5) * 0.1 + 1.0)
+
+
+def test_neighbours_train_while_something_is_measured_and_no_longer(monkeypatch):
+    before = threading.active_count()
+    with neighbours(tiny(), CPU, 2):
+        assert threading.active_count() == before + 2
+        assert measure(tiny(), CPU).step_seconds > 0
+    assert threading.active_count() == before
+    with neighbours(tiny(), CPU, 0):
+        assert threading.active_count() == before
 
 
 def test_the_command_prints_the_parts_the_limit_and_the_sweep(cli, tmp_path):

@@ -134,7 +134,23 @@ def test_auto_compiles_where_a_trial_shows_that_it_pays(monkeypatch, compiled_se
     assert stands.config.compute.compile is pays
     assert stands.speed.step_seconds == (compiled_seconds if pays else 1.0)
     assert tried == [False, True] if steps > 1_000 else tried == [False]
-    assert (stands.notice is None) == (steps < 1_000)
+    assert (stands.notices == ()) == (steps < 1_000)
+
+
+def test_the_trial_is_for_studies_that_take_long_enough_to_win_it_back():
+    assert not estimate.trial_pays(20 * 60)  # 5 % of 20 minutes are less than a minute
+    assert estimate.trial_pays(22 * 60)
+
+
+@pytest.mark.parametrize(("bf16_seconds", "words"), [(12.0, "bf16 takes 12.0 times as long as fp32"), (0.5, None)])
+def test_a_precision_that_does_not_pay_is_told_with_its_ratio(monkeypatch, bf16_seconds, words):
+    def measure(config, device):
+        return speed_of(bf16_seconds if config.compute.precision == "bf16" else 1.0)
+
+    monkeypatch.setattr(estimate, "measure", measure)
+    stands = footing(tiny(compute={"compile": False, "precision": "bf16"}), CPU)
+    assert [notice.partition(" on this CPU")[0] for notice in stands.notices] == ([words] if words else [])
+    assert footing(tiny(), CPU).notices == ()
 
 
 def test_auto_is_eager_where_nothing_compiles(monkeypatch):
@@ -142,7 +158,7 @@ def test_auto_is_eager_where_nothing_compiles(monkeypatch):
     monkeypatch.setattr(estimate, "why_not", lambda device: "no compiler")
     stands = footing(tiny(compute__compile="auto"), CPU, 30_000)
     assert stands.config.compute.compile is False
-    assert stands.notice == "Blocks are not compiled here: no compiler."
+    assert stands.notices == ("Blocks are not compiled here: no compiler.",)
 
 
 def test_a_study_is_compiled_as_its_first_run_is(tmp_path):

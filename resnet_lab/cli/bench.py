@@ -1,5 +1,6 @@
 """`resnet-lab bench`: what this machine does with a config."""
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,18 +32,20 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure training speed here: images/s, the parts of a step, the share of what the machine can do, and hours per run."""
+    begin = time.perf_counter()
     from resnet_lab import bench as measuring
     from resnet_lab.compute import set_up
     from resnet_lab.experiment import Resources
     from resnet_lab.sweep.plan import outlook
     from resnet_lab.train.world import pick_device
 
+    start_seconds = time.perf_counter() - begin
     source = load_study(config, with_flags(overrides, compile=compile))
     kind = kind_of(plain) or source.sweep.kinds[0]
     settings = source.run(kind=kind, depth=depth or min(source.sweep.depths))
     place = pick_device(device)
     found = measuring.bench(settings, place, set_up(settings.compute, place, threads), seconds)
-    _show(found, outlook(source, Resources(None, device, threads), jobs), as_json=as_json)
+    _show(found, outlook(source, Resources(None, device, threads), jobs, start_seconds), as_json=as_json)
 
 
 def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:

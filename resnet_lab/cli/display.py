@@ -297,6 +297,7 @@ class SweepScreen:
     def __init__(self, plan: "Plan", live: Live | None) -> None:
         self._plan, self._live = plan, live
         self._shown_at = 0.0
+        self._begin = time.monotonic()
 
     def refresh(self) -> None:
         """Read the folders and show them, every two seconds at most, or every half minute as lines."""
@@ -306,9 +307,14 @@ class SweepScreen:
         self._shown_at = time.monotonic()
         runs = [run.folder.read() for run in self._plan.runs]
         if self._live:
-            self._live.update(_table(RUN_HEADER, [run_row(run) for run in runs], "", _err.width), refresh=True)
+            table = _table(RUN_HEADER, [run_row(run) for run in runs], "", _err.width)
+            self._live.update(Group(table, Text(self._total(runs))), refresh=True)
         else:
-            note(progress_line(runs))
+            note(f"{self._total(runs)} {progress_line(runs)}")
+
+    def _total(self, runs: Sequence[Run]) -> str:
+        share, seconds = self._plan.progress(runs, time.monotonic() - self._begin)
+        return f"{100 * share:.0f} % of the work done, about {duration(seconds)} left."
 
     def ended(self, outcome: "Outcome") -> None:
         """A run's process has ended."""

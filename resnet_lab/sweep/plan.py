@@ -1,6 +1,7 @@
 """What a sweep will do: which runs are left, in which order, with which resources, and how long it will take."""
 
-from collections.abc import Callable, Iterable, Iterator
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,17 @@ from resnet_lab.config import Kind, RunConfig, with_compile
 from resnet_lab.configfile import StudyConfig
 from resnet_lab.data.load import data_root, prepare
 from resnet_lab.data.stand_in import drain, resolve
-from resnet_lab.estimate import Forecast, Speed, footing, forecast, measure
+from resnet_lab.estimate import (
+    TRIAL_SECONDS,
+    Forecast,
+    Speed,
+    footing,
+    forecast,
+    measure,
+    measuring_seconds,
+    neighbours,
+    trial_pays,
+)
 from resnet_lab.experiment import Resources, as_begun, begun_as
 from resnet_lab.models.cost import count_run
 from resnet_lab.record.store import Run, RunFolder, RunState, begun_on_images, run_folders
@@ -21,20 +32,25 @@ from resnet_lab.sweep.launch import Job, LocalPool, Outcome, num_cores, threads_
 from resnet_lab.train.world import pick_device
 
 _ENDED: tuple[RunState, ...] = ("finished", "diverged")
+_LEAST_SHARE = 0.05  # of the work done, before what is left is judged by it
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of the plan: where it stands and what is left of it. `forecast.seconds` is 0 for a finished run."""
+    """A run of the plan: where it stands and what is left of it. `seconds` are those of its process, 0 for a finished run."""
 
     folder: RunFolder
     state: RunState
     forecast: Forecast
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a sweep, longest first, and the jobs that remain to be started in that order."""
+    """All runs of a sweep, longest first, and the jobs that remain to be started in that order.
+
+    `trial_seconds` are those of a trial of compiled blocks that is still to be made.
+    """
 
     study: Path
     runs: tuple[PlannedRun, ...]
@@ -43,6 +59,24 @@ class Plan:
     threads: int
     device: str
     stand_in: bool
+    trial_seconds: float
+
+    def progress(self, runs: Sequence[Run], elapsed: float) -> tuple[float, float]:
+        """The share of the planned work that is done, and the seconds left, `elapsed` seconds after the start.
+
+        The time left is the plan's own at first. As work gets done, it is scaled by how the work done compares with the plan.
+        """
+        left = []
+        for planned, run in zip(self.runs, runs, strict=True):
+            begin, end = planned.forecast.from_step, planned.forecast.config.recipe.steps
+            steps = end - begin
+            left.append(planned.seconds * ((end - run.step) / steps if steps and run.state not in _ENDED else 0.0))
+        total = sum(planned.seconds for planned in self.runs)
+        done = total - sum(left)
+        expected = makespan(sorted(left, reverse=True), self.num_jobs)
+        share = done / total if total else 1.0
+        slower = elapsed * self.num_jobs / done if share >= _LEAST_SHARE else 1.0
+        return share, expected * slower
 
     @property
     def diverged(self) -> tuple[RunFolder, ...]:
@@ -52,7 +86,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Estimated wall time."""
-        return _wall_seconds([run.forecast for run in self.runs], self.num_jobs)
+        return makespan([run.seconds for run in self.runs], self.num_jobs) + self.trial_seconds
 
     def start(self, stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
         """Write the config of every run, then launch the jobs. See Launcher.launch."""
@@ -66,22 +100,23 @@ class Outlook:
     """What a sweep takes from its beginning to its end on this machine, whatever of it there is already."""
 
     forecasts: tuple[Forecast, ...]
+    seconds: float
     num_jobs: int
     threads: int
 
-    @property
-    def seconds(self) -> float:
-        """Estimated wall time."""
-        return _wall_seconds(self.forecasts, self.num_jobs)
 
+def outlook(source: StudyConfig, resources: Resources, num_jobs: int | None, start_seconds: float = 0.0) -> Outlook:
+    """Measure this machine's speed for a sweep; nothing is tried with compiled blocks. Raises ConfigError.
 
-def outlook(source: StudyConfig, resources: Resources, num_jobs: int | None) -> Outlook:
-    """Measure this machine's speed for a sweep; nothing is tried with compiled blocks. Raises ConfigError."""
+    `start_seconds` is what a run's process takes to start.
+    """
     configs = expand(source)
     device = pick_device(resources.device)
     num_jobs, _, threads = _shared_out(configs, device, resources, num_jobs)
-    configs, speeds = _measured(configs, device, lambda _: None, may_try=False)
-    return Outlook(tuple(_forecast(config, speeds) for config in configs), num_jobs, threads)
+    here = _measured(configs, device, num_jobs, lambda _: None, may_try=False)
+    runs = [_expected(config, here, start_seconds) for config in here.configs]
+    seconds = makespan([seconds for _, seconds in runs], num_jobs) + here.trial_seconds
+    return Outlook(tuple(expected for expected, _ in runs), seconds, num_jobs, threads)
 
 
 def plan(
@@ -92,10 +127,12 @@ def plan(
     show: Callable[[DownloadProgress | str], None],
     *,
     must_have_data: bool = True,
+    start_seconds: float = 0.0,
 ) -> Plan:
     """Check everything that can be checked before anything is written or started, and measure this machine's speed.
 
-    Raises ConfigError and DataError; with `must_have_data=False` missing data is no error.
+    `start_seconds` is what a run's process takes to start. Raises ConfigError and DataError; with `must_have_data=False` missing
+    data is no error.
     """
     told = expand(source)
     device = pick_device(resources.device)
@@ -112,16 +149,20 @@ def plan(
         prepare(data, root, begun_on_images(run_folders(study)))
         configs = [config.model_copy(update={"data": data}) for config in configs]
     num_jobs, num_devices, threads = _shared_out(configs, device, resources, num_jobs)
-    speeds: dict[Kind, tuple[int, Speed]] = {}
+    here = _Measured(configs, {})
     if not is_done:
-        configs, speeds = _measured(configs, device, show, may_try=must_have_data)
-    runs = [_planned(config, folder, run, speeds) for config, folder, run in zip(configs, folders, found, strict=True)]
-    runs.sort(key=lambda run: run.forecast.seconds, reverse=True)
+        here = _measured(configs, device, num_jobs, show, may_try=must_have_data)
+    runs = [
+        _planned(config, folder, run, here, start_seconds)
+        for config, folder, run in zip(here.configs, folders, found, strict=True)
+    ]
+    runs.sort(key=lambda run: run.seconds, reverse=True)
     jobs = tuple(
         Job(run.folder, root, f"cuda:{index % num_devices}" if num_devices > 1 else str(device), threads)
         for index, run in enumerate(run for run in runs if run.state not in _ENDED)
     )
-    return Plan(study, tuple(runs), jobs, num_jobs, threads, str(device), configs[0].data.dataset == "synthetic")
+    stand_in = configs[0].data.dataset == "synthetic"
+    return Plan(study, tuple(runs), jobs, num_jobs, threads, str(device), stand_in, here.trial_seconds)
 
 
 def _shared_out(
@@ -134,40 +175,60 @@ def _shared_out(
     return num_jobs, num_devices, threads
 
 
-def _wall_seconds(forecasts: Iterable[Forecast], num_jobs: int) -> float:
-    """The work shared out evenly, and no less than the longest run."""
-    times = [each.seconds for each in forecasts]
-    return max(sum(times) / num_jobs, max(times, default=0.0))
+def makespan(seconds: Iterable[float], num_jobs: int) -> float:
+    """When the last run ends, if each is started, in this order, as soon as one of `num_jobs` places is free."""
+    ends = [0.0] * num_jobs
+    for each in seconds:
+        heapq.heappush(ends, heapq.heappop(ends) + each)
+    return max(ends)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A sweep's configs with `compute.compile` decided for all alike, and what this machine needs for them.
+
+    `speeds` has multiply-adds and speed of the shallowest net of each kind; `trial_seconds` is what a trial of compiled
+    blocks takes that is still to be made, else 0.
+    """
+
+    configs: list[RunConfig]
+    speeds: dict[Kind, tuple[int, Speed]]
+    trial_seconds: float = 0.0
 
 
 def _measured(
-    configs: list[RunConfig], device: torch.device, show: Callable[[str], None], *, may_try: bool
-) -> tuple[list[RunConfig], dict[Kind, tuple[int, Speed]]]:
-    """The configs with `compute.compile` decided for all alike; multiply-adds and speed of the shallowest net of each kind."""
+    configs: list[RunConfig], device: torch.device, num_jobs: int, show: Callable[[str], None], *, may_try: bool
+) -> _Measured:
+    """Measure the shallowest net of each kind, beside as many others as will run at once."""
     by_depth = sorted(configs, key=lambda config: config.model.depth)
     shallowest = {config.model.kind: config for config in reversed(by_depth)}  # of residual ones, that with the first shortcut
     first = by_depth[0]
     work = sum(config.recipe.steps * count_run(config).multiply_adds for config in configs)
-    equal_steps = work / count_run(first).multiply_adds if may_try else 0
-    stands = footing(first, device, equal_steps)
-    if stands.notice is not None:
-        show(stands.notice)
-    speeds = {}
-    for kind, config in shallowest.items():
-        here = config.model_copy(update={"compute": stands.here.compute})
-        speeds[kind] = count_run(config).multiply_adds, stands.speed if config is first else measure(here, device)
-    return [with_compile(config, stands.config.compute.compile is True) for config in configs], speeds
+    equal_steps = work / count_run(first).multiply_adds / num_jobs
+    with neighbours(with_compile(first, first.compute.compile is True), device, num_jobs - 1 if device.type == "cpu" else 0):
+        stands = footing(first, device, equal_steps if may_try else 0)
+        for notice in stands.notices:
+            show(notice)
+        speeds = {}
+        for kind, config in shallowest.items():
+            here = config.model_copy(update={"compute": stands.here.compute})
+            speeds[kind] = count_run(config).multiply_adds, stands.speed if config is first else measure(here, device)
+    undecided = first.compute.compile == "auto" and not may_try and trial_pays(equal_steps * stands.speed.step_seconds)
+    decided = [with_compile(config, stands.config.compute.compile is True) for config in configs]
+    return _Measured(decided, speeds, TRIAL_SECONDS if undecided else 0.0)
 
 
-def _planned(config: RunConfig, folder: RunFolder, run: Run | None, speeds: dict[Kind, tuple[int, Speed]]) -> PlannedRun:
+def _planned(config: RunConfig, folder: RunFolder, run: Run | None, here: _Measured, start_seconds: float) -> PlannedRun:
     """A run with the time that is left of it."""
     if run is not None and run.state in _ENDED:
-        return PlannedRun(folder, run.state, forecast(config, count_run(config), Speed({}, 0.0), from_step=run.step))
-    return PlannedRun(folder, run.state if run else "planned", _forecast(config, speeds, run.step if run else 0))
+        return PlannedRun(folder, run.state, forecast(config, count_run(config), Speed({}, 0.0), from_step=run.step), 0.0)
+    return PlannedRun(folder, run.state if run else "planned", *_expected(config, here, start_seconds, run.step if run else 0))
 
 
-def _forecast(config: RunConfig, speeds: dict[Kind, tuple[int, Speed]], from_step: int = 0) -> Forecast:
-    """The time a run takes: the speed of the shallowest net of its kind, scaled by multiply-adds."""
+def _expected(config: RunConfig, here: _Measured, start_seconds: float, from_step: int = 0) -> tuple[Forecast, float]:
+    """What is left of a run, at its kind's measured speed scaled by multiply-adds; and the seconds of its process."""
     cost = count_run(config)
-    multiply_adds, speed = speeds[config.model.kind]
-    return forecast(config, cost, speed.scaled(cost.multiply_adds / multiply_adds), from_step)
+    multiply_adds, speed = here.speeds[config.model.kind]
+    speed = speed.scaled(cost.multiply_adds / multiply_adds)
+    expected = forecast(config, cost, speed, from_step)
+    return expected, start_seconds + measuring_seconds(speed) + expected.seconds
