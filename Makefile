@@ -1,24 +1,32 @@
 # Everything from a fresh machine with python3 and make: `make demo`, `make test`, `make check`.
+# A machine with AVX-512 computes as one without it under these.
+AVX2 = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint check wheel clean
+.PHONY: demo test test-slow test-avx2 lint check wheel clean
 
 demo: $(VENV)/installed  ## the phenomenon in minutes: train, compare, report
 	$(BIN)/resnet-lab sweep demo
 	$(BIN)/resnet-lab compare demo
 	$(BIN)/resnet-lab report demo
 
-test: $(VENV)/installed-dev  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/installed-dev  ## every feature, in minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed-dev  ## what takes long and seldom breaks
+	$(BIN)/python -m pytest -m slow
+
+test-avx2: $(VENV)/installed-dev  ## everything that computes, as on a CPU without AVX-512
+	$(AVX2) $(BIN)/python -m pytest --ignore tests/test_page.py
 
 lint: $(VENV)/installed-dev  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint test  ## what everybody runs before a commit
+check: lint test test-slow  ## what everybody runs before a commit
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
