@@ -77,7 +77,13 @@ def all_commands(cli, path):
     return compare, listed
 
 
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(each, id=name, marks=pytest.mark.slow if index % 3 else ())
+        for index, (name, each) in enumerate(DAMAGE.items())
+    ],
+)
 def test_a_damaged_run_ends_no_command_and_the_others_are_compared(damage, tmp_path, cli):
     path = tmp_path / "runs" / "study"
     first, *_ = study(path)

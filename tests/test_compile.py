@@ -43,7 +43,7 @@ def num_graphs() -> int:
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
-@pytest.mark.parametrize("kind", ["plain", "residual"])
+@pytest.mark.parametrize("kind", ["plain", pytest.param("residual", marks=pytest.mark.slow)])
 def test_a_compiled_run_agrees_with_an_eager_one_and_compiles_five_blocks_whatever_the_depth(kind):
     changes = {"log__every": 1, "recipe__steps": 20, "recipe__lr": 0.001, "recipe__schedule": {"name": "milestones"}}
     eager = records_of(wide(kind, **changes, compute__compile=False))[1]

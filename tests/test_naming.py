@@ -58,7 +58,9 @@ def test_outputs_in_evaluation_mode_are_torchvisions(depth, block):
         close(net(images), reference(images), 1e-5)
 
 
-@pytest.mark.parametrize(("depth", "block"), NETWORKS)
+@pytest.mark.parametrize(
+    ("depth", "block"), [*NETWORKS[:3], *(pytest.param(*network, marks=pytest.mark.slow) for network in NETWORKS[3:])]
+)
 def test_outputs_gradients_and_moving_averages_in_training_mode_are_torchvisions(depth, block):
     """In double precision, where two orders of adding up are close; in single precision they part over so many layers."""
     net, reference = (each.double().train() for each in pair(depth, block))

@@ -16,7 +16,7 @@ from resnet_lab.rng import generator
 class ResNet(nn.Module):
     """A plain or residual network; the two differ in their blocks' shortcuts alone, and with option A not in their parameters."""
 
-    memory_format = torch.channels_last
+    memory_format = torch.contiguous_format  # of the parameters, as they are made; `move` sets it for a device
 
     def __init__(self, config: ModelConfig, num_classes: int | None = None) -> None:
         super().__init__()
