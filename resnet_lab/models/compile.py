@@ -44,7 +44,8 @@ def why_not(device: torch.device) -> str | None:
 
 def _prepare() -> None:
     """Settings that torch's compiler reads at its first use."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "resnet-lab" / "compiled"
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "resnet-lab" / "compiled"
+    cache = caches / torch.backends.cpu.get_cpu_capability()  # code for AVX-512 that is loaded under AVX2 has crashed
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
     torch._dynamo.config.recompile_limit = _MAX_SHAPES
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # on a CPU it warns of a missing CUDA
