@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from resnet_lab.config import Kind, differences
 from resnet_lab.printable import printable
-from resnet_lab.record.store import Run, read_study
+from resnet_lab.record.store import Run, Study, read_study
 from resnet_lab.records import EvalRecord
 from resnet_lab.spread import FEWEST_FOR_INTERVAL, Spread, half_width, sign_flip_p
 
@@ -150,20 +150,20 @@ class Comparison:
 
 def compare_study(folder: Path) -> Comparison:
     """Read and compare the runs of a study's folder."""
-    return compare(folder.name, *read_study(folder))
+    return compare(read_study(folder))
 
 
-def compare(study: str, runs: Sequence[Run], faults: Sequence[str] = ()) -> Comparison:
+def compare(study: Study) -> Comparison:
     """Compare the runs of the recipe that most of them share; the others are named in `missing`."""
-    chosen, missing = _one_recipe(runs)
+    chosen, missing = _one_recipe(study.runs)
     finished = [run for run in chosen if run.state == "finished" and run.evaluations]
     cells = tuple(_cells(chosen, finished))
     gaps = tuple(gap for kind in VARIANTS if (gap := _gap(kind, finished)) is not None)
     gains = tuple(_gains(finished))
-    missing = [*faults, *missing, *_other_sizes(chosen), *_unfinished(chosen), *_lacking(cells, gaps)]
+    missing = [*study.faults, *missing, *_other_sizes(chosen), *_unfinished(chosen), *_lacking(cells, gaps)]
     stand_in = any(run.is_stand_in for run in chosen)
     return Comparison(
-        study=printable(study),
+        study=printable(study.name),
         stand_in=stand_in,
         runs=tuple(chosen),
         cells=cells,

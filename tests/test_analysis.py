@@ -375,7 +375,7 @@ def test_a_missing_checkpoint_ends_with_6_and_a_missing_depth_with_2(study, cli)
 
 
 def test_without_analyses_the_report_has_no_why(study):
-    assert findings(read_study(study)[0]) == ([], [])
+    assert findings(read_study(study).runs) == ([], [])
     assert ">Why<" not in write_report(study, compare_study(study))[0].read_text()
 
 

@@ -51,13 +51,12 @@ def export(
 def _records(to: Records, name: str | None, out: Path | None, runs: Path, *, as_json: bool) -> None:
     from resnet_lab.report.export import write_csv, write_tensorboard
 
-    folder = find_study(runs, name)
-    target = out or folder / "export"
-    found, faults = read_study(folder)
-    if any(run.is_stand_in for run in found):
+    study = read_study(find_study(runs, name))
+    target = out or study.path / "export"
+    if study.is_stand_in:
         display.stand_in()
-    paths = write_csv(target, folder.name, found) if to == "csv" else write_tensorboard(target, found)
-    for fault in faults:
+    paths = write_csv(target, study) if to == "csv" else write_tensorboard(target, study.runs)
+    for fault in study.faults:
         display.note(fault)
     _show(paths, as_json=as_json)
     if to == "tensorboard" and not as_json:

@@ -241,6 +241,25 @@ class Run:
         return self.config.data.dataset == "synthetic"
 
 
+@dataclass(frozen=True)
+class Study:
+    """A study as read from its folder: its runs by name, and a sentence on each that cannot be read."""
+
+    path: Path
+    runs: tuple[Run, ...]
+    faults: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+        return self.path.name
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether any of its runs learns the synthetic stand-in."""
+        return any(run.is_stand_in for run in self.runs)
+
+
 def study_path(root: Path, name: str) -> Path:
     """The folder of a study. Raises ConfigError where the name is not one of a folder."""
     if not name or name in (".", "..") or Path(name).name != name:
@@ -248,7 +267,7 @@ def study_path(root: Path, name: str) -> Path:
     return root / name
 
 
-def studies(root: Path) -> list[Path]:
+def study_folders(root: Path) -> list[Path]:
     """The folders in `root` that hold runs, newest last."""
     if not root.is_dir():
         return []
@@ -266,8 +285,8 @@ def run_folders(study: Path) -> list[RunFolder]:
 
 
 def find_study(root: Path, name: str | None) -> Path:
-    """The study of this name, or a path to one; without a name the newest. Raises ConfigError."""
-    found = studies(root)
+    """The folder of the study of this name, or at this path; without a name that of the newest. Raises ConfigError."""
+    found = study_folders(root)
     if name is None:
         if not found:
             raise ConfigError(f"There are no runs in {root}: start with `resnet-lab sweep demo`, or name a folder with --runs.")
@@ -292,16 +311,16 @@ def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
     return list(found.values())
 
 
-def read_study(study: Path) -> tuple[list[Run], list[str]]:
-    """The readable runs of a study, and one sentence for each that cannot be read."""
+def read_study(path: Path) -> Study:
+    """Read the study in a folder."""
     runs, faults = [], []
-    for folder in run_folders(study):
+    for folder in run_folders(path):
         try:
             runs.append(folder.read())
         except (ConfigError, DiskError) as error:
-            reason = str(error).replace(f"{study}/", "")  # a report does not tell where it was made
+            reason = str(error).replace(f"{path}/", "")  # a report does not tell where it was made
             faults.append(f"{folder.path.name} cannot be read: {reason}")
-    return runs, faults
+    return Study(path, tuple(runs), tuple(faults))
 
 
 def begun_on_images(folders: Iterable[RunFolder]) -> Begun | None:
