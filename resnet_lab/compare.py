@@ -1,4 +1,4 @@
-"""What the runs of a study say together: errors by depth and kind, the gaps between depths, and the verdict.
+"""What the runs of a study say together: errors by depth and variant, the gaps between depths, and the verdict.
 
 The primary measure is the *clean* training error of the last evaluation, never the best over time: degradation is a matter
 of optimisation, and choosing a step by its test error would be a selection on the test set.
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from resnet_lab.config import Kind, differences
+from resnet_lab.config import KINDS, PROJECTION_VARIANTS, RESIDUAL_VARIANTS, VARIANTS, differences
 from resnet_lab.printable import printable
 from resnet_lab.record.store import Run, Study, read_study
 from resnet_lab.records import EvalRecord
@@ -24,20 +24,19 @@ Shown = Literal["shown", "not shown", "undecided"]
 # the demo's networks had standard deviations of 0.2 to 3.1 points, most of them 1 to 2.
 MATTERS = 0.02
 _MANY_SEEDS = 50
-KINDS: tuple[Kind, ...] = get_args(Kind)
-VARIANTS = ("plain", "residual", "residual-B", "residual-C")  # what ModelConfig.variant can be
+_FORMAT = 2  # of comparison_values; in the first one, `kind` of a cell or gap was its variant
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one of VARIANTS (a kind, with its shortcut) and depth.
+    """The runs of one variant and depth.
 
     Errors are fractions at the last evaluation of the finished ones, one a seed.
     `best_test_error` is the lowest of all evaluations: a selection on the test set, shown only where asked for.
     `lost` names the diverged and failed runs, `at_chance` the finished ones whose clean training error is that of guessing.
     """
 
-    kind: str
+    variant: str
     depth: int
     seeds: tuple[int, ...]
     train_error: Spread
@@ -62,13 +61,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Gap(Difference):
-    """Deepest minus shallowest of a kind and shortcut: the degradation, where it is positive.
+    """Deepest minus shallowest of a variant: the degradation, where it is positive.
 
     `margin` is twice the standard error with which two training errors on that many images differ by chance of the images
     alone. `p_value` is that of the exact one-sided sign-flip test of the training error, the primary endpoint.
     """
 
-    kind: str
+    variant: str
     shallow: int
     deep: int
     shallow_train_error: float
@@ -82,7 +81,7 @@ class Gap(Difference):
 
     @property
     def degradation(self) -> Shown:
-        """Whether deeper nets of this kind have the higher training error.
+        """Whether deeper nets of this variant have the higher training error.
 
         From three seeds on the 95 % interval of the difference decides: above zero it is shown, below MATTERS not shown. One or
         two seeds show it where all differ by more than MATTERS, and do not where none differs by more than the margin.
@@ -143,8 +142,8 @@ class Comparison:
 
         What is undecided of residual nets does not count against it: see the verdict.
         """
-        found = {gap.kind: gap.degradation for gap in self.gaps}
-        residual = [degradation for kind, degradation in found.items() if kind != "plain"]
+        found = {gap.variant: gap.degradation for gap in self.gaps}
+        residual = [degradation for variant, degradation in found.items() if variant != "plain"]
         return found.get("plain") == "shown" and bool(residual) and "shown" not in residual
 
 
@@ -158,7 +157,7 @@ def compare(study: Study) -> Comparison:
     chosen, missing = _one_recipe(study.runs)
     finished = [run for run in chosen if run.state == "finished" and run.evaluations]
     cells = tuple(_cells(chosen, finished))
-    gaps = tuple(gap for kind in VARIANTS if (gap := _gap(kind, finished)) is not None)
+    gaps = tuple(gap for variant in VARIANTS if (gap := _gap(variant, finished)) is not None)
     gains = tuple(_gains(finished))
     missing = [*study.faults, *missing, *_other_sizes(chosen), *_unfinished(chosen), *_lacking(cells, gaps)]
     stand_in = any(run.is_stand_in for run in chosen)
@@ -209,18 +208,18 @@ def _other_sizes(runs: Sequence[Run]) -> Iterator[str]:
 
 def _cells(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[Cell]:
     for depth in sorted({run.config.model.depth for run in finished}):
-        for kind in VARIANTS:
-            members = [run for run in finished if (run.config.model.variant, run.config.model.depth) == (kind, depth)]
+        for variant in VARIANTS:
+            members = [run for run in finished if (run.config.model.variant, run.config.model.depth) == (variant, depth)]
             lost = [
                 f"{run.name} ({run.state})"
                 for run in runs
-                if (run.config.model.variant, run.config.model.depth) == (kind, depth) and run.state in ("diverged", "failed")
+                if (run.config.model.variant, run.config.model.depth) == (variant, depth) and run.state in ("diverged", "failed")
             ]
             if members:
-                yield _cell(kind, depth, sorted(members, key=lambda run: run.config.seed), lost)
+                yield _cell(variant, depth, sorted(members, key=lambda run: run.config.seed), lost)
 
 
-def _cell(kind: str, depth: int, runs: Sequence[Run], lost: Sequence[str]) -> Cell:
+def _cell(variant: str, depth: int, runs: Sequence[Run], lost: Sequence[str]) -> Cell:
     last = [run.evaluations[-1] for run in runs]
     running = [run.train[-1].error for run in runs if run.train]
     guess = runs[0].config.data.guess_error
@@ -230,7 +229,7 @@ def _cell(kind: str, depth: int, runs: Sequence[Run], lost: Sequence[str]) -> Ce
         if record.train_error >= guess - 2 * math.sqrt(guess * (1 - guess) / record.train_images)
     ]
     return Cell(
-        kind=kind,
+        variant=variant,
         depth=depth,
         seeds=tuple(run.config.seed for run in runs),
         train_error=Spread(tuple(record.train_error for record in last)),
@@ -248,42 +247,42 @@ Last = dict[tuple[str, int, int], EvalRecord]
 
 
 def _last(runs: Iterable[Run]) -> Last:
-    """The last evaluation by kind and shortcut, depth and seed."""
+    """The last evaluation by variant, depth and seed."""
     return {(run.config.model.variant, run.config.model.depth, run.config.seed): run.evaluations[-1] for run in runs}
 
 
-def _extremes(kind: str, last: Last) -> tuple[int, int] | None:
-    """The shallowest and the deepest of a kind, if there are two depths."""
-    depths = sorted({depth for each, depth, _ in last if each == kind})
+def _extremes(variant: str, last: Last) -> tuple[int, int] | None:
+    """The shallowest and the deepest of a variant, if there are two depths."""
+    depths = sorted({depth for each, depth, _ in last if each == variant})
     return (depths[0], depths[-1]) if len(depths) > 1 else None
 
 
 def _shared(last: Last, *sides: tuple[str, int]) -> list[int]:
-    """The seeds that all these kinds and depths have."""
+    """The seeds that all these variants and depths have."""
     seeds = sorted({seed for _, _, seed in last})
     return [seed for seed in seeds if all((*side, seed) in last for side in sides)]
 
 
-def _gap(kind: str, runs: Iterable[Run]) -> Gap | None:
-    """Deepest minus shallowest among the depths of a kind; None where deepest and shallowest share no seed."""
+def _gap(variant: str, runs: Iterable[Run]) -> Gap | None:
+    """Deepest minus shallowest among the depths of a variant; None where deepest and shallowest share no seed."""
     last = _last(runs)
-    extremes = _extremes(kind, last)
+    extremes = _extremes(variant, last)
     if extremes is None:
         return None
     shallow, deep = extremes
-    seeds = _shared(last, (kind, shallow), (kind, deep))
+    seeds = _shared(last, (variant, shallow), (variant, deep))
     if not seeds:
         return None
-    pairs = [(last[kind, shallow, seed], last[kind, deep, seed]) for seed in seeds]
+    pairs = [(last[variant, shallow, seed], last[variant, deep, seed]) for seed in seeds]
     variance = statistics.fmean(
         sum(record.train_error * (1 - record.train_error) / record.train_images for record in pair) for pair in pairs
     )
     return Gap(
-        name=f"{kind}, {deep} - {shallow}",
+        name=f"{variant}, {deep} - {shallow}",
         seeds=tuple(seeds),
         train_error=Spread(tuple(high.train_error - low.train_error for low, high in pairs)),
         test_error=Spread(tuple(high.test_error - low.test_error for low, high in pairs)),
-        kind=kind,
+        variant=variant,
         shallow=shallow,
         deep=deep,
         shallow_train_error=statistics.fmean(low.train_error for low, _ in pairs),
@@ -295,7 +294,7 @@ def _gap(kind: str, runs: Iterable[Run]) -> Gap | None:
 def _gains(runs: Iterable[Run]) -> Iterator[Difference]:
     """Residual minus plain at every depth that has both, shortcut by shortcut."""
     last = _last(runs)
-    for depth, variant in product(sorted({depth for _, depth, _ in last}), VARIANTS[1:]):
+    for depth, variant in product(sorted({depth for _, depth, _ in last}), RESIDUAL_VARIANTS):
         seeds = _shared(last, ("plain", depth), (variant, depth))
         if seeds:
             pairs = [(last["plain", depth, seed], last[variant, depth, seed]) for seed in seeds]
@@ -309,13 +308,13 @@ def _gains(runs: Iterable[Run]) -> Iterator[Difference]:
 
 def _unmatched(cells: Sequence[Cell]) -> Iterator[str]:
     """A sentence for every plain and residual network that differ in parameters, which only shortcuts of option A avoid."""
-    plain = {cell.depth: cell.parameters for cell in cells if cell.kind == "plain"}
+    plain = {cell.depth: cell.parameters for cell in cells if cell.variant == "plain"}
     for cell in cells:
         ours, theirs = cell.parameters, plain.get(cell.depth)
-        if cell.kind != "plain" and ours is not None and theirs is not None and ours != theirs:
+        if cell.variant != "plain" and ours is not None and theirs is not None and ours != theirs:
             yield (
-                f"{cell.kind}-{cell.depth} and plain-{cell.depth} are no matched pair: its projections give the residual network "
-                f"{ours - theirs:,} parameters more ({ours:,} against {theirs:,})."
+                f"{cell.variant}-{cell.depth} and plain-{cell.depth} are no matched pair: its projections give the residual "
+                f"network {ours - theirs:,} parameters more ({ours:,} against {theirs:,})."
             )
 
 
@@ -339,13 +338,13 @@ def _interaction(runs: Iterable[Run]) -> Difference | None:
             )
         )
 
-    others = any(kind in VARIANTS[2:] for kind, _, _ in last)
+    others = any(variant in PROJECTION_VARIANTS for variant, _, _ in last)
     name = "interaction, option A" if others else "interaction"
     return Difference(name, tuple(seeds), _of(lambda record: record.train_error), _of(lambda record: record.test_error))
 
 
 def _verdict(gaps: Sequence[Gap]) -> tuple[str, ...]:
-    """One sentence a kind, with the figure that decides it."""
+    """One sentence a variant, with the figure that decides it."""
     if not gaps:
         return ("No verdict: it takes finished runs of one kind at two depths with the same seed.",)
     return tuple(_sentence(gap) for gap in gaps)
@@ -353,9 +352,9 @@ def _verdict(gaps: Sequence[Gap]) -> tuple[str, ...]:
 
 def _sentence(gap: Gap) -> str:
     lead = {
-        "shown": f"Degradation shown in {gap.kind} nets",
-        "not shown": f"Degradation not shown in {gap.kind} nets",
-        "undecided": f"Degradation in {gap.kind} nets undecided: needs {_more_seeds(gap.seeds_needed)}",
+        "shown": f"Degradation shown in {gap.variant} nets",
+        "not shown": f"Degradation not shown in {gap.variant} nets",
+        "undecided": f"Degradation in {gap.variant} nets undecided: needs {_more_seeds(gap.seeds_needed)}",
     }
     return (
         f"{lead[gap.degradation]}. Training error {percent(gap.shallow_train_error)} at depth {gap.shallow}, "
@@ -388,17 +387,17 @@ def _unfinished(runs: Sequence[Run]) -> list[str]:
 def _lacking(cells: Sequence[Cell], gaps: Sequence[Gap]) -> list[str]:
     """What a reader would need to see degradation that is not there."""
     sentences = []
-    others = any(cell.kind in VARIANTS[2:] for cell in cells)
-    for kind in VARIANTS:
-        depths = [cell.depth for cell in cells if cell.kind == kind]
-        if not depths and (kind in VARIANTS[2:] or (kind == "residual" and others)):
+    others = any(cell.variant in PROJECTION_VARIANTS for cell in cells)
+    for variant in VARIANTS:
+        depths = [cell.depth for cell in cells if cell.variant == variant]
+        if not depths and (variant in PROJECTION_VARIANTS or (variant == "residual" and others)):
             continue
         if not depths:
-            sentences.append(f"There is no finished {kind} run: `resnet-lab train --depth N --{kind}` makes one.")
+            sentences.append(f"There is no finished {variant} run: `resnet-lab train --depth N --{variant}` makes one.")
         elif len(depths) == 1:
-            sentences.append(f"There is only depth {depths[0]} of {kind} nets: another depth shows whether deeper is worse.")
-        elif not any(gap.kind == kind for gap in gaps):
-            sentences.append(f"The deepest and the shallowest {kind} nets share no seed.")
+            sentences.append(f"There is only depth {depths[0]} of {variant} nets: another depth shows whether deeper is worse.")
+        elif not any(gap.variant == variant for gap in gaps):
+            sentences.append(f"The deepest and the shallowest {variant} nets share no seed.")
     return sentences
 
 
@@ -409,6 +408,7 @@ def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str
         for cell in cells:
             del cell["best_test_error"]
     return {
+        "format": _FORMAT,
         "study": comparison.study,
         "stand_in": comparison.stand_in,
         "verdict": list(comparison.verdict),
@@ -427,14 +427,17 @@ def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str
 
 
 def _values(item: Cell | Difference) -> dict[str, Any]:
-    """The fields as JSON values; a spread as its values, mean, deviation and interval."""
-    fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
-    return {
-        name: {"values": value.values, "mean": value.mean, "deviation": value.deviation, "interval": value.interval}
-        if isinstance(value, Spread)
-        else value
-        for name, value in fields.items()
-    }
+    """The fields as JSON values; a spread as its values, mean, deviation and interval, a variant with its kind and shortcut."""
+    values: dict[str, Any] = {}
+    for name in (field.name for field in dataclasses.fields(item)):
+        value = getattr(item, name)
+        if isinstance(value, Spread):
+            value = {"values": value.values, "mean": value.mean, "deviation": value.deviation, "interval": value.interval}
+        values[name] = value
+        if name == "variant":
+            values["kind"], _, shortcut = value.partition("-")
+            values["shortcut"] = shortcut or "A"
+    return values
 
 
 def run_values(run: Run) -> dict[str, Any]:
@@ -442,6 +445,7 @@ def run_values(run: Run) -> dict[str, Any]:
     last = run.evaluations[-1] if run.evaluations else None
     return {
         "run": run.name,
+        "variant": run.config.model.variant,
         "kind": run.config.model.kind,
         "shortcut": run.config.model.shortcut,
         "depth": run.config.model.depth,

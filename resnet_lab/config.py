@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -30,6 +30,11 @@ Layout = Literal["cifar", "imagenet"]
 Dataset = Literal["cifar10", "cifar100", "folder", "synthetic", "auto"]
 Padding = Literal["end", "both"]
 Settings = dict[str, Any]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+PROJECTION_VARIANTS = ("residual-B", "residual-C")  # their parameters are more than those of the plain network
+RESIDUAL_VARIANTS = ("residual", *PROJECTION_VARIANTS)
+VARIANTS = ("plain", *RESIDUAL_VARIANTS)  # what ModelConfig.variant can be
 
 Duration = Annotated[
     int,

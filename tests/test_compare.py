@@ -79,12 +79,12 @@ def test_shortcuts_are_compared_one_by_one_and_what_is_no_matched_pair_is_said()
     projections = [made("residual", depth, train=0.12, shortcut=option, parameters=number)
                    for option in "BC" for depth, number in ((20, 130), (56, 1_140))]  # fmt: skip
     comparison = compared([*four(), *projections])
-    assert [(cell.kind, cell.depth) for cell in comparison.cells] == [
+    assert [(cell.variant, cell.depth) for cell in comparison.cells] == [
         ("plain", 20), ("residual", 20), ("residual-B", 20), ("residual-C", 20),
         ("plain", 56), ("residual", 56), ("residual-B", 56), ("residual-C", 56),
     ]  # fmt: skip
     assert all(len(cell.seeds) == 1 for cell in comparison.cells)
-    assert [gap.kind for gap in comparison.gaps] == ["plain", "residual", "residual-B", "residual-C"]
+    assert [gap.variant for gap in comparison.gaps] == ["plain", "residual", "residual-B", "residual-C"]
     assert [gain.name for gain in comparison.gains[:3]] == [
         "residual - plain at 20", "residual-B - plain at 20", "residual-C - plain at 20"
     ]  # fmt: skip
@@ -96,7 +96,13 @@ def test_shortcuts_are_compared_one_by_one_and_what_is_no_matched_pair_is_said()
         "residual-B-56 and plain-56 are no matched pair: its projections give the residual network 1,017 parameters more "
         "(1,140 against 123)."
     )
-    assert comparison_values(comparison)["unmatched"] == list(comparison.unmatched)
+    values = comparison_values(comparison)
+    assert values["unmatched"] == list(comparison.unmatched)
+    assert [tuple(values["gaps"][at][key] for key in ("variant", "kind", "shortcut")) for at in (0, 1, 2)] == [
+        ("plain", "plain", "A"), ("residual", "residual", "A"), ("residual-B", "residual", "B")
+    ]  # fmt: skip
+    for values_of_one in (values["cells"][3], next(run for run in values["runs"] if run["run"] == "residual-C-20-s0")):
+        assert [values_of_one[key] for key in ("variant", "kind", "shortcut", "depth")] == ["residual-C", "residual", "C", 20]
     assert compared(four()).unmatched == ()
     assert comparison.missing == ()
 
@@ -214,6 +220,7 @@ def test_runs_on_other_images_of_a_folder_are_left_out():
 def test_the_values_are_json_and_hide_the_best_over_time(tmp_path):
     comparison = compared([run for seed in range(3) for run in four(seed=seed)])
     values = json.loads(json.dumps(comparison_values(comparison)))
+    assert values["format"] == 2
     first = values["cells"][0]["train_error"]
     assert (first["values"], first["deviation"]) == ([0.2] * 3, 0.0)
     assert [first["mean"], *first["interval"]] == pytest.approx([0.2] * 3)

@@ -54,8 +54,8 @@ def test_csv_has_every_record_with_all_digits():
         rows = read(Path(f"out/{name}.csv"))
         assert len(rows) == len(expected) > 0
         for row, (run, record) in zip(rows, expected, strict=True):
-            head = [row.pop(key) for key in ("study", "run", "kind", "depth", "seed")]
-            assert head == ["study", run.name, run.config.model.kind, "8", "0"]
+            head = [row.pop(key) for key in ("study", "run", "variant", "kind", "shortcut", "depth", "seed")]
+            assert head == ["study", run.name, run.config.model.variant, run.config.model.kind, "A", "8", "0"]
             values = {key: json.loads(value) if value else None for key, value in row.items()}
             assert values == dataclasses.asdict(record)
 

@@ -138,8 +138,8 @@ def test_the_figure_draws_every_run_on_one_scale_with_names_at_the_lines(compari
 
 def test_the_points_are_all_there_with_all_their_digits(comparison):
     lines = charts.curve_points(comparison).splitlines()
-    assert lines[0] == "run,kind,depth,seed,step,series,error"
-    assert "plain-56-s0,plain,56,0,30,test,0.35" in lines
+    assert lines[0] == "run,variant,kind,shortcut,depth,seed,step,series,error"
+    assert "plain-56-s0,plain,plain,A,56,0,30,test,0.35" in lines
     assert len(lines) == 1 + 4 * (1 + 2 * 2)
 
 

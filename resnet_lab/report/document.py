@@ -145,18 +145,18 @@ def _published(comparison: Comparison) -> Section:
             "Paper against ours",
             (Text("Published numbers stand here only beside runs of the paper's recipe at depths that were published."),),
         )
-    ours = {(cell.kind, cell.depth): cell for cell in comparison.cells}
+    ours = {(cell.variant, cell.depth): cell for cell in comparison.cells}
     rows = tuple(
         (
-            f"{number.kind}-{number.depth}",
+            f"{number.variant}-{number.depth}",
             number.source,
             f"{number.test_error:.2f}",
             "-" if number.train_error is None else f"{number.train_error:.2f}",
-            spread(ours[number.kind, number.depth].test_error),
-            spread(ours[number.kind, number.depth].train_error),
+            spread(ours[number.variant, number.depth].test_error),
+            spread(ours[number.variant, number.depth].train_error),
         )
         for number in NUMBERS
-        if (number.kind, number.depth) in ours
+        if (number.variant, number.depth) in ours
     )
     caption = (
         "Error in percent. Published training errors were measured by each source in its own way; ours is the clean one, of the "

@@ -16,6 +16,7 @@ from resnet_lab.record.files import disk_errors, write_atomically
 from resnet_lab.record.store import Run, Study
 from resnet_lab.records import EvalRecord, Record, TrainRecord, ValidationRecord
 
+_HEAD = ("study", "run", "variant", "kind", "shortcut", "depth", "seed")  # of a row in every table
 _OWN = ".resnet-lab"  # the end of an event file's name, by which a later export knows it as one of its own
 
 
@@ -41,20 +42,22 @@ def _run_rows(study: Study) -> Iterator[list[Any]]:
     """The header, and a row a run: its network, how far it is, its identity and its settings."""
     settings = [dict(flatten(run.config.model_dump(mode="json", exclude={"seed"}))) for run in study.runs]
     keys = list(dict.fromkeys(key for each in settings for key in each))
-    yield ["study", "run", "kind", "depth", "seed", "state", "step", "digest", *keys]
+    yield [*_HEAD, "state", "step", "digest", *keys]
     for run, each in zip(study.runs, settings, strict=True):
         yield [*_head(study, run), run.state, run.step, run.config.digest(), *(_cell(each.get(key)) for key in keys)]
 
 
 def _record_rows(study: Study, kind: type[Record], found: Iterable[tuple[Run, Sequence[Record]]]) -> Iterator[list[Any]]:
     """The header, and a row a record of this type."""
-    yield ["study", "run", "kind", "depth", "seed", *(field.name for field in dataclasses.fields(kind))]
+    yield [*_HEAD, *(field.name for field in dataclasses.fields(kind))]
     for run, records in found:
         yield from ([*_head(study, run), *dataclasses.astuple(record)] for record in records)
 
 
 def _head(study: Study, run: Run) -> list[Any]:
-    return [printable(study.name), run.name, run.config.model.kind, run.config.model.depth, run.config.seed]
+    """The cells under _HEAD."""
+    model = run.config.model
+    return [printable(study.name), run.name, model.variant, model.kind, model.shortcut, model.depth, run.config.seed]
 
 
 def _cell(value: Any) -> Any:

@@ -81,12 +81,12 @@ def _identity(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator
 
 
 def identity_sentences(shallow: int, results: Mapping[str, Sequence[Identity]]) -> Iterator[str]:
-    """The answer for each kind, in a sentence, and how exact the construction is."""
-    for kind, identities in results.items():
+    """The answer for each variant, in a sentence, and how exact the construction is."""
+    for variant, identities in results.items():
         depth = identities[0].depth
         constructed = statistics.fmean(each.constructed.train for each in identities)
         scratch = [each.scratch.train for each in identities if each.scratch]
-        built = f"{kind}-{shallow} gives a {kind} network of depth {depth} with {percent(constructed)} training error"
+        built = f"{variant}-{shallow} gives a {variant} network of depth {depth} with {percent(constructed)} training error"
         if not scratch:
             yield f"The solution exists: {built}."
             continue
@@ -98,7 +98,7 @@ def identity_sentences(shallow: int, results: Mapping[str, Sequence[Identity]]) 
             if by_sgd <= constructed
             else f"SGD came within {100 * (by_sgd - constructed):.2f} points of the solution that exists"
         )
-        yield f"{found}: {built}; trained from scratch by the same recipe, {kind}-{depth} has {percent(by_sgd)}."
+        yield f"{found}: {built}; trained from scratch by the same recipe, {variant}-{depth} has {percent(by_sgd)}."
 
 
 def _responses(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Block]:
