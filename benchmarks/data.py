@@ -22,7 +22,7 @@ from torchvision import transforms
 from resnet_lab.config import DataConfig
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.load import load
-from resnet_lab.train.world import wait
+from resnet_lab.run.device import wait
 
 BATCH_SIZE = 128
 

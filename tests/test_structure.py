@@ -14,10 +14,10 @@ LEVELS = {
     "errors": 0, "config": 0, "configfile": 0, "records": 0, "duration": 0, "printable": 0, "paper": 0, "record.files": 0,
     "record.store": 0, "sweep.grid": 0,
     "compare": 0, "spread": 0, "published": 0, "results": 0,
-    "rng": 1, "data": 1, "models": 1, "train.world": 1, "record.checkpoint": 1, "environment": 1,
+    "rng": 1, "data": 1, "models": 1, "run.device": 1, "record.checkpoint": 1, "environment": 1,
     "train": 2,
     "analysis": 3, "bench": 3, "compute": 3, "estimate": 3, "evaluation": 3, "experiment": 3, "known": 3, "report": 3, "sweep": 3,
-    "weights_export": 3,
+    "weights_export": 3, "run": 3,
     "cli": 4, "__main__": 4,
 }  # fmt: skip
 NO_TORCH = ("cli", "report", "__main__", "sweep.launch")  # above level 0, and still quick to start

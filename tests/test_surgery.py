@@ -32,7 +32,7 @@ SMALL = Slice(points=3, images=30)
 
 
 def subject(study, name="residual-8-s0"):
-    return subjects([RunFolder(study / name)], None, CPU)[0]
+    return next(subjects([RunFolder(study / name)], None, CPU))
 
 
 def result_of(measuring):

@@ -19,12 +19,12 @@ from resnet_lab import evaluation, known
 from resnet_lab.config import DataConfig, ModelConfig
 from resnet_lab.data import load as data_load
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.experiment import Resources
 from resnet_lab.known import Choices
 from resnet_lab.models import weights
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.models.weights import About
 from resnet_lab.record.store import RunFolder
+from resnet_lab.run.device import Resources
 from tests.conftest import tiny
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(5))

@@ -35,9 +35,8 @@ def bench(
     begin = time.perf_counter()
     from resnet_lab import bench as measuring
     from resnet_lab.compute import set_up
-    from resnet_lab.experiment import Resources
+    from resnet_lab.run.device import Resources, pick_device
     from resnet_lab.sweep.plan import outlook
-    from resnet_lab.train.world import pick_device
 
     start_seconds = time.perf_counter() - begin
     source = load_study(config, with_flags(overrides, compile=compile))

@@ -85,8 +85,8 @@ def evaluate(
     folder = None if run is None else _only_run(runs, run)
 
     from resnet_lab.evaluation import from_run, from_weights, measure
-    from resnet_lab.experiment import Resources
     from resnet_lab.known import Choices
+    from resnet_lab.run.device import Resources
 
     resources = Resources(data_dir, device, threads)
     if folder is not None:

@@ -27,7 +27,7 @@ def sweep(
 ) -> None:
     """Train every kind, depth and seed of a config, several runs at once. Run again, it continues and skips what is finished."""
     begin = time.perf_counter()
-    from resnet_lab.experiment import Resources
+    from resnet_lab.run.device import Resources
     from resnet_lab.sweep.plan import plan
 
     start_seconds = time.perf_counter() - begin  # most of what a run's process takes to start are the same imports

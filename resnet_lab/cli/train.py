@@ -67,7 +67,8 @@ def train(
 
 
 def _train(settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None) -> None:
-    from resnet_lab.experiment import Resources, run
+    from resnet_lab.experiment import run
+    from resnet_lab.run.device import Resources
 
     with stop_signals() as stop, display.training(folder) as screen:
         for said in run(settings, folder, Resources(data_dir, device, threads), stop=lambda: bool(stop)):

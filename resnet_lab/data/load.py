@@ -55,6 +55,13 @@ def load(config: DataConfig, root: Path, seed: int, begun: Begun | None = None) 
     return Data(train, validation, test, per_pixel_mean(train.images), classes, provenance)
 
 
+def other_sizes(begun: Begun | None, digests: Digests | None) -> str | None:
+    """Words on images of other sizes than those of a run, such as one that was unreadable and has been replaced; else None."""
+    if begun is None or digests is None or digests == begun.digests:
+        return None
+    return f"Some image files differ in size from those that {begun.run} was trained on"
+
+
 def training_batches(data: Data, batch_size: int, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
     """The mini-batch of every step, augmented as the data set asks for."""
     if isinstance(data.train, FolderSet):

@@ -23,13 +23,13 @@ from resnet_lab.estimate import (
     neighbours,
     trial_pays,
 )
-from resnet_lab.experiment import Resources, as_begun, begun_as
+from resnet_lab.experiment import as_begun, begun_as
 from resnet_lab.models.cost import count_run
 from resnet_lab.record.store import Run, RunFolder, RunState, begun_on_images, run_folders
 from resnet_lab.records import DownloadProgress
+from resnet_lab.run.device import Resources, pick_device
 from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Job, LocalPool, Outcome, num_cores, threads_for
-from resnet_lab.train.world import pick_device
 
 _ENDED: tuple[RunState, ...] = ("finished", "diverged")
 _LEAST_SHARE = 0.05  # of the work done, before what is left is judged by it
