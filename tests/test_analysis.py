@@ -20,19 +20,19 @@ from resnet_lab.analysis.construction import (
 from resnet_lab.analysis.gradients import gradient_norms, gradients
 from resnet_lab.analysis.identity import continuation, continuation_folder, identity, kept, starting_point, with_continuation
 from resnet_lab.analysis.responses import Moments, layer_moments, responses
+from resnet_lab.analysis.results import Responses, read, save
 from resnet_lab.analysis.subject import subjects
-from resnet_lab.compare import compare_study
-from resnet_lab.config import Milestones
+from resnet_lab.config.schema import Milestones
 from resnet_lab.errors import CheckpointError, ConfigError
-from resnet_lab.experiment import train_in
 from resnet_lab.models.resnet import build
 from resnet_lab.record import checkpoint
 from resnet_lab.record.store import RunFolder, find_runs, read_study
 from resnet_lab.report.findings import findings
 from resnet_lab.report.why_tables import deep_to_shallow
 from resnet_lab.report.write import write_report
-from resnet_lab.results import Responses, read, save
 from resnet_lab.run import trained as trained_room
+from resnet_lab.run.experiment import train_in
+from resnet_lab.study.compare import compare_study
 from resnet_lab.train.loop import update
 from resnet_lab.train.state import new_state
 from tests.conftest import CPU, KINDS, tiny

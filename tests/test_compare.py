@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.compare import Comparison, compare, comparison_values
+from resnet_lab.record.lines import EvalRecord, Event, TrainRecord
 from resnet_lab.record.store import Run, RunFolder, Study
-from resnet_lab.records import EvalRecord, Event, TrainRecord
-from resnet_lab.spread import Spread, half_width
+from resnet_lab.study.compare import Comparison, compare, comparison_values
+from resnet_lab.study.spread import Spread, half_width
 from tests.conftest import tiny
 
 

@@ -5,17 +5,17 @@ import dataclasses
 import pytest
 import torch
 
-from resnet_lab import experiment
-from resnet_lab.compute import initial_state
 from resnet_lab.data import load as data_load
 from resnet_lab.data.batches import Batches
 from resnet_lab.errors import CheckpointError, DivergedError
-from resnet_lab.estimate import Footing, Speed
-from resnet_lab.experiment import run
 from resnet_lab.record import checkpoint
+from resnet_lab.record.lines import EvalRecord, Event, TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.records import EvalRecord, Event, TrainRecord
+from resnet_lab.run import experiment
+from resnet_lab.run.compute import initial_state
 from resnet_lab.run.device import Resources
+from resnet_lab.run.estimate import Footing, Speed
+from resnet_lab.run.experiment import run
 from tests.conftest import tiny
 
 # A recipe in which everything that has a state has one: momentum, plateau checks and drops, low-lr start, open windows.

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from resnet_lab.errors import ConfigError
+from resnet_lab.record.export import write_csv, write_tensorboard
+from resnet_lab.record.lines import EvalRecord, TrainRecord, ValidationRecord
 from resnet_lab.record.store import RunFolder, read_study
-from resnet_lab.records import EvalRecord, TrainRecord, ValidationRecord
-from resnet_lab.report.export import write_csv, write_tensorboard
 from tests.conftest import tiny
 
 SPEED = 80 / 3.0

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from resnet_lab.records import EvalRecord, TrainRecord
+from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.report import document, html
 from resnet_lab.report.blocks import Series
 from tests.test_compare import compared, made

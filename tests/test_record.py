@@ -9,8 +9,8 @@ from filelock import FileLock
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError, LockedError
 from resnet_lab.record import checkpoint, files, store
 from resnet_lab.record.files import write_atomically
+from resnet_lab.record.lines import TrainRecord, ValidationRecord, event_from_line, record_from_line
 from resnet_lab.record.store import RunFolder, find_study, read_study, study_folders, study_path
-from resnet_lab.records import TrainRecord, ValidationRecord, event_from_line, record_from_line
 from tests.conftest import tiny
 
 

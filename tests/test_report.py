@@ -10,16 +10,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from resnet_lab.compare import compare_study
-from resnet_lab.configfile import load_study
-from resnet_lab.paper import departures
-from resnet_lab.published import NUMBERS, PAPER
+from resnet_lab.config.files import load_study
+from resnet_lab.config.paper import departures
+from resnet_lab.record.lines import Event, TrainRecord
 from resnet_lab.record.store import RunFolder, read_study
-from resnet_lab.records import Event, TrainRecord
 from resnet_lab.report import charts, document, figures, html, markdown
 from resnet_lab.report.document import command
 from resnet_lab.report.tables import NO_INTERVAL, difference_table, error_table, interval_table
 from resnet_lab.report.write import write_report
+from resnet_lab.study.compare import compare_study
+from resnet_lab.study.published import NUMBERS, PAPER
 from tests.conftest import tiny
 from tests.test_compare import compared, four, made
 

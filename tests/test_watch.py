@@ -8,8 +8,8 @@ from filelock import FileLock
 from rich.console import Console
 
 from resnet_lab.cli import display, report, watch
+from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import RunFolder, Study, read_study
-from resnet_lab.records import EvalRecord, TrainRecord
 from resnet_lab.report import write
 from tests.conftest import tiny
 from tests.test_compare import made

@@ -15,16 +15,17 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn import functional
 
-from resnet_lab import evaluation, known
-from resnet_lab.config import DataConfig, ModelConfig
+from resnet_lab.config.schema import DataConfig, ModelConfig
 from resnet_lab.data import load as data_load
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.known import Choices
-from resnet_lab.models import weights
 from resnet_lab.models.resnet import ResNet, build
-from resnet_lab.models.weights import About
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.device import Resources
+from resnet_lab.weights import evaluate as evaluation
+from resnet_lab.weights import known
+from resnet_lab.weights import read as weights
+from resnet_lab.weights.known import Choices
+from resnet_lab.weights.read import About
 from tests.conftest import tiny
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(5))
@@ -466,7 +467,7 @@ def test_runs_without_a_checkpoint_are_named_and_none_at_all_is_exit_6(cli, stud
 
 
 def test_an_export_under_torchvisions_names_says_where_it_is_none_of_its_networks(cli):
-    from resnet_lab.weights_export import Written, cautions
+    from resnet_lab.weights.export import Written, cautions
 
     bottleneck = {"kind": "residual", "layout": "imagenet", "depth": 50, "block": "bottleneck", "shortcut": "B"}
     models = [{"kind": "plain", "depth": 20}, {"kind": "residual", "depth": 20}, bottleneck, bottleneck | {"stride_on": "3x3"}]

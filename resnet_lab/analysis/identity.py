@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 from resnet_lab.analysis.construction import Batch, agreement, batch_noise, construct, deepened, ready_to_train
+from resnet_lab.analysis.results import Continued, CurvePoint, Errors, Identity, read
 from resnet_lab.analysis.subject import Subject, some
-from resnet_lab.config import RunConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import Images
 from resnet_lab.data.load import training_batches
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record.store import RunFolder
-from resnet_lab.results import Continued, CurvePoint, Errors, Identity, read
 from resnet_lab.train.evaluate import evaluate
 
 FAST_IMAGES = 1_000

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from resnet_lab.analysis.results import Identity, Landscape, Line, Result, save
 from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, stop_signals
 from resnet_lab.cli.watch import ended_by_ctrl_c
-from resnet_lab.duration import duration
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, find_runs, find_study, run_folders
-from resnet_lab.results import Identity, Landscape, Line, Result, save
+from resnet_lab.text import duration
 
 if TYPE_CHECKING:
     from resnet_lab.analysis.subject import Subject
@@ -243,8 +243,8 @@ def _followed(subject: "Subject", measuring: "Iterator[tuple[int, int] | Landsca
 def _carry_on(shallow: "Subject", result: Identity, steps: int, threads: int | None) -> Identity:
     """Train on from the construction with the study's recipe; called again, it goes on where it stopped."""
     from resnet_lab.analysis import identity as module
-    from resnet_lab.experiment import train_in
     from resnet_lab.run.device import set_threads
+    from resnet_lab.run.experiment import train_in
 
     config = module.continuation(shallow.config, result.depth, steps)
     folder = module.continuation_folder(shallow, result.depth, steps)

@@ -20,15 +20,15 @@ from rich.table import Table
 from rich.text import Text
 
 from resnet_lab.cli import plot
-from resnet_lab.compare import percent, run_values
-from resnet_lab.duration import duration
-from resnet_lab.printable import printable
+from resnet_lab.data.progress import DownloadProgress
+from resnet_lab.record.lines import EvalRecord, Event, TrainRecord, ValidationRecord
 from resnet_lab.record.store import Run, RunFolder, Study
-from resnet_lab.records import DownloadProgress, EvalRecord, Event, TrainRecord, ValidationRecord
+from resnet_lab.study.compare import run_values
+from resnet_lab.text import duration, percent, printable
 
 if TYPE_CHECKING:
-    from resnet_lab.estimate import Forecast
-    from resnet_lab.records import Record
+    from resnet_lab.record.lines import Record
+    from resnet_lab.run.estimate import Forecast
     from resnet_lab.sweep.launch import Outcome
     from resnet_lab.sweep.plan import Plan
 

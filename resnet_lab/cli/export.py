@@ -49,7 +49,7 @@ def export(
 
 
 def _records(to: Records, name: str | None, out: Path | None, runs: Path, *, as_json: bool) -> None:
-    from resnet_lab.report.export import write_csv, write_tensorboard
+    from resnet_lab.record.export import write_csv, write_tensorboard
 
     study = read_study(find_study(runs, name))
     target = out or study.path / "export"
@@ -67,7 +67,7 @@ def _weights(to: WeightFiles, name: str | None, at: int | None, out: Path | None
     folders = run_folders(find_study(runs, None)) if name is None else find_runs(runs, [name])
     target = out or folders[0].path.parent / "export"
 
-    from resnet_lab.weights_export import cautions, write_weights
+    from resnet_lab.weights.export import cautions, write_weights
 
     written = []
     for said in write_weights(target, folders, at, to):

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from resnet_lab.config import DataConfig
+from resnet_lab.config.schema import DataConfig
 from resnet_lab.data import folder, synthetic
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.cifar import CIFARS, DATA_VARIABLE
 from resnet_lab.data.folder import FolderBatches, FolderSet
 from resnet_lab.data.images import Data, ImageSet, per_pixel_mean, split
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.records import Begun, Digests
+from resnet_lab.record.digests import Begun, Digests
 
 
 def data_root(option: Path | None) -> Path:

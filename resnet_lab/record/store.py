@@ -10,14 +10,12 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from resnet_lab.config import RunConfig, differences
-from resnet_lab.configfile import load_run
+from resnet_lab.config.files import load_run
+from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.errors import ConfigError, DiskError, LockedError
-from resnet_lab.printable import printable
+from resnet_lab.record.digests import Begun, Digests
 from resnet_lab.record.files import append_line, disk_errors, read_json, read_lines, sync, write_json
-from resnet_lab.records import (
-    Begun,
-    Digests,
+from resnet_lab.record.lines import (
     EvalRecord,
     Event,
     Record,
@@ -27,6 +25,7 @@ from resnet_lab.records import (
     record_from_line,
     to_line,
 )
+from resnet_lab.text import printable
 
 DEFAULT_ROOT = Path("runs")
 RunState = Literal["planned", "running", "interrupted", "diverged", "failed", "finished"]

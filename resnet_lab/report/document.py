@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from resnet_lab import paper
-from resnet_lab.compare import MATTERS, Comparison
-from resnet_lab.config import RunConfig, differences, flatten
-from resnet_lab.configfile import StudyConfig, load_study, presets
-from resnet_lab.duration import duration
-from resnet_lab.published import NUMBERS
+from resnet_lab.config import paper
+from resnet_lab.config.files import StudyConfig, load_study, presets
+from resnet_lab.config.schema import RunConfig, differences, flatten
 from resnet_lab.record.store import Run
 from resnet_lab.report import figures, why
 from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Section, Table, Text
 from resnet_lab.report.charts import chart, curve_table, lr_drops
 from resnet_lab.report.tables import difference_table, error_table, interval_table, spread
+from resnet_lab.study.compare import MATTERS, Comparison
+from resnet_lab.study.published import NUMBERS
+from resnet_lab.text import duration
 
 FEW_STEPS = 10_000
 

@@ -13,14 +13,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resnet_lab.compare import Comparison
-from resnet_lab.config import KINDS, VARIANTS
-from resnet_lab.printable import printable
-from resnet_lab.published import NUMBERS, PAPER, is_comparable
+from resnet_lab.config.schema import KINDS, VARIANTS
 from resnet_lab.record.files import write_atomically
+from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run
-from resnet_lab.records import EvalRecord, TrainRecord
 from resnet_lab.report.charts import hours_at, lr_drops, points
+from resnet_lab.study.compare import Comparison
+from resnet_lab.study.published import NUMBERS, PAPER, is_comparable
+from resnet_lab.text import printable
 
 STAND_IN_NOTICE = "SYNTHETIC STAND-IN, NOT CIFAR-10"
 FEW_POINTS, MOST_POINTS = 20, 300

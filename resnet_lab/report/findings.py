@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from resnet_lab.analysis.results import Gradients, Identity, Landscape, Line, Result, read
 from resnet_lab.record.store import Run
 from resnet_lab.report.why_figures import Network
-from resnet_lab.results import Gradients, Identity, Landscape, Line, Result, read
 
 R = TypeVar("R", bound=Result)
 

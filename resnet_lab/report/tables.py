@@ -1,9 +1,9 @@
 """A comparison as tables, for the report and for the terminal."""
 
-from resnet_lab.compare import Cell, Comparison
-from resnet_lab.config import KINDS, VARIANTS
+from resnet_lab.config.schema import KINDS, VARIANTS
 from resnet_lab.report.blocks import Table
-from resnet_lab.spread import FEWEST_FOR_INTERVAL, Spread
+from resnet_lab.study.compare import Cell, Comparison
+from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread
 
 NO_INTERVAL = f"An interval takes {FEWEST_FOR_INTERVAL} seeds or more; with fewer, none is printed."
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from resnet_lab.compare import MATTERS, Comparison, percent
+from resnet_lab.analysis.results import Identity, Paths, Responses
 from resnet_lab.report import figures, surface_figures, why_figures
 from resnet_lab.report.blocks import Block, Bullets, Heading, Picture, Section, Table, Text
 from resnet_lab.report.findings import Finding, constructions, findings, gradients_of, landscapes_of, lines_of, newest
@@ -17,7 +17,8 @@ from resnet_lab.report.why_tables import (
     path_table,
     response_table,
 )
-from resnet_lab.results import Identity, Paths, Responses
+from resnet_lab.study.compare import MATTERS, Comparison
+from resnet_lab.text import percent
 
 _BN = {"moving": "moving averages", "batch": "batch statistics"}
 

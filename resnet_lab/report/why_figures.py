@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from resnet_lab.config import VARIANTS
+from resnet_lab.analysis.results import GradientNorm, Gradients, Identity, Responses
+from resnet_lab.config.schema import VARIANTS
 from resnet_lab.report.figures import STYLE, label_ends
-from resnet_lab.results import GradientNorm, Gradients, Identity, Responses
 
 Colours = Mapping[tuple[str, int], str]
 Network = tuple[str, int]  # ModelConfig.variant and depth

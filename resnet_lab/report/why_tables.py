@@ -5,10 +5,10 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from resnet_lab.analysis.results import Identity, Landscape, Line, Paths, Responses
 from resnet_lab.report.blocks import Table
 from resnet_lab.report.findings import Finding, gradients_of, newest
 from resnet_lab.report.why_figures import Network, gradient_means, mean_over_seeds
-from resnet_lab.results import Identity, Landscape, Line, Paths, Responses
 
 
 def response_table(found: Sequence[Finding]) -> Table:

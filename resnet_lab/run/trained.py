@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from resnet_lab.compute import set_up
-from resnet_lab.config import DataConfig, RunConfig
+from resnet_lab.config.schema import DataConfig, RunConfig
 from resnet_lab.data.images import Data
 from resnet_lab.data.load import load, other_sizes
 from resnet_lab.errors import CheckpointError, DataError
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.record import checkpoint
+from resnet_lab.record.digests import Begun
 from resnet_lab.record.store import RunFolder
-from resnet_lab.records import Begun
+from resnet_lab.run.compute import set_up
 from resnet_lab.run.device import Resources, pick_device
 
 

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import torch
 
-from resnet_lab.compute import set_up
-from resnet_lab.config import Kind, RunConfig, with_compile
-from resnet_lab.configfile import StudyConfig
+from resnet_lab.config.files import StudyConfig
+from resnet_lab.config.schema import Kind, RunConfig, with_compile
+from resnet_lab.data.auto import drain, resolve
 from resnet_lab.data.load import data_root, prepare
-from resnet_lab.data.stand_in import drain, resolve
-from resnet_lab.estimate import (
+from resnet_lab.data.progress import DownloadProgress
+from resnet_lab.models.cost import count_run
+from resnet_lab.record.store import Run, RunFolder, RunState, begun_on_images, run_folders
+from resnet_lab.run.compute import set_up
+from resnet_lab.run.device import Resources, pick_device
+from resnet_lab.run.estimate import (
     TRIAL_SECONDS,
     Forecast,
     Speed,
@@ -23,11 +27,7 @@ from resnet_lab.estimate import (
     neighbours,
     trial_pays,
 )
-from resnet_lab.experiment import as_begun, begun_as
-from resnet_lab.models.cost import count_run
-from resnet_lab.record.store import Run, RunFolder, RunState, begun_on_images, run_folders
-from resnet_lab.records import DownloadProgress
-from resnet_lab.run.device import Resources, pick_device
+from resnet_lab.run.experiment import as_begun, begun_as
 from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Job, LocalPool, Outcome, num_cores, threads_for
 

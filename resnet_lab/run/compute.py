@@ -2,7 +2,7 @@
 
 import torch
 
-from resnet_lab.config import ComputeConfig, RunConfig
+from resnet_lab.config.schema import ComputeConfig, RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.compile import compile_blocks

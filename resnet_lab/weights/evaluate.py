@@ -8,9 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from resnet_lab import known
-from resnet_lab.compute import set_up
-from resnet_lab.config import CLASSES, ComputeConfig, DataConfig, ModelConfig
+from resnet_lab.config.schema import CLASSES, ComputeConfig, DataConfig, ModelConfig
 from resnet_lab.data import folder as image_folder
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.cifar import CIFARS
@@ -18,14 +16,16 @@ from resnet_lab.data.folder import FolderSet
 from resnet_lab.data.images import Data, Images, ImageSet
 from resnet_lab.data.load import data_root, load
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.known import Choices, Known
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
-from resnet_lab.models.weights import About, Form, Weights, form, network, read
 from resnet_lab.record.store import RunFolder
+from resnet_lab.run.compute import set_up
 from resnet_lab.run.device import Resources, pick_device
 from resnet_lab.run.trained import load_data, load_trained
 from resnet_lab.train.evaluate import Precision, evaluate
+from resnet_lab.weights import known
+from resnet_lab.weights.known import Choices, Known
+from resnet_lab.weights.read import About, Form, Weights, form, network, read
 
 # Of ImageNet's training images, RGB in 0..1; most repositories for CIFAR-10 have them from PyTorch's ImageNet example.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -13,24 +13,25 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from resnet_lab.compute import initial_state, set_up
-from resnet_lab.config import RunConfig, with_compile
+from resnet_lab.config.schema import RunConfig, with_compile
+from resnet_lab.data.auto import resolve
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import Data, Images
 from resnet_lab.data.load import data_root, load, other_sizes, training_batches
-from resnet_lab.data.stand_in import resolve
-from resnet_lab.environment import describe
+from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.errors import DataError, DivergedError
-from resnet_lab.estimate import Forecast, Speed, footing, forecast
 from resnet_lab.models.cost import count_run
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record import checkpoint
 from resnet_lab.record.files import read_json, write_json
+from resnet_lab.record.lines import EvalRecord, Event, Record
 from resnet_lab.record.store import RunFolder, begun_on_images, run_folders
-from resnet_lab.records import DownloadProgress, EvalRecord, Event, Record
 from resnet_lab.rng import generator
+from resnet_lab.run.compute import initial_state, set_up
 from resnet_lab.run.device import Resources, pick_device
+from resnet_lab.run.environment import describe
+from resnet_lab.run.estimate import Forecast, Speed, footing, forecast
 from resnet_lab.train.evaluate import evaluate
 from resnet_lab.train.loop import train
 from resnet_lab.train.state import TrainState

@@ -13,11 +13,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from resnet_lab.config import KINDS, PROJECTION_VARIANTS, RESIDUAL_VARIANTS, VARIANTS, differences
-from resnet_lab.printable import printable
+from resnet_lab.config.schema import KINDS, PROJECTION_VARIANTS, RESIDUAL_VARIANTS, VARIANTS, differences
+from resnet_lab.record.lines import EvalRecord
 from resnet_lab.record.store import Run, Study, read_study
-from resnet_lab.records import EvalRecord
-from resnet_lab.spread import FEWEST_FOR_INTERVAL, Spread, half_width, sign_flip_p
+from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread, half_width, sign_flip_p
+from resnet_lab.text import percent, points, printable
 
 Shown = Literal["shown", "not shown", "undecided"]
 # The smallest difference that matters, and what one or two seeds alone can decide. Over two or three seeds, training errors of
@@ -460,13 +460,3 @@ def run_values(run: Run) -> dict[str, Any]:
         "images_per_second": run.images_per_second,
         "seconds_left": run.seconds_left,
     }
-
-
-def percent(fraction: float) -> str:
-    """A fraction as percent with two decimals, such as `8.75 %`."""
-    return f"{100 * fraction:.2f} %"
-
-
-def points(difference: float) -> str:
-    """A difference of two fractions in signed percentage points, such as `+5.31`."""
-    return f"{100 * difference:+.2f}"

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.config import flatten
+from resnet_lab.config.schema import flatten
 from resnet_lab.errors import ConfigError
-from resnet_lab.printable import printable
 from resnet_lab.record.files import disk_errors, write_atomically
+from resnet_lab.record.lines import EvalRecord, Record, TrainRecord, ValidationRecord
 from resnet_lab.record.store import Run, Study
-from resnet_lab.records import EvalRecord, Record, TrainRecord, ValidationRecord
+from resnet_lab.text import printable
 
 _HEAD = ("study", "run", "variant", "kind", "shortcut", "depth", "seed")  # of a row in every table
 _OWN = ".resnet-lab"  # the end of an event file's name, by which a later export knows it as one of its own

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from resnet_lab.config import ModelConfig, RunConfig
+from resnet_lab.config.schema import ModelConfig, RunConfig
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError
-from resnet_lab.models.weights import About, safetensors_file, torchvision_file, unlike_torchvisions
 from resnet_lab.record.files import disk_errors, write_atomically
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.device import Resources
 from resnet_lab.run.trained import Trained, load_trained
+from resnet_lab.weights.read import About, safetensors_file, torchvision_file, unlike_torchvisions
 
 _ENDING = {"torchvision": "pth", "safetensors": "safetensors"}
 

@@ -22,10 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from resnet_lab.config import IMAGENET_BLOCKS, Block, DataConfig, Layout, ModelConfig, Shortcut
+from resnet_lab.config.schema import IMAGENET_BLOCKS, Block, DataConfig, Layout, ModelConfig, Shortcut
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.models.naming import is_ours, named_as_in, state_to_torchvision, to_ours
 from resnet_lab.models.resnet import ResNet
+from resnet_lab.weights.naming import is_ours, named_as_in, state_to_torchvision, to_ours
 
 CONTAINERS = ("state_dict", "net", "model", "model_state_dict", "model_state", "params", "weights")
 _WRAPPER = re.compile(r"\b(?:module|_orig_mod)\.")  # of DataParallel and of torch.compile

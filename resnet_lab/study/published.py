@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from resnet_lab.config import RunConfig
-from resnet_lab.paper import departures
+from resnet_lab.config.paper import departures
+from resnet_lab.config.schema import RunConfig
 
 
 class Published(NamedTuple):

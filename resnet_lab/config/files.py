@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from resnet_lab.config import DURATION_KEYS, RunConfig, Settings, SweepConfig, get, merge
+from resnet_lab.config.schema import DURATION_KEYS, RunConfig, Settings, SweepConfig, get, merge
 from resnet_lab.errors import ConfigError
 
 DEFAULT_PRESET = "plateau"
@@ -100,7 +100,7 @@ def load_run(text: str, source: str) -> RunConfig:
 
 def presets() -> dict[str, Path]:
     """The shipped configs by name: inside the installed package, or at the root of a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     folder = next(path for path in (package / "configs", package.parent / "configs") if path.is_dir())
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
