@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from resnet_lab.analysis.results import Paths, Removal, RemovedBlock
 from resnet_lab.analysis.subject import Subject, some
-from resnet_lab.config.schema import Padding
+from resnet_lab.config.terms import Padding
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.fold import folded

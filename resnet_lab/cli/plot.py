@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from resnet_lab.config.schema import KINDS, Kind
+from resnet_lab.config.terms import KINDS, Kind
 from resnet_lab.record.store import Run
 
 ROWS = 10

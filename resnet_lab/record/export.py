@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.config.schema import flatten
+from resnet_lab.config.settings import flatten
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.files import disk_errors, write_atomically
 from resnet_lab.record.lines import EvalRecord, Record, TrainRecord, ValidationRecord

@@ -8,7 +8,8 @@ from typing import Any
 
 from resnet_lab.config import paper
 from resnet_lab.config.files import StudyConfig, load_study, presets
-from resnet_lab.config.schema import RunConfig, differences, flatten
+from resnet_lab.config.schema import RunConfig, differences
+from resnet_lab.config.settings import flatten
 from resnet_lab.record.store import Run
 from resnet_lab.report import figures, why
 from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Section, Table, Text

@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resnet_lab.config.schema import KINDS, VARIANTS
+from resnet_lab.config.terms import KINDS, VARIANTS
 from resnet_lab.record.files import write_atomically
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run

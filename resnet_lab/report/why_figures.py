@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from resnet_lab.analysis.results import GradientNorm, Gradients, Identity, Responses
-from resnet_lab.config.schema import VARIANTS
+from resnet_lab.config.terms import VARIANTS
 from resnet_lab.report.figures import STYLE, label_ends
 
 Colours = Mapping[tuple[str, int], str]

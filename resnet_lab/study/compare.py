@@ -13,7 +13,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from resnet_lab.config.schema import KINDS, PROJECTION_VARIANTS, RESIDUAL_VARIANTS, VARIANTS, differences
+from resnet_lab.config.schema import differences
+from resnet_lab.config.terms import KINDS, PROJECTION_VARIANTS, RESIDUAL_VARIANTS, VARIANTS
 from resnet_lab.record.lines import EvalRecord
 from resnet_lab.record.store import Run, Study, read_study
 from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread, half_width, sign_flip_p

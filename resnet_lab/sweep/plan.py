@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from resnet_lab.config.files import StudyConfig
-from resnet_lab.config.schema import Kind, RunConfig, with_compile
+from resnet_lab.config.schema import RunConfig, with_compile
+from resnet_lab.config.terms import Kind
 from resnet_lab.data.auto import drain, resolve
 from resnet_lab.data.load import data_root, prepare
 from resnet_lab.data.progress import DownloadProgress

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from resnet_lab.config.schema import CLASSES, ComputeConfig, DataConfig, ModelConfig
+from resnet_lab.config.schema import ComputeConfig, DataConfig, ModelConfig
+from resnet_lab.config.terms import CLASSES
 from resnet_lab.data import folder as image_folder
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.cifar import CIFARS

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from resnet_lab.config.schema import CLASSES, Dataset, Kind, ModelConfig, Padding
+from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.terms import CLASSES, Dataset, Kind, Padding
 from resnet_lab.errors import ConfigError
 from resnet_lab.weights.read import Form, Weights
 

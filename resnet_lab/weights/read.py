@@ -22,7 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from resnet_lab.config.schema import IMAGENET_BLOCKS, Block, DataConfig, Layout, ModelConfig, Shortcut
+from resnet_lab.config.depths import IMAGENET_BLOCKS
+from resnet_lab.config.schema import DataConfig, ModelConfig
+from resnet_lab.config.terms import Block, Layout, Shortcut
 from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.weights.naming import is_ours, named_as_in, state_to_torchvision, to_ours
