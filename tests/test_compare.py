@@ -8,8 +8,9 @@ import pytest
 
 from resnet_lab.record.lines import EvalRecord, Event, TrainRecord
 from resnet_lab.record.store import Run, RunFolder, Study
-from resnet_lab.study.compare import Comparison, compare, comparison_values
+from resnet_lab.study.compare import Comparison, compare
 from resnet_lab.study.spread import Spread, half_width
+from resnet_lab.study.values import comparison_values
 from tests.conftest import tiny
 
 

@@ -23,7 +23,7 @@ from resnet_lab.cli import plot
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.record.lines import EvalRecord, Event, TrainRecord, ValidationRecord
 from resnet_lab.record.store import Run, RunFolder, Study
-from resnet_lab.study.compare import run_values
+from resnet_lab.study.values import run_values
 from resnet_lab.text import duration, percent, printable
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from resnet_lab.report import figures, why
 from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Section, Table, Text
 from resnet_lab.report.charts import chart, curve_table, lr_drops
 from resnet_lab.report.tables import difference_table, error_table, interval_table, spread
-from resnet_lab.study.compare import MATTERS, Comparison
+from resnet_lab.study.compare import Comparison
+from resnet_lab.study.differences import MATTERS
 from resnet_lab.study.published import NUMBERS
 from resnet_lab.text import duration
 

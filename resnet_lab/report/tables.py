@@ -2,7 +2,8 @@
 
 from resnet_lab.config.terms import KINDS, VARIANTS
 from resnet_lab.report.blocks import Table
-from resnet_lab.study.compare import Cell, Comparison
+from resnet_lab.study.cells import Cell
+from resnet_lab.study.compare import Comparison
 from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread
 
 NO_INTERVAL = f"An interval takes {FEWEST_FOR_INTERVAL} seeds or more; with fewer, none is printed."

@@ -17,7 +17,8 @@ from resnet_lab.report.why_tables import (
     path_table,
     response_table,
 )
-from resnet_lab.study.compare import MATTERS, Comparison
+from resnet_lab.study.compare import Comparison
+from resnet_lab.study.differences import MATTERS
 from resnet_lab.text import percent
 
 _BN = {"moving": "moving averages", "batch": "batch statistics"}

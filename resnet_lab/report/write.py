@@ -4,7 +4,8 @@ from pathlib import Path
 
 from resnet_lab.record.files import disk_errors, write_atomically, write_json
 from resnet_lab.report import charts, document, figures, html, markdown, why
-from resnet_lab.study.compare import Comparison, compare_study, comparison_values
+from resnet_lab.study.compare import Comparison, compare_study
+from resnet_lab.study.values import comparison_values
 
 
 def write_comparison(folder: Path, comparison: Comparison, x: figures.X = "step") -> None:
