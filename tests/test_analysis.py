@@ -26,7 +26,8 @@ from resnet_lab.config.schema import Milestones
 from resnet_lab.errors import CheckpointError, ConfigError
 from resnet_lab.models.resnet import build
 from resnet_lab.record import checkpoint
-from resnet_lab.record.store import RunFolder, find_runs, read_study
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import find_runs, read_study
 from resnet_lab.report.findings import findings
 from resnet_lab.report.why_tables import deep_to_shallow
 from resnet_lab.report.write import write_report

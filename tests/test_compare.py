@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from resnet_lab.record.lines import EvalRecord, Event, TrainRecord
-from resnet_lab.record.store import Run, RunFolder, Study
+from resnet_lab.record.store import Run, RunFolder
+from resnet_lab.record.study import Study
 from resnet_lab.study.compare import Comparison, compare
 from resnet_lab.study.spread import Spread, half_width
 from resnet_lab.study.values import comparison_values

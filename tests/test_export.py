@@ -11,7 +11,8 @@ import pytest
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.export import write_csv, write_tensorboard
 from resnet_lab.record.lines import EvalRecord, TrainRecord, ValidationRecord
-from resnet_lab.record.store import RunFolder, read_study
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import read_study
 from tests.conftest import tiny
 
 SPEED = 80 / 3.0

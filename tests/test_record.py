@@ -10,7 +10,8 @@ from resnet_lab.errors import CheckpointError, ConfigError, DiskError, LockedErr
 from resnet_lab.record import checkpoint, files, store
 from resnet_lab.record.files import write_atomically
 from resnet_lab.record.lines import TrainRecord, ValidationRecord, event_from_line, record_from_line
-from resnet_lab.record.store import RunFolder, find_study, read_study, study_folders, study_path
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import find_study, read_study, study_folders, study_path
 from tests.conftest import tiny
 
 

@@ -13,7 +13,8 @@ import pytest
 from resnet_lab.config.files import load_study
 from resnet_lab.config.paper import departures
 from resnet_lab.record.lines import Event, TrainRecord
-from resnet_lab.record.store import RunFolder, read_study
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import read_study
 from resnet_lab.report import charts, document, figures, html, markdown
 from resnet_lab.report.document import command
 from resnet_lab.report.tables import NO_INTERVAL, difference_table, error_table, interval_table

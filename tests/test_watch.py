@@ -9,7 +9,8 @@ from rich.console import Console
 
 from resnet_lab.cli import display, report, watch
 from resnet_lab.record.lines import EvalRecord, TrainRecord
-from resnet_lab.record.store import RunFolder, Study, read_study
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import Study, read_study
 from resnet_lab.report import write
 from tests.conftest import tiny
 from tests.test_compare import made

@@ -12,7 +12,8 @@ from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, stop_signals
 from resnet_lab.cli.watch import ended_by_ctrl_c
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, find_runs, find_study, run_folders
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import DEFAULT_ROOT, find_runs, find_study, run_folders
 from resnet_lab.text import duration
 
 if TYPE_CHECKING:

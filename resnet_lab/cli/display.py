@@ -22,7 +22,8 @@ from rich.text import Text
 from resnet_lab.cli import plot
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.record.lines import EvalRecord, Event, TrainRecord, ValidationRecord
-from resnet_lab.record.store import Run, RunFolder, Study
+from resnet_lab.record.store import Run, RunFolder
+from resnet_lab.record.study import Study
 from resnet_lab.study.values import run_values
 from resnet_lab.text import duration, percent, printable
 

@@ -10,7 +10,8 @@ from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, kind_of
 from resnet_lab.cli.watch import ended_by_ctrl_c
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, find_runs
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import DEFAULT_ROOT, find_runs
 from resnet_lab.text import percent
 
 if TYPE_CHECKING:

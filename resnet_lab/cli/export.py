@@ -8,7 +8,7 @@ import typer
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, find_runs, find_study, read_study, run_folders
+from resnet_lab.record.study import DEFAULT_ROOT, find_runs, find_study, read_study, run_folders
 
 Records = Literal["csv", "tensorboard"]
 WeightFiles = Literal["torchvision", "safetensors"]

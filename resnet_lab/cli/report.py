@@ -9,7 +9,7 @@ from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
 from resnet_lab.cli.watch import ended_by_ctrl_c, fingerprint, looks
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, find_study, read_study
+from resnet_lab.record.study import DEFAULT_ROOT, find_study, read_study
 from resnet_lab.study.compare import compare
 
 EVERY = 5.0

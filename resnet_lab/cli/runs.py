@@ -8,7 +8,7 @@ from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs, StudyArgument
 from resnet_lab.cli.watch import ended_by_ctrl_c, looks
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, Study, find_study, read_study, study_folders
+from resnet_lab.record.study import DEFAULT_ROOT, Study, find_study, read_study, study_folders
 from resnet_lab.study.values import run_values
 
 

@@ -9,7 +9,7 @@ from resnet_lab.cli import display
 from resnet_lab.cli.options import Compile, DataDir, Device, Json, Runs, Set, StudyName, Threads, stop_signals, with_flags
 from resnet_lab.config.files import load_study
 from resnet_lab.errors import SweepError
-from resnet_lab.record.store import DEFAULT_ROOT, study_path
+from resnet_lab.record.study import DEFAULT_ROOT, study_path
 
 
 def sweep(

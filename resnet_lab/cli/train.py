@@ -22,7 +22,8 @@ from resnet_lab.cli.options import (
 from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, study_path
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import DEFAULT_ROOT, study_path
 
 
 def train(

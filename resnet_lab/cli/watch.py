@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import typer
 
-from resnet_lab.record.store import Study
+from resnet_lab.record.study import Study
 
 PATIENCE = 60.0  # seconds that planned runs are waited for while none is running: a sweep starts its next one sooner
 

@@ -13,7 +13,8 @@ from resnet_lab.config.settings import flatten
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.files import disk_errors, write_atomically
 from resnet_lab.record.lines import EvalRecord, Record, TrainRecord, ValidationRecord
-from resnet_lab.record.store import Run, Study
+from resnet_lab.record.store import Run
+from resnet_lab.record.study import Study
 from resnet_lab.text import printable
 
 _HEAD = ("study", "run", "variant", "kind", "shortcut", "depth", "seed")  # of a row in every table

@@ -26,7 +26,8 @@ from resnet_lab.models.resnet import ResNet
 from resnet_lab.record import checkpoint
 from resnet_lab.record.files import read_json, write_json
 from resnet_lab.record.lines import EvalRecord, Event, Record
-from resnet_lab.record.store import RunFolder, begun_on_images, run_folders
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import begun_on_images, run_folders
 from resnet_lab.rng import generator
 from resnet_lab.run.compute import initial_state, set_up
 from resnet_lab.run.device import Resources, pick_device

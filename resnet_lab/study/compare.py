@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_lab.config.schema import differences
-from resnet_lab.record.store import Run, Study, read_study
+from resnet_lab.record.store import Run
+from resnet_lab.record.study import Study, read_study
 from resnet_lab.study.cells import Cell, cells_of
 from resnet_lab.study.differences import Difference, Gap, gains_of, gaps_of, interaction_of
 from resnet_lab.study.verdict import lacking, unfinished, unmatched, verdict_on

@@ -14,7 +14,8 @@ from resnet_lab.data.auto import drain, resolve
 from resnet_lab.data.load import data_root, prepare
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.models.cost import count_run
-from resnet_lab.record.store import Run, RunFolder, RunState, begun_on_images, run_folders
+from resnet_lab.record.store import Run, RunFolder, RunState
+from resnet_lab.record.study import begun_on_images, run_folders
 from resnet_lab.run.compute import set_up
 from resnet_lab.run.device import Resources, pick_device
 from resnet_lab.run.estimate import (
