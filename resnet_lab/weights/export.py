@@ -12,7 +12,8 @@ from resnet_lab.record.files import disk_errors, write_atomically
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.device import Resources
 from resnet_lab.run.trained import Trained, load_trained
-from resnet_lab.weights.read import About, safetensors_file, torchvision_file, unlike_torchvisions
+from resnet_lab.weights.read import About
+from resnet_lab.weights.write import safetensors_file, torchvision_file, unlike_torchvisions
 
 _ENDING = {"torchvision": "pth", "safetensors": "safetensors"}
 
