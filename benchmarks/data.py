@@ -19,10 +19,10 @@ from common import arguments, lab, middle, print_table
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from resnet_lab.config import DataConfig
+from resnet_lab.config.schema import DataConfig
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.load import load
-from resnet_lab.train.world import wait
+from resnet_lab.run.device import wait
 
 BATCH_SIZE = 128
 

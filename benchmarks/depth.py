@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from common import arguments, folder, lab, middle, print_table, process
 
-from resnet_lab.compute import initial_state
-from resnet_lab.config import RunConfig, with_compile
+from resnet_lab.config.schema import RunConfig, with_compile
 from resnet_lab.models.cost import count as count_cost
+from resnet_lab.run.compute import initial_state
+from resnet_lab.run.device import wait
 from resnet_lab.train.loop import update
-from resnet_lab.train.world import wait
 
 DEPTHS = (8, 20, 32, 44, 56, 110)
 

@@ -12,9 +12,10 @@ import torch
 
 from resnet_lab.cli import display
 from resnet_lab.cli.main import main
-from resnet_lab.config import RunConfig
-from resnet_lab.experiment import Resources, run
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.record.store import RunFolder
+from resnet_lab.run.device import Resources
+from resnet_lab.run.experiment import run
 
 CPU = Resources(device="cpu", threads=1)
 KINDS = ("plain", "residual")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from resnet_lab.analysis import subject as subject_room
 from resnet_lab.analysis.construction import (
     added_blocks,
     agreement,
@@ -19,19 +18,22 @@ from resnet_lab.analysis.construction import (
     stage_statistics,
 )
 from resnet_lab.analysis.gradients import gradient_norms, gradients
-from resnet_lab.analysis.identity import carry_on, continuation, continuation_folder, identity, kept, with_continuation
+from resnet_lab.analysis.identity import continuation, continuation_folder, identity, kept, starting_point, with_continuation
 from resnet_lab.analysis.responses import Moments, layer_moments, responses
+from resnet_lab.analysis.results import Responses, read, save
 from resnet_lab.analysis.subject import subjects
-from resnet_lab.compare import compare_study
-from resnet_lab.config import Milestones
+from resnet_lab.config.schema import Milestones
 from resnet_lab.errors import CheckpointError, ConfigError
 from resnet_lab.models.resnet import build
 from resnet_lab.record import checkpoint
-from resnet_lab.record.store import RunFolder, find_runs, read_study
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import find_runs, read_study
 from resnet_lab.report.findings import findings
 from resnet_lab.report.why_tables import deep_to_shallow
 from resnet_lab.report.write import write_report
-from resnet_lab.results import Responses, read, save
+from resnet_lab.run import trained as trained_room
+from resnet_lab.run.experiment import train_in
+from resnet_lab.study.compare import compare_study
 from resnet_lab.train.loop import update
 from resnet_lab.train.state import new_state
 from tests.conftest import CPU, KINDS, tiny
@@ -223,7 +225,7 @@ def test_checkpoints_are_never_replaced_by_random_weights(study):
     folder = RunFolder(study / "plain-8-s0")
     assert [subject.step for subject in subjects([folder], None, CPU)] == [8]
     assert [subject.step for subject in subjects([folder], 4, CPU)] == [4]
-    initial = subjects([folder], 0, CPU)[0]
+    initial = next(subjects([folder], 0, CPU))
     assert same(initial.net.state_dict(), build(initial.config.model, 0).state_dict())
     with pytest.raises(CheckpointError, match="no checkpoint of step 5; there are those of: 4, 8"):
         subjects([folder], 5, CPU)
@@ -238,7 +240,7 @@ def test_checkpoints_are_never_replaced_by_random_weights(study):
 def test_a_run_is_analysed_on_the_images_of_its_seed(tmp_path, monkeypatch):
     """All training images, so that the seed decides nothing but which test images are taken."""
     monkeypatch.setattr(
-        subject_room,
+        trained_room,
         "load",
         lambda config, folder, seed, begun: SimpleNamespace(to=lambda device: SimpleNamespace(seed=seed, digests=None)),
     )
@@ -246,11 +248,11 @@ def test_a_run_is_analysed_on_the_images_of_its_seed(tmp_path, monkeypatch):
     config = tiny(seed=3, data__train_images=50_000, data__validation_images=0, recipe__schedule=schedule)
     folder = RunFolder(tmp_path / "run")
     folder.create(config)
-    assert subjects([folder], 0, CPU)[0].data.seed == 3
+    assert next(subjects([folder], 0, CPU)).data.seed == 3
 
 
 def test_results_repeat_and_are_read_back(study):
-    subject = subjects([RunFolder(study / "residual-8-s0")], None, CPU)[0]
+    subject = next(subjects([RunFolder(study / "residual-8-s0")], None, CPU))
     before = buffers(subject.net)
     for analyse in (lambda: responses(subject, 10), lambda: gradients(subject, 2), lambda: identity(subject, 14, None, 10)):
         result = analyse()
@@ -262,7 +264,7 @@ def test_results_repeat_and_are_read_back(study):
 
 
 def test_gradients_summarise_batches(study):
-    subject = subjects([RunFolder(study / "plain-8-s0")], 0, CPU)[0]
+    subject = next(subjects([RunFolder(study / "plain-8-s0")], 0, CPU))
     two, one = gradients(subject, 2), gradients(subject, 1)
     weights, _ = gradient_norms(subject.net, [_batches(subject)(step) for step in range(2)])
     stem = weights["stem.conv"]
@@ -289,18 +291,24 @@ def test_identity_says_what_the_construction_and_scratch_do(study, kind):
     assert found.scratch.train == pytest.approx(deep.folder.read().evaluations[-1].train_error)
 
 
+def go_on(shallow, stop):
+    folder = continuation_folder(shallow, 14, 6)
+    start = starting_point(shallow, 14)
+    list(train_in(folder, continuation(shallow.config, 14, 6), shallow.data, shallow.device, 1, stop, start))
+
+
 def test_training_goes_on_from_the_construction_and_resumes(study, monkeypatch):
-    shallow = subjects([RunFolder(study / "plain-8-s0")], None, CPU)[0]
+    shallow = next(subjects([RunFolder(study / "plain-8-s0")], None, CPU))
     result = identity(shallow, 14, None, 10)
     stops = iter([False, False, True])
-    list(carry_on(shallow, 14, 6, 1, lambda: next(stops, True)))
+    go_on(shallow, lambda: next(stops, True))
     folder = continuation_folder(shallow, 14, 6)
     assert folder.read().state == "interrupted"
-    list(carry_on(shallow, 14, 6, 1, lambda: False))
+    go_on(shallow, lambda: False)
     parted = checkpoint.load(folder, 6)["net"]
     assert folder.read().state == "finished"
     folder.path.rename(study / "elsewhere")
-    list(carry_on(shallow, 14, 6, 1, lambda: False))
+    go_on(shallow, lambda: False)
     assert same(parted, checkpoint.load(folder, 6)["net"])
     continued = with_continuation(result, folder).continued
     assert continued is not None
@@ -309,13 +317,13 @@ def test_training_goes_on_from_the_construction_and_resumes(study, monkeypatch):
 
 
 def test_a_construction_that_is_known_is_not_computed_again(study):
-    shallow = subjects([RunFolder(study / "plain-8-s0")], None, CPU)[0]
+    shallow = next(subjects([RunFolder(study / "plain-8-s0")], None, CPU))
     result = identity(shallow, 14, None, 10)
     assert kept(shallow, 14, None, 10) is None
     save(shallow.folder, result)
     assert kept(shallow, 14, None, 10) == result
     assert kept(shallow, 14, None, None) is kept(shallow, 20, None, 10) is None
-    assert kept(shallow, 14, subjects([RunFolder(study / "plain-14-s0")], None, CPU)[0], 10) is None
+    assert kept(shallow, 14, next(subjects([RunFolder(study / "plain-14-s0")], None, CPU)), 10) is None
 
 
 def test_the_recipe_of_the_continuation_keeps_its_shape():
@@ -375,7 +383,7 @@ def test_a_missing_checkpoint_ends_with_6_and_a_missing_depth_with_2(study, cli)
 
 
 def test_without_analyses_the_report_has_no_why(study):
-    assert findings(read_study(study)[0]) == ([], [])
+    assert findings(read_study(study).runs) == ([], [])
     assert ">Why<" not in write_report(study, compare_study(study))[0].read_text()
 
 

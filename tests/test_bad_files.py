@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.records import EvalRecord, TrainRecord
 from tests.conftest import tiny
 
 NESTED = "[" * 100_000

@@ -7,9 +7,9 @@ import threading
 import pytest
 import torch
 
-from resnet_lab import bench as measuring
-from resnet_lab.bench import Bench
-from resnet_lab.estimate import PARTS, Speed, measure, measuring_seconds, neighbours, sample
+from resnet_lab.run import bench as measuring
+from resnet_lab.run.bench import Bench
+from resnet_lab.run.estimate import PARTS, Speed, measure, measuring_seconds, neighbours, sample
 from tests.conftest import tiny
 from tests.test_sweep import write_config
 

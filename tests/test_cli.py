@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from resnet_lab.cli.options import stop_signals
-from resnet_lab.configfile import load_study
+from resnet_lab.config.files import load_study
 from resnet_lab.record import store
 from resnet_lab.record.store import RunFolder
 from tests.conftest import tiny

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.compare import compare, comparison_values
+from resnet_lab.record.lines import EvalRecord, Event, TrainRecord
 from resnet_lab.record.store import Run, RunFolder
-from resnet_lab.records import EvalRecord, Event, TrainRecord
-from resnet_lab.spread import Spread, half_width
+from resnet_lab.record.study import Study
+from resnet_lab.study.compare import Comparison, compare
+from resnet_lab.study.spread import Spread, half_width
+from resnet_lab.study.values import comparison_values
 from tests.conftest import tiny
 
 
@@ -34,8 +36,12 @@ def made(
     )
 
 
+def compared(runs, study="s") -> Comparison:
+    return compare(Study(Path(study), tuple(runs)))
+
+
 def test_cells_hold_one_value_a_seed_of_the_last_evaluation():
-    comparison = compare("s", [made("plain", 20, seed, train=train) for seed, train in [(1, 0.2), (0, 0.1), (2, 0.6)]])
+    comparison = compared([made("plain", 20, seed, train=train) for seed, train in [(1, 0.2), (0, 0.1), (2, 0.6)]])
     (cell,) = comparison.cells
     assert cell.seeds == (0, 1, 2)
     assert cell.train_error == Spread((0.1, 0.2, 0.6))
@@ -56,7 +62,7 @@ def four(plain_deep=0.3, residual_deep=0.05, seed=0):
 
 
 def test_the_verdict_names_the_gap_of_each_kind():
-    comparison = compare("s", four())
+    comparison = compared(four())
     plain, residual = comparison.gaps
     assert (plain.shallow, plain.deep, plain.degradation, residual.degradation) == (20, 56, "shown", "not shown")
     assert plain.train_error.values == (pytest.approx(0.1),)
@@ -74,13 +80,13 @@ def test_the_verdict_names_the_gap_of_each_kind():
 def test_shortcuts_are_compared_one_by_one_and_what_is_no_matched_pair_is_said():
     projections = [made("residual", depth, train=0.12, shortcut=option, parameters=number)
                    for option in "BC" for depth, number in ((20, 130), (56, 1_140))]  # fmt: skip
-    comparison = compare("s", [*four(), *projections])
-    assert [(cell.kind, cell.depth) for cell in comparison.cells] == [
+    comparison = compared([*four(), *projections])
+    assert [(cell.variant, cell.depth) for cell in comparison.cells] == [
         ("plain", 20), ("residual", 20), ("residual-B", 20), ("residual-C", 20),
         ("plain", 56), ("residual", 56), ("residual-B", 56), ("residual-C", 56),
     ]  # fmt: skip
     assert all(len(cell.seeds) == 1 for cell in comparison.cells)
-    assert [gap.kind for gap in comparison.gaps] == ["plain", "residual", "residual-B", "residual-C"]
+    assert [gap.variant for gap in comparison.gaps] == ["plain", "residual", "residual-B", "residual-C"]
     assert [gain.name for gain in comparison.gains[:3]] == [
         "residual - plain at 20", "residual-B - plain at 20", "residual-C - plain at 20"
     ]  # fmt: skip
@@ -92,13 +98,19 @@ def test_shortcuts_are_compared_one_by_one_and_what_is_no_matched_pair_is_said()
         "residual-B-56 and plain-56 are no matched pair: its projections give the residual network 1,017 parameters more "
         "(1,140 against 123)."
     )
-    assert comparison_values(comparison)["unmatched"] == list(comparison.unmatched)
-    assert compare("s", four()).unmatched == ()
+    values = comparison_values(comparison)
+    assert values["unmatched"] == list(comparison.unmatched)
+    assert [tuple(values["gaps"][at][key] for key in ("variant", "kind", "shortcut")) for at in (0, 1, 2)] == [
+        ("plain", "plain", "A"), ("residual", "residual", "A"), ("residual-B", "residual", "B")
+    ]  # fmt: skip
+    for values_of_one in (values["cells"][3], next(run for run in values["runs"] if run["run"] == "residual-C-20-s0")):
+        assert [values_of_one[key] for key in ("variant", "kind", "shortcut", "depth")] == ["residual-C", "residual", "C", 20]
+    assert compared(four()).unmatched == ()
     assert comparison.missing == ()
 
 
 def test_a_study_of_projections_alone_lacks_no_option_a():
-    comparison = compare("s", [made(kind, depth, shortcut=option) for kind, option in (("plain", "A"), ("residual", "B"))
+    comparison = compared([made(kind, depth, shortcut=option) for kind, option in (("plain", "A"), ("residual", "B"))
                                for depth in (20, 56)])  # fmt: skip
     assert comparison.missing == ()
     assert comparison.interaction is None
@@ -106,7 +118,7 @@ def test_a_study_of_projections_alone_lacks_no_option_a():
 
 
 def test_gains_and_the_interaction_are_paired():
-    comparison = compare("s", [*four(seed=0), *four(plain_deep=0.4, seed=1), made("plain", 20, 2)])
+    comparison = compared([*four(seed=0), *four(plain_deep=0.4, seed=1), made("plain", 20, 2)])
     shallow, deep = comparison.gains
     assert (shallow.name, shallow.seeds, shallow.train_error.mean) == ("residual - plain at 20", (0, 1), pytest.approx(-0.1))
     assert deep.train_error.values == (pytest.approx(-0.25), pytest.approx(-0.35))
@@ -119,7 +131,7 @@ def test_gains_and_the_interaction_are_paired():
 
 
 def test_a_gap_within_the_margin_of_the_images_is_none():
-    comparison = compare("s", four(plain_deep=0.205))
+    comparison = compared(four(plain_deep=0.205))
     assert comparison.gaps[0].margin == pytest.approx(2 * (0.2 * 0.8 / 1e4 + 0.205 * 0.795 / 1e4) ** 0.5)
     assert comparison.gaps[0].degradation == "not shown"
 
@@ -130,16 +142,16 @@ def test_a_gap_within_the_margin_of_the_images_is_none():
 )
 def test_the_papers_finding_takes_residual_networks_of_two_depths_that_are_not_shown_to_degrade(residual, expected):
     plain = [made("plain", 20, train=0.1), made("plain", 56, train=0.4)]
-    comparison = compare("s", [*plain, *(made("residual", depth, train=train) for depth, train in residual.items())])
+    comparison = compared([*plain, *(made("residual", depth, train=train) for depth, train in residual.items())])
     assert comparison.shows_degradation is expected
 
 
 @pytest.mark.parametrize(("deep", "expected"), [(0.2, "not shown"), (0.215, "undecided"), (0.22, "undecided"), (0.23, "shown")])
 def test_one_or_two_seeds_do_not_decide_what_seeds_may_make(deep, expected):
-    comparison = compare("s", four(plain_deep=deep))
+    comparison = compared(four(plain_deep=deep))
     assert comparison.gaps[0].degradation == expected
     assert ("undecided: needs 2 more seeds." in comparison.verdict[0]) == (expected == "undecided")
-    two = compare("s", [*four(plain_deep=deep), *four(plain_deep=deep, seed=1)])
+    two = compared([*four(plain_deep=deep), *four(plain_deep=deep, seed=1)])
     assert two.gaps[0].degradation == expected
     assert ("undecided: needs 1 more seed." in two.verdict[0]) == (expected == "undecided")
 
@@ -149,7 +161,7 @@ def test_from_three_seeds_on_the_interval_decides():
     outcomes = {}
     for name, values in gaps.items():
         runs = [run for seed, gap in enumerate(values) for run in four(plain_deep=0.2 + gap, seed=seed)]
-        outcomes[name] = compare("s", runs)
+        outcomes[name] = compared(runs)
     assert {name: outcome.gaps[0].degradation for name, outcome in outcomes.items()} == {
         "clear": "shown", "none": "not shown", "small": "shown", "wide": "undecided"
     }  # fmt: skip
@@ -166,7 +178,7 @@ def test_from_three_seeds_on_the_interval_decides():
 
 def test_a_hopeless_spread_says_so():
     runs = [run for seed, gap in enumerate((-0.1, 0.14, 0.01)) for run in four(plain_deep=0.2 + gap, seed=seed)]
-    comparison = compare("s", runs)
+    comparison = compared(runs)
     assert comparison.gaps[0].seeds_needed is None
     assert "needs more than 50 more seeds" in comparison.verdict[0]
 
@@ -174,20 +186,20 @@ def test_a_hopeless_spread_says_so():
 def test_only_shared_seeds_count():
     runs = [made("plain", 20, seed, train=0.2) for seed in range(3)]
     runs += [made("plain", 56, seed, train=error) for seed, error in [(0, 0.3), (1, 0.1), (7, 0.9)]]
-    (gap,) = compare("s", runs).gaps
+    (gap,) = compared(runs).gaps
     assert gap.seeds == (0, 1)
     assert gap.degradation == "undecided"
 
 
 def test_lost_runs_are_counted_and_chance_is_named():
     runs = [made("plain", 56, 0, train=0.899), made("plain", 56, 1, state="diverged"), made("plain", 56, 2, state="failed")]
-    (cell,) = compare("s", runs).cells
+    (cell,) = compared(runs).cells
     assert cell.lost == ("plain-56-s1 (diverged)", "plain-56-s2 (failed)")
     assert cell.at_chance == ("plain-56-s0",)
-    assert compare("s", [made("plain", 56, train=0.85)]).cells[0].at_chance == ()
+    assert compared([made("plain", 56, train=0.85)]).cells[0].at_chance == ()
     of_100 = {"dataset": "cifar100", "train_images": 100, "validation_images": 20, "test_images": 20}
-    assert compare("s", [made("plain", 56, train=0.92, data=of_100)]).cells[0].at_chance == ()
-    assert compare("s", [made("plain", 56, train=0.99, data=of_100)]).cells[0].at_chance == ("plain-56-s0",)
+    assert compared([made("plain", 56, train=0.92, data=of_100)]).cells[0].at_chance == ()
+    assert compared([made("plain", 56, train=0.99, data=of_100)]).cells[0].at_chance == ("plain-56-s0",)
 
 
 def test_runs_on_other_images_of_a_folder_are_left_out():
@@ -199,7 +211,7 @@ def test_runs_on_other_images_of_a_folder_are_left_out():
         )
         for depth, names, files in ((20, "a", "1"), (32, "b", "2"), (44, None, None), (56, "a", "3"))
     ]
-    comparison = compare("s", runs)
+    comparison = compared(runs)
     assert [run.name for run in comparison.runs] == ["plain-20-s0", "plain-44-s0", "plain-56-s0"]
     assert comparison.missing[:2] == (
         "plain-32-s0: left out, trained on other images of a folder.",
@@ -208,8 +220,9 @@ def test_runs_on_other_images_of_a_folder_are_left_out():
 
 
 def test_the_values_are_json_and_hide_the_best_over_time(tmp_path):
-    comparison = compare("s", [run for seed in range(3) for run in four(seed=seed)])
+    comparison = compared([run for seed in range(3) for run in four(seed=seed)])
     values = json.loads(json.dumps(comparison_values(comparison)))
+    assert values["format"] == 2
     first = values["cells"][0]["train_error"]
     assert (first["values"], first["deviation"]) == ([0.2] * 3, 0.0)
     assert [first["mean"], *first["interval"]] == pytest.approx([0.2] * 3)
@@ -219,7 +232,7 @@ def test_the_values_are_json_and_hide_the_best_over_time(tmp_path):
 
 
 def test_runs_of_another_recipe_are_left_out_and_the_keys_named():
-    comparison = compare("s", [*four(), made("plain", 32, recipe__lr=0.3)])
+    comparison = compared([*four(), made("plain", 32, recipe__lr=0.3)])
     assert {cell.depth for cell in comparison.cells} == {20, 56}
     assert any("plain-32-s0: left out, of another recipe (recipe.lr = 0.3)" in sentence for sentence in comparison.missing)
 
@@ -236,6 +249,6 @@ def test_runs_of_another_recipe_are_left_out_and_the_keys_named():
     ],
 )
 def test_what_is_missing_is_said(runs, sentence):
-    comparison = compare("s", runs)
+    comparison = compared(runs)
     assert any(sentence in each for each in comparison.missing)
     assert comparison.verdict[0].startswith("No verdict")

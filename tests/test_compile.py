@@ -8,16 +8,16 @@ import sys
 import pytest
 import torch
 
-from resnet_lab import estimate
-from resnet_lab.compute import initial_state, set_up
-from resnet_lab.config import ComputeConfig, with_compile
+from resnet_lab.config.schema import ComputeConfig, with_compile
 from resnet_lab.errors import ConfigError
-from resnet_lab.estimate import Speed, footing
-from resnet_lab.experiment import as_begun, begun_as, run
 from resnet_lab.models.fold import folded
 from resnet_lab.record import checkpoint
+from resnet_lab.record.lines import TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.records import TrainRecord
+from resnet_lab.run import estimate
+from resnet_lab.run.compute import initial_state, set_up
+from resnet_lab.run.estimate import Speed, footing
+from resnet_lab.run.experiment import as_begun, begun_as, run
 from tests.conftest import settings, tiny
 from tests.test_train import records_of
 

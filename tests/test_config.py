@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.config import Milestones, Plateau, RunConfig, differences, to_steps
-from resnet_lab.configfile import load_run, load_study, presets
+from resnet_lab.config.durations import to_steps
+from resnet_lab.config.files import load_run, load_study, presets
+from resnet_lab.config.schema import Milestones, Plateau, RunConfig, differences
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.sweep.grid import expand

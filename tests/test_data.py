@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_lab.config import DataConfig
+from resnet_lab.config.schema import DataConfig
 from resnet_lab.data import augment, cifar, synthetic
 from resnet_lab.data.batches import Batches, clean_batches
 from resnet_lab.data.cifar import CIFAR10, CIFAR100

@@ -7,12 +7,13 @@ from rich.console import Console
 
 from resnet_lab.cli import display
 from resnet_lab.cli.display import TrainingScreen
-from resnet_lab.configfile import load_study
-from resnet_lab.duration import duration
-from resnet_lab.estimate import Forecast, Speed, evaluated_images, forecast
+from resnet_lab.config.files import load_study
+from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.models.cost import Cost
+from resnet_lab.record.lines import TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.records import DownloadProgress, TrainRecord
+from resnet_lab.run.estimate import Forecast, Speed, evaluated_images, forecast
+from resnet_lab.text import duration
 from tests.conftest import tiny
 
 

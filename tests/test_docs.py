@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resnet_lab.cli.options import with_flags
-from resnet_lab.configfile import load_study
+from resnet_lab.config.files import load_study
 from resnet_lab.sweep.grid import expand
 from tests.test_cli import COMMANDS
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.config import DataConfig
-from resnet_lab.data import cifar, download, stand_in
+from resnet_lab.config.schema import DataConfig
+from resnet_lab.data import auto, cifar, download
 from resnet_lab.data.cifar import CIFAR10
+from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.errors import DataError
-from resnet_lab.experiment import as_begun
-from resnet_lab.records import DownloadProgress
+from resnet_lab.run.experiment import as_begun
 from tests.conftest import tiny
 
 
@@ -151,7 +151,7 @@ AUTO = DataConfig(dataset="auto")
 
 def resolved(config: DataConfig, folder: Path, said: list[object], begun: DataConfig | None = None) -> DataConfig:
     """Run `resolve` to its end, collecting what it says."""
-    return stand_in.drain(stand_in.resolve(config, folder, begun), said.append)
+    return auto.drain(auto.resolve(config, folder, begun), said.append)
 
 
 def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, monkeypatch):
@@ -159,7 +159,7 @@ def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, mo
         for second in range(100):
             yield DownloadProgress("CIFAR-10", 55_000 * second, 170_000_000, 55_000.0, second)
 
-    monkeypatch.setattr(stand_in, "download", slow)
+    monkeypatch.setattr(auto, "download", slow)
     said: list[object] = []
     assert resolved(AUTO, tmp_path, said).dataset == "synthetic"
     assert len([each for each in said if isinstance(each, DownloadProgress)]) < 12

@@ -5,16 +5,17 @@ import dataclasses
 import pytest
 import torch
 
-from resnet_lab import experiment
-from resnet_lab.compute import initial_state
 from resnet_lab.data import load as data_load
 from resnet_lab.data.batches import Batches
 from resnet_lab.errors import CheckpointError, DivergedError
-from resnet_lab.estimate import Footing, Speed
-from resnet_lab.experiment import run
 from resnet_lab.record import checkpoint
+from resnet_lab.record.lines import EvalRecord, Event, TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.records import EvalRecord, Event, TrainRecord
+from resnet_lab.run import experiment
+from resnet_lab.run.compute import initial_state
+from resnet_lab.run.device import Resources
+from resnet_lab.run.estimate import Footing, Speed
+from resnet_lab.run.experiment import run
 from tests.conftest import tiny
 
 # A recipe in which everything that has a state has one: momentum, plateau checks and drops, low-lr start, open windows.
@@ -225,8 +226,8 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path, see
 
 def test_going_on_with_other_threads_is_said(tmp_path, seen):
     folder = RunFolder(tmp_path / "run")
-    list(run(tiny(), folder, experiment.Resources(threads=1), stop=lambda: seen["step"] >= 4))
-    said = list(run(tiny(), folder, experiment.Resources(threads=2)))
+    list(run(tiny(), folder, Resources(threads=1), stop=lambda: seen["step"] >= 4))
+    said = list(run(tiny(), folder, Resources(threads=2)))
     assert isinstance(said[0], Event)
     assert said[0].detail["changed"] == {"threads": 2}
 
@@ -281,7 +282,7 @@ def test_a_few_steps_on_the_real_images_learn_something(cifar10, tmp_path):
         evaluation__every=40,
         evaluation__final_train_images=500,
     )
-    said = list(run(config, RunFolder(tmp_path / "run"), experiment.Resources(data_dir=cifar10)))
+    said = list(run(config, RunFolder(tmp_path / "run"), Resources(data_dir=cifar10)))
     records = [record for record in said if isinstance(record, TrainRecord)]
     assert records[-1].error < 0.85 < records[0].error
     assert RunFolder(tmp_path / "run").read().environment["data"]["md5"]["test_batch"] == "40351d587109b95175f43aff81a1287e"

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import RunFolder, read_study
-from resnet_lab.records import EvalRecord, TrainRecord, ValidationRecord
-from resnet_lab.report.export import write_csv, write_tensorboard
+from resnet_lab.record.export import write_csv, write_tensorboard
+from resnet_lab.record.lines import EvalRecord, TrainRecord, ValidationRecord
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import read_study
 from tests.conftest import tiny
 
 SPEED = 80 / 3.0
@@ -42,31 +43,32 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def test_csv_has_every_record_with_all_digits():
-    study = make_study()
-    runs, _ = read_study(study)
-    write_csv(Path("out"), "study", runs)
+    study = read_study(make_study())
+    write_csv(Path("out"), study)
     for name, kind in (("training", TrainRecord), ("evaluation", EvalRecord), ("validation", ValidationRecord)):
         expected = [
-            (run, record) for run in runs for record in (*run.train, *run.evaluations, *run.validation) if type(record) is kind
+            (run, record)
+            for run in study.runs
+            for record in (*run.train, *run.evaluations, *run.validation)
+            if type(record) is kind
         ]
         rows = read(Path(f"out/{name}.csv"))
         assert len(rows) == len(expected) > 0
         for row, (run, record) in zip(rows, expected, strict=True):
-            head = [row.pop(key) for key in ("study", "run", "kind", "depth", "seed")]
-            assert head == ["study", run.name, run.config.model.kind, "8", "0"]
+            head = [row.pop(key) for key in ("study", "run", "variant", "kind", "shortcut", "depth", "seed")]
+            assert head == ["study", run.name, run.config.model.variant, run.config.model.kind, "A", "8", "0"]
             values = {key: json.loads(value) if value else None for key, value in row.items()}
             assert values == dataclasses.asdict(record)
 
 
 def test_csv_has_a_row_a_run_with_its_settings():
-    study = make_study()
-    runs, _ = read_study(study)
-    write_csv(Path("out"), "study", runs)
+    study = read_study(make_study())
+    write_csv(Path("out"), study)
     plain, residual = read(Path("out/runs.csv"))
     assert [plain[key] for key in ("run", "kind", "depth", "seed", "state", "step")] == [
         "plain-8-s0", "plain", "8", "0", "interrupted", "10",
     ]  # fmt: skip
-    assert (residual["state"], residual["digest"]) == ("finished", runs[1].config.digest())
+    assert (residual["state"], residual["digest"]) == ("finished", study.runs[1].config.digest())
     assert (plain["recipe.lr"], plain["recipe.schedule.patience"], plain["compute.compile"]) == ("0.05", "1", "false")
     assert (residual["recipe.schedule.milestones"], residual["recipe.schedule.patience"]) == ("[10, 20]", "")
 
@@ -89,9 +91,8 @@ def test_event_files_have_every_record(cli):
     answer = cli("export", "study", "--to", "tensorboard")
     assert answer.code == 0, answer.err
     assert "tensorboard --logdir runs/study/export" in answer.err
-    runs, _ = read_study(study)
     start = 0.0
-    for run in runs:
+    for run in read_study(study).runs:
         found = scalars(study / "export" / run.name)
         start = found["lr"][0][0] - 3.0
         assert found["error/training (running)"] == [(start + 3, 5, near(1 / 15)), (near(found["lr"][1][0]), 10, near(1 / 30))]
@@ -124,7 +125,7 @@ def test_exported_twice_it_is_the_same_and_the_study_is_untouched(cli, to):
 
 def test_event_files_of_an_earlier_export_go_and_those_of_others_stay():
     pytest.importorskip("tensorboard")
-    runs, _ = read_study(make_study())
+    runs = read_study(make_study()).runs
     write_tensorboard(Path("out"), runs)
     foreign = Path("out/plain-8-s0/events.out.tfevents.1.host")
     foreign.write_bytes(b"")
@@ -140,7 +141,7 @@ def test_a_run_without_events_or_records_is_exported():
     (path,) = write_tensorboard(Path("out"), [folder.read()])
     assert path.name == "events.out.tfevents.0000000000.resnet-lab"
     assert scalars(path.parent) == {}
-    write_csv(Path("out"), "study", [folder.read()])
+    write_csv(Path("out"), read_study(folder.path.parent))
     assert read(Path("out/training.csv")) == []
 
 

@@ -16,20 +16,21 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from resnet_lab.config import DataConfig, RunConfig
-from resnet_lab.configfile import load_study
+from resnet_lab.config.files import load_study
+from resnet_lab.config.paper import always, departures, recipe_for
+from resnet_lab.config.schema import DataConfig, RunConfig
 from resnet_lab.data import cifar, folder
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.folder import FolderBatches, FolderSet
 from resnet_lab.data.load import load, training_batches
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.experiment import Resources, run
 from resnet_lab.models.resnet import build
-from resnet_lab.paper import always, departures, recipe_for
 from resnet_lab.record import checkpoint
+from resnet_lab.record.digests import Digests
 from resnet_lab.record.store import RunFolder
-from resnet_lab.records import Digests
 from resnet_lab.rng import generator
+from resnet_lab.run.device import Resources
+from resnet_lab.run.experiment import run
 from resnet_lab.train.evaluate import evaluate
 from tests.conftest import settings
 

@@ -8,12 +8,13 @@ import sys
 import pytest
 import torch
 
-from resnet_lab.compute import initial_state
 from resnet_lab.data.load import load, training_batches
-from resnet_lab.experiment import Resources, run
 from resnet_lab.record import checkpoint
+from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.records import EvalRecord, TrainRecord
+from resnet_lab.run.compute import initial_state
+from resnet_lab.run.device import Resources
+from resnet_lab.run.experiment import run
 from resnet_lab.train.loop import train
 from tests.conftest import KINDS, tiny
 from tests.test_sweep import write_config

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resnet_lab.config import ModelConfig
+from resnet_lab.config.schema import ModelConfig
 from resnet_lab.models.blocks import BasicBlock, Block, Bottleneck
 from resnet_lab.models.cost import count
 from resnet_lab.models.fold import folded

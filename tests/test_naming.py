@@ -6,9 +6,9 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from resnet_lab.config import ModelConfig
-from resnet_lab.models.naming import from_torchvision, state_from_torchvision, state_to_torchvision, to_torchvision
+from resnet_lab.config.schema import ModelConfig
 from resnet_lab.models.resnet import ResNet
+from resnet_lab.weights.naming import from_torchvision, state_from_torchvision, state_to_torchvision, to_torchvision
 
 NETWORKS = [(18, "basic"), (34, "basic"), (50, "bottleneck"), (101, "bottleneck"), (152, "bottleneck")]
 

@@ -9,11 +9,10 @@ from collections import Counter
 
 import pytest
 
-from resnet_lab.compare import compare
-from resnet_lab.records import EvalRecord, TrainRecord
+from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.report import document, html
 from resnet_lab.report.blocks import Series
-from tests.test_compare import made
+from tests.test_compare import compared, made
 
 PAYLOAD = '<script>alert(1)</script>"><img src=x onerror=alert(2)>\' style="fill:red" \u2028&amp;'
 STEPS = 64_000
@@ -41,7 +40,7 @@ def long_run(kind, depth, seed=0, records=1280, evaluations=64):
 
 def study(depths=(20, 56), seeds=2, name="study", **sizes):
     kinds = ("plain", "residual")
-    return compare(name, [long_run(kind, depth, seed, **sizes) for seed in range(seeds) for kind in kinds for depth in depths])
+    return compared([long_run(kind, depth, seed, **sizes) for seed in range(seeds) for kind in kinds for depth in depths], name)
 
 
 def evil():
@@ -49,7 +48,7 @@ def evil():
         dataclasses.replace(run, environment={"device": PAYLOAD, PAYLOAD: 1})
         for run in study(seeds=1, records=30, evaluations=5).runs
     ]
-    built = document.build(compare(f"study {PAYLOAD}", runs))
+    built = document.build(dataclasses.replace(compared(runs), study=f"study {PAYLOAD}"))
     sections = [dataclasses.replace(section, blocks=tuple(map(_with_evil_names, section.blocks))) for section in built.sections]
     return html.render(dataclasses.replace(built, sections=tuple(sections)))
 

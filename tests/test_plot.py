@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from resnet_lab.cli import display, plot
-from resnet_lab.records import EvalRecord, TrainRecord
+from resnet_lab.record.lines import EvalRecord, TrainRecord
 from tests.test_compare import four, made
 from tests.test_export import make_study
 

@@ -9,8 +9,9 @@ from filelock import FileLock
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError, LockedError
 from resnet_lab.record import checkpoint, files, store
 from resnet_lab.record.files import write_atomically
-from resnet_lab.record.store import RunFolder, find_study, read_study, studies, study_path
-from resnet_lab.records import TrainRecord, ValidationRecord, event_from_line, record_from_line
+from resnet_lab.record.lines import TrainRecord, ValidationRecord, event_from_line, record_from_line
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import find_study, read_study, study_folders, study_path
 from tests.conftest import tiny
 
 
@@ -210,7 +211,7 @@ def test_lost_files_of_later_steps_do_not_displace_new_ones(folder):
 
 def test_a_report_does_not_tell_where_it_was_made(folder, tmp_path):
     (folder.path / "config.json").write_text("{")
-    _, faults = read_study(folder.path.parent)
+    faults = read_study(folder.path.parent).faults
     assert len(faults) == 1
     assert str(tmp_path) not in faults[0]
 
@@ -220,13 +221,13 @@ def test_studies_are_found_newest_last_and_an_unreadable_run_is_named(folder, tm
     other = RunFolder(root / "another" / "plain-8-s0")
     other.create(tiny(model={"kind": "plain", "depth": 8}))
     other.append(record(1))
-    assert [path.name for path in studies(root)] == ["study", "another"]
+    assert [path.name for path in study_folders(root)] == ["study", "another"]
     assert find_study(root, None).name == "another"
     (folder.path / "config.json").write_text(json.dumps({"model": {"kind": "oval"}}))
-    runs, faults = read_study(root / "study")
-    assert runs == []
-    assert len(faults) == 1
-    assert "residual-8-s0 cannot be read" in faults[0]
+    study = read_study(root / "study")
+    assert study.runs == ()
+    assert len(study.faults) == 1
+    assert "residual-8-s0 cannot be read" in study.faults[0]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/root"])

@@ -10,18 +10,19 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from resnet_lab.compare import compare, compare_study
-from resnet_lab.configfile import load_study
-from resnet_lab.paper import departures
-from resnet_lab.published import NUMBERS, PAPER
-from resnet_lab.record.store import RunFolder, read_study
-from resnet_lab.records import Event, TrainRecord
+from resnet_lab.config.files import load_study
+from resnet_lab.config.paper import departures
+from resnet_lab.record.lines import Event, TrainRecord
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import read_study
 from resnet_lab.report import charts, document, figures, html, markdown
 from resnet_lab.report.document import command
 from resnet_lab.report.tables import NO_INTERVAL, difference_table, error_table, interval_table
 from resnet_lab.report.write import write_report
+from resnet_lab.study.compare import compare_study
+from resnet_lab.study.published import NUMBERS, PAPER
 from tests.conftest import tiny
-from tests.test_compare import four, made
+from tests.test_compare import compared, four, made
 
 
 class Balance(HTMLParser):
@@ -50,7 +51,7 @@ PAYLOAD = "<script>alert(1)</script>"
 
 @pytest.fixture
 def comparison():
-    return compare("study", four())
+    return compared(four(), "study")
 
 
 def test_the_page_is_well_formed_and_self_contained(comparison):
@@ -115,7 +116,7 @@ def test_differences_and_intervals_are_tables_that_say_why_there_is_no_interval(
     assert differences.rows[-1] == ("interaction", "1", "-15.00", "-15.00")
     assert NO_INTERVAL in differences.caption
     runs = [made("plain", 20, seed, train=0.2 + seed / 100) for seed in range(3)] + [made("plain", 20, 3, state="diverged")]
-    intervals = interval_table(compare("s", runs))
+    intervals = interval_table(compared(runs))
     assert intervals.rows == (
         ("plain-20", "3", "21.00 [18.52, 23.48]", "20.00 [20.00, 20.00]", "26.00 [23.52, 28.48]", "plain-20-s3 (diverged)"),
     )
@@ -138,15 +139,15 @@ def test_the_figure_draws_every_run_on_one_scale_with_names_at_the_lines(compari
 
 def test_the_points_are_all_there_with_all_their_digits(comparison):
     lines = charts.curve_points(comparison).splitlines()
-    assert lines[0] == "run,kind,depth,seed,step,series,error"
-    assert "plain-56-s0,plain,56,0,30,test,0.35" in lines
+    assert lines[0] == "run,variant,kind,shortcut,depth,seed,step,series,error"
+    assert "plain-56-s0,plain,plain,A,56,0,30,test,0.35" in lines
     assert len(lines) == 1 + 4 * (1 + 2 * 2)
 
 
 def test_the_stand_in_is_named_in_title_page_and_markdown():
     runs = [made("plain", 20), made("plain", 56)]
     runs = [dataclasses.replace(run, config=tiny(model=run.config.model.model_dump())) for run in runs]
-    comparison = compare("s", runs)
+    comparison = compared(runs)
     assert comparison.stand_in
     built = document.build(comparison)
     assert figures.STAND_IN_NOTICE in (figures.curves(comparison).get_suptitle())
@@ -158,7 +159,7 @@ def test_the_stand_in_is_named_in_title_page_and_markdown():
     "runs", [[], [made("plain", 20)], [made("residual", 20, state="running")], [made("plain", 20, state="diverged")]]
 )
 def test_incomplete_studies_get_a_page_that_says_what_is_missing(runs):
-    page = html.render(document.build(compare("s", runs)))
+    page = html.render(document.build(compared(runs)))
     assert "No verdict" in page
     assert "There is no finished" in page
 
@@ -166,7 +167,7 @@ def test_incomplete_studies_get_a_page_that_says_what_is_missing(runs):
 def test_a_change_of_environment_on_the_way_is_told():
     run = made("plain", 20)
     run.events.append(Event("2026-01-01T00:00:00+00:00", "resumed", 12, {"changed": {"threads": 2}}))
-    assert "plain-20-s0 went on at step 12 with threads = 2." in html.render(document.build(compare("s", [run])))
+    assert "plain-20-s0 went on at step 12 with threads = 2." in html.render(document.build(compared([run])))
 
 
 def test_an_empty_folder_of_runs_is_a_page_too(tmp_path):
@@ -174,7 +175,7 @@ def test_an_empty_folder_of_runs_is_a_page_too(tmp_path):
     (tmp_path / "plain-8-s0" / "metrics.jsonl").write_bytes(b"\x00\xff garbage\n{}\n[1]\n")
     page, _ = write(tmp_path)
     assert "planned" in page.read_text()
-    assert read_study(tmp_path)[0][0].train == []
+    assert read_study(tmp_path).runs[0].train == []
 
 
 def test_the_papers_recipe_departs_in_nothing_and_others_say_where():
@@ -197,7 +198,7 @@ def test_other_networks_than_the_papers_for_cifar_are_departures():
 def test_a_study_of_shortcuts_has_a_row_a_network_and_a_colour_a_shortcut():
     models = [{"kind": "plain"}, *({"kind": "residual", "shortcut": option} for option in "ABC")]
     runs = [made(**model, depth=depth, parameters=100 + index) for index, model in enumerate(models) for depth in (20, 56)]
-    comparison = compare("s", runs)
+    comparison = compared(runs)
     table = error_table(comparison)
     assert table.header == ("network", "train", "test", "seeds")
     assert [row[0] for row in table.rows][::2] == ["plain-20", "residual-20", "residual-B-20", "residual-C-20"]
@@ -236,7 +237,7 @@ def test_the_horizontal_axis_is_steps_epochs_or_time(x, label, comparison):
 
 def test_seeds_become_a_mean_and_a_band():
     runs = [made("plain", depth, seed, test=0.2 + seed / 10) for depth in (20, 56) for seed in range(3)]
-    figure = figures.curves(compare("s", runs))
+    figure = figures.curves(compared(runs))
     axes = figure.axes[0]
     bold = [line for line in axes.lines if line.get_linewidth() == 2.2]
     assert [line.get_ydata()[-1] for line in bold] == [pytest.approx(30.0)] * 2
@@ -248,19 +249,19 @@ def test_drops_of_the_lr_are_marked_where_they_happen():
     run = made("plain", 20)
     run.train[:] = [TrainRecord(step, 0.5, 1.0, lr, 80, 1.0) for step, lr in [(5, 0.01), (10, 0.1), (20, 0.01), (30, 0.001)]]
     assert charts.lr_drops(run) == [20, 30]
-    axes = figures.curves(compare("s", [run])).axes[0]
+    axes = figures.curves(compared([run])).axes[0]
     assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [20, 30]
 
 
 def test_figure_1_shows_the_shallowest_and_the_deepest_plain_network():
-    comparison = compare("s", [made(kind, depth) for kind in ("plain", "residual") for depth in (20, 32, 56)])
+    comparison = compared([made(kind, depth) for kind in ("plain", "residual") for depth in (20, 32, 56)])
     training, test = figures.degradation(comparison).axes
     assert (training.get_title(), test.get_title()) == ("training error", "test error")
     assert {text.get_text() for axes in (training, test) for text in axes.texts} == {"plain-20", "plain-56"}
     assert figures.has_figure_1(comparison)
-    assert not figures.has_figure_1(compare("s", [made("plain", 20), made("residual", 56)]))
+    assert not figures.has_figure_1(compared([made("plain", 20), made("residual", 56)]))
     planned = dataclasses.replace(made("plain", 110, state="planned"), train=[], evaluations=[])
-    two = figures.degradation(compare("s", [made("plain", 20), made("plain", 56), planned])).axes[0]
+    two = figures.degradation(compared([made("plain", 20), made("plain", 56), planned])).axes[0]
     assert [text.get_text() for text in two.texts if "plain" in text.get_text()] == ["plain-20", "plain-56"]
 
 
@@ -270,7 +271,7 @@ def test_published_numbers_stand_only_beside_the_papers_recipe(comparison):
     runs = [
         dataclasses.replace(made(kind, 20), config=load_study("paper").run(kind=kind, depth=20)) for kind in ("plain", "residual")
     ]
-    ours = compare("s", runs)
+    ours = compared(runs)
     assert figures.published_depths(ours) == [20]
     text = markdown.render(document.build(ours))
     assert "| residual-20 | He et al. 2015, Table 6 | 8.75 | - | 20.00 | 10.00 |" in text
@@ -285,7 +286,7 @@ def test_published_numbers_are_those_of_table_6():
 def test_long_curves_are_thinned_by_means_and_keep_their_level():
     run = made("plain", 20)
     run.train[:] = [TrainRecord(step, 0.25 + 0.05 * (step % 2), 1.0, 0.1, 80, 1.0) for step in range(1, 1281)]
-    axes = figures.curves(compare("s", [run])).axes[0]
+    axes = figures.curves(compared([run])).axes[0]
     (thin,) = [line for line in axes.lines if line.get_linewidth() == 1.0]
     assert len(thin.get_xdata()) <= 300
     assert np.mean(thin.get_ydata()) == pytest.approx(27.5, abs=0.2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resnet_lab.spread import Spread, half_width, sign_flip_p
+from resnet_lab.study.spread import Spread, half_width, sign_flip_p
 
 SAMPLES = [(0.1, 0.2, 0.6), (0.31, 0.29, 0.3, 0.35), tuple(np.linspace(0.1, 0.2, 12))]
 

@@ -9,18 +9,19 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "resnet_lab"
 HEAVY = ("torch", "torchvision")
-# Level of every module; the longest prefix counts. A module imports its own level and those below, and nothing above.
-LEVELS = {
-    "errors": 0, "config": 0, "configfile": 0, "records": 0, "duration": 0, "printable": 0, "paper": 0, "record.files": 0,
-    "record.store": 0, "sweep.grid": 0,
-    "compare": 0, "spread": 0, "published": 0, "results": 0,
-    "rng": 1, "data": 1, "models": 1, "train.world": 1, "record.checkpoint": 1, "environment": 1,
-    "train": 2,
-    "analysis": 3, "bench": 3, "compute": 3, "estimate": 3, "evaluation": 3, "experiment": 3, "known": 3, "report": 3, "sweep": 3,
-    "weights_export": 3,
-    "cli": 4, "__main__": 4,
-}  # fmt: skip
-NO_TORCH = ("cli", "report", "__main__", "sweep.launch")  # above level 0, and still quick to start
+# A room imports itself and rooms of levels below, so that rooms of one level do not see each other.
+LEVELS = (
+    ("errors", "text", "rng"),
+    ("config",),
+    ("record",),
+    ("data", "models", "study", "train"),
+    ("run",),
+    ("analysis", "sweep", "weights"),
+    ("report",),
+    ("cli",),
+    ("__main__",),
+)
+WITHOUT_TORCH = ("errors", "text", "config", "study", "report", "cli", "__main__")  # nor in what they import at their top
 
 
 def modules() -> dict[str, Path]:
@@ -28,12 +29,12 @@ def modules() -> dict[str, Path]:
     return {name: path for name, path in names.items() if not name.endswith("__init__")}
 
 
+def room(name: str) -> str:
+    return name.split(".", maxsplit=1)[0]
+
+
 def level(name: str) -> int:
-    parts = name.split(".")
-    for end in range(len(parts), 0, -1):
-        if ".".join(parts[:end]) in LEVELS:
-            return LEVELS[".".join(parts[:end])]
-    raise AssertionError(f"{name} has no level")
+    return next(number for number, rooms in enumerate(LEVELS) if room(name) in rooms)
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> list[str]:
@@ -58,20 +59,29 @@ def own(names: list[str]) -> set[str]:
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_imports_go_down_the_levels(name):
     for target in own(imports(modules()[name])):
-        assert level(target) <= level(name), f"{name} (level {level(name)}) imports {target} (level {level(target)})"
+        assert room(target) == room(name) or level(target) < level(name), f"{name} imports {target}, which is not below it"
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(modules()) if level(name) == 0 or name.startswith(NO_TORCH)])
-def test_quick_modules_do_not_import_torch_at_their_top(name):
-    assert not [target for target in imports(modules()[name], top_level_only=True) if target.split(".")[0] in HEAVY]
+def reached(name: str) -> set[str]:
+    """The module and all of the package that is imported with it."""
+    waiting, found = {name}, set()
+    while waiting:
+        found |= waiting
+        waiting = set().union(*(own(imports(modules()[each], top_level_only=True)) for each in waiting)) - found
+    return found
 
 
-def test_data_models_and_train_do_not_see_each_other():
-    for name, path in modules().items():
-        forbidden = {"data": ("models", "train"), "models": ("data", "train"), "train": ("data", "models")}.get(
-            name.split(".")[0], ()
-        )
-        assert not [target for target in own(imports(path)) if target.split(".")[0] in forbidden], name
+@pytest.mark.parametrize("name", [name for name in sorted(modules()) if room(name) in WITHOUT_TORCH])
+def test_quick_modules_do_not_import_torch_with_them(name):
+    for each in reached(name):
+        heavy = [target for target in imports(modules()[each], top_level_only=True) if target.split(".")[0] in HEAVY]
+        assert not heavy, f"{name} imports {each}, which imports {heavy}"
+
+
+def test_rooms_at_the_top_are_few_and_each_has_a_level():
+    entries = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert len(entries) <= 19
+    assert {entry.removesuffix(".py") for entry in entries} - {"__init__"} == {room for rooms in LEVELS for room in rooms}
 
 
 def test_click_is_never_imported():

@@ -9,9 +9,9 @@ from resnet_lab.analysis import landscape as module
 from resnet_lab.analysis.construction import construct
 from resnet_lab.analysis.landscape import FAST, Slice, direction, displaced, interpolated, landscape, line
 from resnet_lab.analysis.paths import block_names, paths, random_removals, without
+from resnet_lab.analysis.results import Landscape, Line
 from resnet_lab.analysis.subject import some, subjects
-from resnet_lab.compare import compare_study
-from resnet_lab.config import ModelConfig
+from resnet_lab.config.schema import ModelConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.fold import folded
@@ -23,7 +23,7 @@ from resnet_lab.report.figures import svg
 from resnet_lab.report.findings import Finding
 from resnet_lab.report.why_tables import landscape_table
 from resnet_lab.report.write import write_report
-from resnet_lab.results import Landscape, Line
+from resnet_lab.study.compare import compare_study
 from resnet_lab.train.evaluate import evaluate
 from tests.conftest import CPU, KINDS
 from tests.test_analysis import batch, buffers, same, trained
@@ -32,7 +32,7 @@ SMALL = Slice(points=3, images=30)
 
 
 def subject(study, name="residual-8-s0"):
-    return subjects([RunFolder(study / name)], None, CPU)[0]
+    return next(subjects([RunFolder(study / name)], None, CPU))
 
 
 def result_of(measuring):

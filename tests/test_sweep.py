@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from resnet_lab.configfile import load_study
-from resnet_lab.estimate import Forecast
+from resnet_lab.config.files import load_study
+from resnet_lab.record.lines import TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.records import TrainRecord
+from resnet_lab.run.estimate import Forecast
 from resnet_lab.sweep.launch import Job, LocalPool, threads_for
 from resnet_lab.sweep.plan import Plan, PlannedRun, makespan
 from tests.conftest import settings, tiny

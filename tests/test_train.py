@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from resnet_lab.compute import initial_state
-from resnet_lab.config import Milestones, ModelConfig, Plateau, RecipeConfig, Warmup
+from resnet_lab.config.schema import Milestones, ModelConfig, Plateau, RecipeConfig, Warmup
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.images import normalise
 from resnet_lab.data.load import load
 from resnet_lab.errors import DivergedError
 from resnet_lab.models.resnet import build
-from resnet_lab.records import TrainRecord
+from resnet_lab.record.lines import TrainRecord
+from resnet_lab.run.compute import initial_state
 from resnet_lab.train.evaluate import evaluate
 from resnet_lab.train.loop import train
 from resnet_lab.train.schedule import after_check, after_warmup_window, lr_at, start

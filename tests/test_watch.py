@@ -8,8 +8,9 @@ from filelock import FileLock
 from rich.console import Console
 
 from resnet_lab.cli import display, report, watch
-from resnet_lab.record.store import RunFolder, read_study
-from resnet_lab.records import EvalRecord, TrainRecord
+from resnet_lab.record.lines import EvalRecord, TrainRecord
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import Study, read_study
 from resnet_lab.report import write
 from tests.conftest import tiny
 from tests.test_compare import made
@@ -64,18 +65,15 @@ def test_looks_end_when_nothing_runs_any_more(folder, lock, script):
         lock.release()
 
     pauses = script(nothing, end)
-    states = [
-        found[folder.path.parent][0][0].state
-        for found in watch.looks(lambda: {Path("runs/study"): read_study(Path("runs/study"))}, 2.0)
-    ]
+    states = [study.runs[0].state for (study,) in watch.looks(lambda: [read_study(Path("runs/study"))], 2.0)]
     assert states == ["running", "running", "finished"]
     assert pauses == [2.0, 2.0]
 
 
 def test_planned_runs_are_waited_for_but_not_for_ever(folder, script):
     pauses = script(*[nothing] * 100)
-    for found in watch.looks(lambda: {Path("runs/study"): read_study(Path("runs/study"))}, 25.0):
-        assert found[Path("runs/study")][0][0].state == "planned"
+    for (study,) in watch.looks(lambda: [read_study(Path("runs/study"))], 25.0):
+        assert study.runs[0].state == "planned"
     assert sum(pauses) == 50.0
 
 
@@ -113,7 +111,8 @@ def test_at_a_terminal_the_tables_are_live(folder, monkeypatch):
     run = made("plain", 56)
     with display.following() as following:
         assert following.pause == 2.0
-        following.show({Path("runs/old"): ([run], []), Path("runs/new"): ([made("residual", 20)], ["x cannot be read: torn"])})
+        new = Study(Path("runs/new"), (made("residual", 20),), ("x cannot be read: torn",))
+        following.show([Study(Path("runs/old"), (run,)), new])
     text = screen.getvalue()
     assert text.index("runs/new") < text.index("runs/old")
     for words in ("plain-56-s0", "residual-20-s0", "x cannot be read: torn"):
@@ -158,7 +157,7 @@ def test_report_watch_writes_when_a_file_has_changed_and_once_more_at_the_end(
     written = []
 
     def write_report(study, comparison, x):
-        written.append([run.state for run in read_study(study)[0]])
+        written.append([run.state for run in read_study(study).runs])
         return study / "report" / "index.html", study / "report" / "report.md"
 
     def step():

@@ -15,16 +15,18 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn import functional
 
-from resnet_lab import evaluation, known
-from resnet_lab.config import DataConfig, ModelConfig
+from resnet_lab.config.schema import DataConfig, ModelConfig
 from resnet_lab.data import load as data_load
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.experiment import Resources
-from resnet_lab.known import Choices
-from resnet_lab.models import weights
 from resnet_lab.models.resnet import ResNet, build
-from resnet_lab.models.weights import About
 from resnet_lab.record.store import RunFolder
+from resnet_lab.run.device import Resources
+from resnet_lab.weights import evaluate as evaluation
+from resnet_lab.weights import known
+from resnet_lab.weights import read as weights
+from resnet_lab.weights.known import Choices
+from resnet_lab.weights.read import About
+from resnet_lab.weights.write import safetensors_file, torchvision_file, unlike_torchvisions
 from tests.conftest import tiny
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(5))
@@ -125,8 +127,8 @@ def test_the_usual_cifar_network_gives_its_own_logits_with_zeros_on_both_sides(c
 def test_a_file_is_known_by_what_it_holds_and_not_by_its_name():
     config, net = ours({"kind": "residual"})
     about = About(run="r", step=3, seed=0, model=config, data=DataConfig())
-    Path("named.pth").write_bytes(weights.safetensors_file(net, about))
-    Path("named.safetensors").write_bytes(weights.torchvision_file(net))
+    Path("named.pth").write_bytes(safetensors_file(net, about))
+    Path("named.safetensors").write_bytes(torchvision_file(net))
     for path in (Path("named.pth"), Path("named.safetensors")):
         assert torch.equal(loaded(path, kind="residual")(IMAGES), net(IMAGES))
     torch.save(prefixed(net.state_dict(), "net."), "wrapped.pt")
@@ -177,7 +179,7 @@ def test_what_is_exported_comes_back_as_the_same_network(model, to):
     config, net = ours(model)
     about = About(run="r", step=3, seed=0, model=config, data=DataConfig())
     path = Path(f"our.{to}")
-    path.write_bytes(weights.torchvision_file(net) if to == "pth" else weights.safetensors_file(net, about))
+    path.write_bytes(torchvision_file(net) if to == "pth" else safetensors_file(net, about))
     found = weights.read(path)
     untold = {key: getattr(config, key) for key in ("kind", "pad_channels", "stride_on")}
     assert weights.form(found).config(**untold) == config
@@ -188,22 +190,22 @@ def test_what_is_exported_comes_back_as_the_same_network(model, to):
 
 def test_torchvision_loads_our_export_and_gives_the_same_outputs():
     _, net = ours({"kind": "residual", "layout": "imagenet", "depth": 18, "shortcut": "B", "width": 64})
-    Path("our.pth").write_bytes(weights.torchvision_file(net))
+    Path("our.pth").write_bytes(torchvision_file(net))
     reference = torchvision.models.resnet18(num_classes=10)
     state = torch.load("our.pth", weights_only=True)
     assert all(value.is_contiguous() for value in state.values())
     reference.load_state_dict(state, strict=True)
     images = torch.rand(2, 3, 64, 64)
     assert close(reference.eval()(images), net(images))
-    assert weights.unlike_torchvisions(ModelConfig(kind="residual", layout="imagenet", depth=18, shortcut="B")) == []
-    assert weights.unlike_torchvisions(ModelConfig(kind="plain", depth=20)) == ["plain", "cifar layout"]
+    assert unlike_torchvisions(ModelConfig(kind="residual", layout="imagenet", depth=18, shortcut="B")) == []
+    assert unlike_torchvisions(ModelConfig(kind="plain", depth=20)) == ["plain", "cifar layout"]
 
 
 def test_safetensors_are_the_same_bytes_again_and_anyone_reads_them():
     config, net = ours({"kind": "plain"})
     about = About(run="plain-8-s0", step=3, seed=7, model=config, data=DataConfig())
-    content = weights.safetensors_file(net, about)
-    assert {weights.safetensors_file(net, about) for _ in range(20)} == {content}
+    content = safetensors_file(net, about)
+    assert {safetensors_file(net, about) for _ in range(20)} == {content}
     Path("our.safetensors").write_bytes(content)
     with safe_open("our.safetensors", framework="pt") as file:
         metadata = file.metadata()
@@ -289,9 +291,9 @@ def test_a_bad_file_gets_a_sentence(name):
 
 def test_missing_and_truncated_files_and_folders_get_a_sentence():
     config, net = ours({"kind": "plain"})
-    whole = weights.safetensors_file(net, About(run="r", step=3, seed=0, model=config, data=DataConfig()))
+    whole = safetensors_file(net, About(run="r", step=3, seed=0, model=config, data=DataConfig()))
     Path("cut.safetensors").write_bytes(whole[:-100])
-    Path("cut.pth").write_bytes(weights.torchvision_file(net)[:-100])
+    Path("cut.pth").write_bytes(torchvision_file(net)[:-100])
     Path("other.safetensors").write_bytes(whole.replace(b'\\"depth\\":8', b'\\"depht\\":8'))
     for path in ("cut.safetensors", "cut.pth"):
         with pytest.raises(DataError, match="damaged"):
@@ -466,7 +468,7 @@ def test_runs_without_a_checkpoint_are_named_and_none_at_all_is_exit_6(cli, stud
 
 
 def test_an_export_under_torchvisions_names_says_where_it_is_none_of_its_networks(cli):
-    from resnet_lab.weights_export import Written, cautions
+    from resnet_lab.weights.export import Written, cautions
 
     bottleneck = {"kind": "residual", "layout": "imagenet", "depth": 50, "block": "bottleneck", "shortcut": "B"}
     models = [{"kind": "plain", "depth": 20}, {"kind": "residual", "depth": 20}, bottleneck, bottleneck | {"stride_on": "3x3"}]

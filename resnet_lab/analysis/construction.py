@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from resnet_lab.analysis.results import BatchNoise
 from resnet_lab.analysis.subject import in_float64
-from resnet_lab.config import RunConfig
-from resnet_lab.configfile import load_run
+from resnet_lab.config.files import load_run
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.blocks import Block, ConvNorm
 from resnet_lab.models.resnet import ResNet, build
-from resnet_lab.results import BatchNoise
 
 Batch = tuple[Tensor, Tensor]
 Statistics = tuple[Tensor, Tensor]  # mean and variance by channel, each `(C,)`

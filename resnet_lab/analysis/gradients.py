@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from resnet_lab.analysis.results import GradientNorm, Gradients
 from resnet_lab.analysis.subject import Subject
 from resnet_lab.data.load import training_batches
 from resnet_lab.models.blocks import Block
-from resnet_lab.results import GradientNorm, Gradients
 
 BATCHES, FAST_BATCHES = 16, 4
 

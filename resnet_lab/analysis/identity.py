@@ -3,18 +3,15 @@
 from collections.abc import Iterator
 
 from resnet_lab.analysis.construction import Batch, agreement, batch_noise, construct, deepened, ready_to_train
+from resnet_lab.analysis.results import Continued, CurvePoint, Errors, Identity, read
 from resnet_lab.analysis.subject import Subject, some
-from resnet_lab.config import RunConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import Images
 from resnet_lab.data.load import training_batches
-from resnet_lab.estimate import Forecast
-from resnet_lab.experiment import Stop, train_in
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record.store import RunFolder
-from resnet_lab.records import Event, Record
-from resnet_lab.results import Continued, CurvePoint, Errors, Identity, read
 from resnet_lab.train.evaluate import evaluate
 
 FAST_IMAGES = 1_000
@@ -65,17 +62,6 @@ def starting_point(shallow: Subject, depth: int) -> ResNet:
     return ready_to_train(deep, shallow.net, _batches(shallow, 0, MEASURE_BATCHES))
 
 
-def carry_on(shallow: Subject, depth: int, steps: int, threads: int, stop: Stop) -> Iterator[str | Forecast | Record | Event]:
-    """Train on from the construction with the study's recipe, as a run of its own under the shallower run's `analysis/`.
-
-    Called again, it goes on where it stopped. Raises what `experiment.run` raises.
-    """
-    config = continuation(shallow.config, depth, steps)
-    folder = continuation_folder(shallow, depth, steps)
-    start = starting_point(shallow, depth)
-    yield from train_in(folder, config, shallow.data, shallow.device, threads, stop, start)
-
-
 def continuation(config: RunConfig, depth: int, steps: int) -> RunConfig:
     """The deeper network's config, its recipe over `steps` steps: milestones keep their place in percent."""
     settings = deepened(config, depth).model_dump(mode="json")
@@ -91,7 +77,7 @@ def continuation(config: RunConfig, depth: int, steps: int) -> RunConfig:
 
 
 def continuation_folder(shallow: Subject, depth: int, steps: int) -> RunFolder:
-    """Where the training from the construction is recorded."""
+    """Where the training from the construction is recorded: a run of its own under the shallower run's `analysis/`."""
     return RunFolder(shallow.folder.analysis / f"constructed-{depth}-from-{shallow.step:08d}-{steps}-steps")
 
 

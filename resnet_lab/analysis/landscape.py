@@ -13,13 +13,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from resnet_lab.analysis.results import Landscape, Line
 from resnet_lab.analysis.subject import Subject, some
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import Images
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.fold import folded
 from resnet_lab.record.files import append_line, read_lines
-from resnet_lab.results import Landscape, Line
 from resnet_lab.rng import generator
 from resnet_lab.train.evaluate import evaluate
 

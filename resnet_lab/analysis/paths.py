@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import Tensor, nn
 
+from resnet_lab.analysis.results import Paths, Removal, RemovedBlock
 from resnet_lab.analysis.subject import Subject, some
-from resnet_lab.config import Padding
+from resnet_lab.config.terms import Padding
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.fold import folded
 from resnet_lab.models.shortcuts import Identity
-from resnet_lab.results import Paths, Removal, RemovedBlock
 from resnet_lab.rng import generator
 from resnet_lab.train.evaluate import evaluate
 

@@ -1,19 +1,20 @@
 """`resnet-lab analyze`: why, asked of trained networks."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from resnet_lab.analysis.results import Identity, Landscape, Line, Result, save
 from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, stop_signals
 from resnet_lab.cli.watch import ended_by_ctrl_c
-from resnet_lab.duration import duration
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, find_runs, find_study, run_folders
-from resnet_lab.results import Identity, Landscape, Line, Result, save
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import DEFAULT_ROOT, find_runs, find_study, run_folders
+from resnet_lab.text import duration
 
 if TYPE_CHECKING:
     from resnet_lab.analysis.subject import Subject
@@ -106,8 +107,8 @@ def identity(
     num_images = module.FAST_IMAGES if fast else None
     results = []
     for folder, deep, scratch in pairs:
-        shallow = _load([folder], at, data_dir, device, threads)[0]
-        other = _load([scratch], None, data_dir, device, threads)[0] if scratch else None
+        shallow = next(_load([folder], at, data_dir, device, threads))
+        other = next(_load([scratch], None, data_dir, device, threads)) if scratch else None
         if continue_steps is not None:
             module.continuation(shallow.config, deep, continue_steps)  # refused before anything is computed
         display.note(f"{shallow.name} at step {shallow.step:,}, from depth {shallow.config.model.depth} to {deep}")
@@ -241,12 +242,17 @@ def _followed(subject: "Subject", measuring: "Iterator[tuple[int, int] | Landsca
 
 
 def _carry_on(shallow: "Subject", result: Identity, steps: int, threads: int | None) -> Identity:
+    """Train on from the construction with the study's recipe; called again, it goes on where it stopped."""
     from resnet_lab.analysis import identity as module
-    from resnet_lab.train.world import set_threads
+    from resnet_lab.run.device import set_threads
+    from resnet_lab.run.experiment import train_in
 
+    config = module.continuation(shallow.config, result.depth, steps)
     folder = module.continuation_folder(shallow, result.depth, steps)
     with stop_signals() as stop, display.training(folder) as screen:
-        for said in module.carry_on(shallow, result.depth, steps, set_threads(threads), lambda: bool(stop)):
+        threads_in_force = set_threads(threads)
+        start = module.starting_point(shallow, result.depth)
+        for said in train_in(folder, config, shallow.data, shallow.device, threads_in_force, lambda: bool(stop), start):
             screen.show(said)
     result = module.with_continuation(result, folder)
     save(shallow.folder, result)
@@ -279,14 +285,14 @@ def _folders(root: Path, names: Sequence[str] | None) -> list[RunFolder]:
 
 def _load(
     folders: Sequence[RunFolder], at: int | None, data_dir: Path | None, device: str, threads: int | None
-) -> "list[Subject]":
+) -> "Iterator[Subject]":
     from resnet_lab.analysis.subject import subjects
-    from resnet_lab.experiment import Resources
+    from resnet_lab.run.device import Resources
 
     return subjects(folders, at, Resources(data_dir, device, threads))
 
 
-def _each(found: "Sequence[Subject]", analyse: "Callable[[Subject], Result]") -> list[tuple[RunFolder, Result]]:
+def _each(found: "Iterable[Subject]", analyse: "Callable[[Subject], Result]") -> list[tuple[RunFolder, Result]]:
     """Analyse one network after another; each result is saved as soon as it is there."""
     results = []
     with ended_by_ctrl_c():

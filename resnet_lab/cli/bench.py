@@ -7,11 +7,11 @@ import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Compile, Device, Json, Plain, Set, Threads, kind_of, with_flags
-from resnet_lab.configfile import load_study
-from resnet_lab.duration import duration
+from resnet_lab.config.files import load_study
+from resnet_lab.text import duration
 
 if TYPE_CHECKING:
-    from resnet_lab.bench import Bench
+    from resnet_lab.run.bench import Bench
     from resnet_lab.sweep.plan import Outlook
 
 
@@ -33,11 +33,10 @@ def bench(
 ) -> None:
     """Measure training speed here: images/s, the parts of a step, the share of what the machine can do, and hours per run."""
     begin = time.perf_counter()
-    from resnet_lab import bench as measuring
-    from resnet_lab.compute import set_up
-    from resnet_lab.experiment import Resources
+    from resnet_lab.run import bench as measuring
+    from resnet_lab.run.compute import set_up
+    from resnet_lab.run.device import Resources, pick_device
     from resnet_lab.sweep.plan import outlook
-    from resnet_lab.train.world import pick_device
 
     start_seconds = time.perf_counter() - begin
     source = load_study(config, with_flags(overrides, compile=compile))

@@ -7,10 +7,11 @@ import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
-from resnet_lab.compare import Comparison, compare_study, comparison_values
 from resnet_lab.errors import NotShownError
-from resnet_lab.record.store import DEFAULT_ROOT, find_study
+from resnet_lab.record.study import DEFAULT_ROOT, find_study
 from resnet_lab.report.tables import difference_table, error_table
+from resnet_lab.study.compare import Comparison, compare_study
+from resnet_lab.study.values import comparison_values
 
 
 def compare(

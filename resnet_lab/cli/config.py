@@ -7,8 +7,8 @@ import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Set
-from resnet_lab.config import RunConfig, SweepConfig
-from resnet_lab.configfile import load_study, presets
+from resnet_lab.config.files import SweepConfig, load_study, presets
+from resnet_lab.config.schema import RunConfig
 
 app = typer.Typer(help="Show presets and settings.", no_args_is_help=True)
 

@@ -8,9 +8,9 @@ import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Json
+from resnet_lab.config.paper import IMAGENET
 from resnet_lab.errors import ConfigError
-from resnet_lab.paper import IMAGENET
-from resnet_lab.printable import printable
+from resnet_lab.text import printable
 
 if TYPE_CHECKING:
     from resnet_lab.data.cifar import Cifar

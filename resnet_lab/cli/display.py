@@ -20,16 +20,16 @@ from rich.table import Table
 from rich.text import Text
 
 from resnet_lab.cli import plot
-from resnet_lab.compare import percent, run_values
-from resnet_lab.duration import duration
-from resnet_lab.printable import printable
+from resnet_lab.data.progress import DownloadProgress
+from resnet_lab.record.lines import EvalRecord, Event, TrainRecord, ValidationRecord
 from resnet_lab.record.store import Run, RunFolder
-from resnet_lab.records import DownloadProgress, EvalRecord, Event, TrainRecord, ValidationRecord
+from resnet_lab.record.study import Study
+from resnet_lab.study.values import run_values
+from resnet_lab.text import duration, percent, printable
 
 if TYPE_CHECKING:
-    from resnet_lab.cli.watch import Studies
-    from resnet_lab.estimate import Forecast
-    from resnet_lab.records import Record
+    from resnet_lab.record.lines import Record
+    from resnet_lab.run.estimate import Forecast
     from resnet_lab.sweep.launch import Outcome
     from resnet_lab.sweep.plan import Plan
 
@@ -338,14 +338,14 @@ def sweep_result(plan: "Plan", *, as_json: bool) -> None:
 RUN_HEADER = ("run", "state", "step", "train", "test", "img/s", "left")  # with its rows 80 columns for usual names
 
 
-def show_runs(studies: "Studies") -> None:
+def show_runs(studies: Sequence[Study]) -> None:
     """Every study's runs as a table on stdout."""
-    for folder, (runs, faults) in studies.items():
-        result(f"{folder}")
-        if any(run.is_stand_in for run in runs):
+    for study in studies:
+        result(f"{study.path}")
+        if study.is_stand_in:
             stand_in()
-        table(RUN_HEADER, [run_row(run) for run in runs])
-        for fault in faults:
+        table(RUN_HEADER, [run_row(run) for run in study.runs])
+        for fault in study.faults:
             note(fault)
 
 
@@ -367,27 +367,27 @@ class RunsScreen:
         self._warned = False
         self.pause = _PLAIN_SECONDS if live is None else _LIVE_SECONDS
 
-    def show(self, studies: "Studies") -> None:
+    def show(self, studies: Sequence[Study]) -> None:
         """Tables in the place of the last ones, the newest study first, where a low terminal keeps it; or a line a study."""
         if self._live is None:
             self._lines(studies)
             return
         parts: list[Text | Table] = []
-        for folder, (runs, faults) in reversed(studies.items()):
-            parts.append(Text(printable(str(folder))))
-            parts += [Text(STAND_IN, "bold red")] if any(run.is_stand_in for run in runs) else []
+        for study in reversed(studies):
+            parts.append(Text(printable(str(study.path))))
+            parts += [Text(STAND_IN, "bold red")] if study.is_stand_in else []
             parts += [
-                _table(RUN_HEADER, [run_row(run) for run in runs], "", _out.width),
-                *(Text(printable(fault)) for fault in faults),
+                _table(RUN_HEADER, [run_row(run) for run in study.runs], "", _out.width),
+                *(Text(printable(fault)) for fault in study.faults),
             ]
         self._live.update(Group(*parts), refresh=True)
 
-    def _lines(self, studies: "Studies") -> None:
-        if not self._warned and any(run.is_stand_in for runs, _ in studies.values() for run in runs):
+    def _lines(self, studies: Sequence[Study]) -> None:
+        if not self._warned and any(study.is_stand_in for study in studies):
             self._warned = True
             stand_in()
-        for folder, (runs, _) in studies.items():
-            result(f"{folder}: {progress_line(runs)}")
+        for study in studies:
+            result(f"{study.path}: {progress_line(study.runs)}")
 
 
 def progress_line(runs: Sequence[Run]) -> str:

@@ -9,13 +9,14 @@ import typer
 from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, kind_of
 from resnet_lab.cli.watch import ended_by_ctrl_c
-from resnet_lab.compare import percent
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, find_runs
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import DEFAULT_ROOT, find_runs
+from resnet_lab.text import percent
 
 if TYPE_CHECKING:
-    from resnet_lab.evaluation import Candidate, Measured
-    from resnet_lab.known import Known
+    from resnet_lab.weights.evaluate import Candidate, Measured
+    from resnet_lab.weights.known import Known
 
 
 def evaluate(
@@ -84,9 +85,9 @@ def evaluate(
     _refuse(run, weights, at, views, [name for name, value in of_file.items() if value is not None])
     folder = None if run is None else _only_run(runs, run)
 
-    from resnet_lab.evaluation import from_run, from_weights, measure
-    from resnet_lab.experiment import Resources
-    from resnet_lab.known import Choices
+    from resnet_lab.run.device import Resources
+    from resnet_lab.weights.evaluate import from_run, from_weights, measure
+    from resnet_lab.weights.known import Choices
 
     resources = Resources(data_dir, device, threads)
     if folder is not None:

@@ -8,7 +8,7 @@ import typer
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, find_runs, find_study, read_study, run_folders
+from resnet_lab.record.study import DEFAULT_ROOT, find_runs, find_study, read_study, run_folders
 
 Records = Literal["csv", "tensorboard"]
 WeightFiles = Literal["torchvision", "safetensors"]
@@ -49,15 +49,14 @@ def export(
 
 
 def _records(to: Records, name: str | None, out: Path | None, runs: Path, *, as_json: bool) -> None:
-    from resnet_lab.report.export import write_csv, write_tensorboard
+    from resnet_lab.record.export import write_csv, write_tensorboard
 
-    folder = find_study(runs, name)
-    target = out or folder / "export"
-    found, faults = read_study(folder)
-    if any(run.is_stand_in for run in found):
+    study = read_study(find_study(runs, name))
+    target = out or study.path / "export"
+    if study.is_stand_in:
         display.stand_in()
-    paths = write_csv(target, folder.name, found) if to == "csv" else write_tensorboard(target, found)
-    for fault in faults:
+    paths = write_csv(target, study) if to == "csv" else write_tensorboard(target, study.runs)
+    for fault in study.faults:
         display.note(fault)
     _show(paths, as_json=as_json)
     if to == "tensorboard" and not as_json:
@@ -68,7 +67,7 @@ def _weights(to: WeightFiles, name: str | None, at: int | None, out: Path | None
     folders = run_folders(find_study(runs, None)) if name is None else find_runs(runs, [name])
     target = out or folders[0].path.parent / "export"
 
-    from resnet_lab.weights_export import cautions, write_weights
+    from resnet_lab.weights.export import cautions, write_weights
 
     written = []
     for said in write_weights(target, folders, at, to):

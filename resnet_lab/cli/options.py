@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from resnet_lab.config import Kind
+from resnet_lab.config.terms import Kind
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the studies.", show_default=True)]
 DataDir = Annotated[

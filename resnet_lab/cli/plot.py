@@ -9,8 +9,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from resnet_lab.compare import KINDS
-from resnet_lab.config import Kind
+from resnet_lab.config.terms import KINDS, Kind
 from resnet_lab.record.store import Run
 
 ROWS = 10

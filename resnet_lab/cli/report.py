@@ -8,9 +8,9 @@ import typer
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
 from resnet_lab.cli.watch import ended_by_ctrl_c, fingerprint, looks
-from resnet_lab.compare import compare
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, find_study, read_study
+from resnet_lab.record.study import DEFAULT_ROOT, find_study, read_study
+from resnet_lab.study.compare import compare
 
 EVERY = 5.0
 
@@ -36,8 +36,8 @@ def report(
     from resnet_lab.report.write import write_report
 
     folder = find_study(runs, study)
-    found = {folder: read_study(folder)}
-    comparison = compare(folder.name, *found[folder])
+    found = read_study(folder)
+    comparison = compare(found)
     page, markdown = write_report(folder, comparison, x)
     if comparison.stand_in:
         display.stand_in()
@@ -50,10 +50,10 @@ def report(
         display.note(f"No browser can be started here: open {page} in one.")
     if watch:
         display.note("It is written anew as runs go on; reload it in the browser. Ctrl-C ends this.")
-        seen = fingerprint(found)
+        seen = fingerprint([found])
         with ended_by_ctrl_c():
-            for found in looks(lambda: {folder: read_study(folder)}, every or EVERY):
-                if (marks := fingerprint(found)) != seen:
+            for (found,) in looks(lambda: [read_study(folder)], every or EVERY):
+                if (marks := fingerprint([found])) != seen:
                     seen = marks
-                    write_report(folder, compare(folder.name, *found[folder]), x)
+                    write_report(folder, compare(found), x)
         display.note("No run is running any more: the page is complete.")

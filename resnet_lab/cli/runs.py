@@ -6,10 +6,10 @@ import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs, StudyArgument
-from resnet_lab.cli.watch import Studies, ended_by_ctrl_c, looks
-from resnet_lab.compare import run_values
+from resnet_lab.cli.watch import ended_by_ctrl_c, looks
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, find_study, read_study, studies
+from resnet_lab.record.study import DEFAULT_ROOT, Study, find_study, read_study, study_folders
+from resnet_lab.study.values import run_values
 
 
 def runs(
@@ -22,21 +22,20 @@ def runs(
     if watch and as_json:
         raise ConfigError("--watch shows runs again and again, --json prints one object: leave out one of them.")
 
-    def _read() -> Studies:
-        return {folder: read_study(folder) for folder in ([find_study(runs, study)] if study else studies(runs))}
+    def _read() -> list[Study]:
+        return [read_study(folder) for folder in ([find_study(runs, study)] if study else study_folders(runs))]
 
-    read_now = _read()
+    studies = _read()
     if as_json:
         listed = [
-            {"study": folder.name, "runs": [run_values(run) for run in found], "faults": faults}
-            for folder, (found, faults) in read_now.items()
+            {"study": each.name, "runs": [run_values(run) for run in each.runs], "faults": list(each.faults)} for each in studies
         ]
         display.result_json({"studies": listed})
-    elif not read_now:
+    elif not studies:
         display.result(f"There are no runs in {runs}: start with `resnet-lab sweep demo`.")
     elif watch:
         with ended_by_ctrl_c(), display.following() as screen:
-            for each in looks(_read, screen.pause):
-                screen.show(each)
+            for found in looks(_read, screen.pause):
+                screen.show(found)
     else:
-        display.show_runs(read_now)
+        display.show_runs(studies)

@@ -9,8 +9,8 @@ import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Plain, Set, kind_of
-from resnet_lab.config import ModelConfig
-from resnet_lab.configfile import load_study
+from resnet_lab.config.files import load_study
+from resnet_lab.config.schema import ModelConfig
 from resnet_lab.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Compile, DataDir, Device, Json, Runs, Set, StudyName, Threads, stop_signals, with_flags
-from resnet_lab.configfile import load_study
+from resnet_lab.config.files import load_study
 from resnet_lab.errors import SweepError
-from resnet_lab.record.store import DEFAULT_ROOT, study_path
+from resnet_lab.record.study import DEFAULT_ROOT, study_path
 
 
 def sweep(
@@ -27,7 +27,7 @@ def sweep(
 ) -> None:
     """Train every kind, depth and seed of a config, several runs at once. Run again, it continues and skips what is finished."""
     begin = time.perf_counter()
-    from resnet_lab.experiment import Resources
+    from resnet_lab.run.device import Resources
     from resnet_lab.sweep.plan import plan
 
     start_seconds = time.perf_counter() - begin  # most of what a run's process takes to start are the same imports

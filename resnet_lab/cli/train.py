@@ -19,10 +19,11 @@ from resnet_lab.cli.options import (
     stop_signals,
     with_flags,
 )
-from resnet_lab.config import RunConfig
-from resnet_lab.configfile import load_study
+from resnet_lab.config.files import load_study
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, study_path
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import DEFAULT_ROOT, study_path
 
 
 def train(
@@ -67,7 +68,8 @@ def train(
 
 
 def _train(settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None) -> None:
-    from resnet_lab.experiment import Resources, run
+    from resnet_lab.run.device import Resources
+    from resnet_lab.run.experiment import run
 
     with stop_signals() as stop, display.training(folder) as screen:
         for said in run(settings, folder, Resources(data_dir, device, threads), stop=lambda: bool(stop)):

@@ -2,24 +2,22 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import typer
 
-from resnet_lab.record.store import Run
+from resnet_lab.record.study import Study
 
-Studies = dict[Path, tuple[list[Run], list[str]]]
 PATIENCE = 60.0  # seconds that planned runs are waited for while none is running: a sweep starts its next one sooner
 
 
-def looks(read: Callable[[], Studies], pause: float) -> Iterator[Studies]:
+def looks(read: Callable[[], Sequence[Study]], pause: float) -> Iterator[Sequence[Study]]:
     """What `read` finds, every `pause` seconds; the last look is that which finds no run running, and none to come."""
     waited = 0.0
     while True:
-        found = read()
-        yield found
-        states = {run.state for runs, _ in found.values() for run in runs}
+        studies = read()
+        yield studies
+        states = {run.state for study in studies for run in study.runs}
         waited = 0.0 if "running" in states else waited + pause
         if "running" not in states and ("planned" not in states or waited > PATIENCE):
             return
@@ -35,12 +33,12 @@ def ended_by_ctrl_c() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def fingerprint(studies: Studies) -> list[object]:
+def fingerprint(studies: Iterable[Study]) -> list[object]:
     """What changes whenever a file that a run writes does, or a run's state."""
     marks: list[object] = []
-    for runs, faults in studies.values():
-        marks += faults
-        for run in runs:
+    for study in studies:
+        marks += study.faults
+        for run in study.runs:
             marks.append((run.folder.path, run.state))
             with contextlib.suppress(OSError):  # a folder that is being removed
                 files = sorted([*run.folder.path.glob("*.json"), *run.folder.path.glob("*.jsonl")])

@@ -10,9 +10,9 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from resnet_lab.data.cifar import Cifar, has_md5
+from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.errors import DataError
 from resnet_lab.record.files import disk_errors
-from resnet_lab.records import DownloadProgress
 
 CONNECT_SECONDS = 18.0
 _BLOCK_BYTES = 1 << 16

@@ -24,7 +24,7 @@ from torch import Tensor
 from resnet_lab.data.batches import Order
 from resnet_lab.data.images import Images, normalise
 from resnet_lab.errors import DataError
-from resnet_lab.records import Digests
+from resnet_lab.record.digests import Digests
 from resnet_lab.rng import generator
 
 TRAIN, TEST = "train", "val"

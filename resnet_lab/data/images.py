@@ -8,8 +8,8 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor
 
-from resnet_lab.config import DataConfig
-from resnet_lab.records import Digests
+from resnet_lab.config.schema import DataConfig
+from resnet_lab.record.digests import Digests
 from resnet_lab.rng import generator
 
 

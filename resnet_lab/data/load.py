@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from resnet_lab.config import DataConfig
+from resnet_lab.config.schema import DataConfig
 from resnet_lab.data import folder, synthetic
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.cifar import CIFARS, DATA_VARIABLE
 from resnet_lab.data.folder import FolderBatches, FolderSet
 from resnet_lab.data.images import Data, ImageSet, per_pixel_mean, split
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.records import Begun, Digests
+from resnet_lab.record.digests import Begun, Digests
 
 
 def data_root(option: Path | None) -> Path:
@@ -53,6 +53,13 @@ def load(config: DataConfig, root: Path, seed: int, begun: Begun | None = None) 
         )
     train, validation, test = split(training, test, config, seed)
     return Data(train, validation, test, per_pixel_mean(train.images), classes, provenance)
+
+
+def other_sizes(begun: Begun | None, digests: Digests | None) -> str | None:
+    """Words on images of other sizes than those of a run, such as one that was unreadable and has been replaced; else None."""
+    if begun is None or digests is None or digests == begun.digests:
+        return None
+    return f"Some image files differ in size from those that {begun.run} was trained on"
 
 
 def training_batches(data: Data, batch_size: int, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:

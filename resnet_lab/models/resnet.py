@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_lab.config import ModelConfig
+from resnet_lab.config.schema import ModelConfig
 from resnet_lab.models.blocks import BasicBlock, Block, Bottleneck, ConvNorm
 from resnet_lab.models.memory_format import memory_format_of
 from resnet_lab.models.shortcuts import make_shortcut

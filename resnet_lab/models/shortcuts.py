@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_lab.config import Kind, Padding, Shortcut
+from resnet_lab.config.terms import Kind, Padding, Shortcut
 from resnet_lab.models.blocks import ConvNorm
 
 

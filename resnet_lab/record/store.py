@@ -1,23 +1,21 @@
-"""Runs and studies on disk: folders of small files that only grow, readable while a run writes and after it was killed."""
+"""Runs on disk: folders of small files that only grow, readable while a run writes and after it was killed."""
 
 import contextlib
 import datetime
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from resnet_lab.config import RunConfig, differences
-from resnet_lab.configfile import load_run
+from resnet_lab.config.files import load_run
+from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.errors import ConfigError, DiskError, LockedError
-from resnet_lab.printable import printable
+from resnet_lab.record.digests import Digests
 from resnet_lab.record.files import append_line, disk_errors, read_json, read_lines, sync, write_json
-from resnet_lab.records import (
-    Begun,
-    Digests,
+from resnet_lab.record.lines import (
     EvalRecord,
     Event,
     Record,
@@ -27,8 +25,8 @@ from resnet_lab.records import (
     record_from_line,
     to_line,
 )
+from resnet_lab.text import printable
 
-DEFAULT_ROOT = Path("runs")
 RunState = Literal["planned", "running", "interrupted", "diverged", "failed", "finished"]
 _LOCK_SECONDS = 2.0  # longer than a look at the lock by `RunFolder.is_locked`
 
@@ -241,74 +239,6 @@ class Run:
         return self.config.data.dataset == "synthetic"
 
 
-def study_path(root: Path, name: str) -> Path:
-    """The folder of a study. Raises ConfigError where the name is not one of a folder."""
-    if not name or name in (".", "..") or Path(name).name != name:
-        raise ConfigError(f"--study takes a plain folder name, such as first-try, got {name!r}.")
-    return root / name
-
-
-def studies(root: Path) -> list[Path]:
-    """The folders in `root` that hold runs, newest last."""
-    if not root.is_dir():
-        return []
-    with disk_errors(root):
-        found = [folder for folder in root.iterdir() if folder.is_dir() and run_folders(folder)]
-    return sorted(found, key=lambda folder: (max(map(_touched, run_folders(folder))), folder.name))
-
-
-def run_folders(study: Path) -> list[RunFolder]:
-    """The runs of a study, by name; none where there is no such folder."""
-    if not study.is_dir():
-        return []
-    with disk_errors(study):
-        return [RunFolder(path) for path in sorted(study.iterdir()) if RunFolder(path).exists()]
-
-
-def find_study(root: Path, name: str | None) -> Path:
-    """The study of this name, or a path to one; without a name the newest. Raises ConfigError."""
-    found = studies(root)
-    if name is None:
-        if not found:
-            raise ConfigError(f"There are no runs in {root}: start with `resnet-lab sweep demo`, or name a folder with --runs.")
-        return found[-1]
-    for path in (root / name, Path(name)):
-        if run_folders(path):
-            return path if path.name else path.resolve()
-    known = ", ".join(path.name for path in found)
-    raise ConfigError(f"There is no study {name!r} in {root}; " + (f"there are {known}." if known else "there are none yet."))
-
-
-def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
-    """The runs of these names: `STUDY/RUN`, a path to a run, or a study, which means all of its runs. Raises ConfigError."""
-    found: dict[Path, RunFolder] = {}
-    for name in (name.rstrip("/") for name in names):
-        single = next((RunFolder(path) for path in (root / name, Path(name)) if RunFolder(path).exists()), None)
-        there = [folder.path.name for folder in run_folders((root / name).parent)] if "/" in name else []
-        if single is None and there:
-            raise ConfigError(f"There is no run {Path(name).name!r} in {(root / name).parent}; there are {', '.join(there)}.")
-        for folder in run_folders(find_study(root, name)) if single is None else [single]:
-            found.setdefault(folder.path.resolve(), folder)
-    return list(found.values())
-
-
-def read_study(study: Path) -> tuple[list[Run], list[str]]:
-    """The readable runs of a study, and one sentence for each that cannot be read."""
-    runs, faults = [], []
-    for folder in run_folders(study):
-        try:
-            runs.append(folder.read())
-        except (ConfigError, DiskError) as error:
-            reason = str(error).replace(f"{study}/", "")  # a report does not tell where it was made
-            faults.append(f"{folder.path.name} cannot be read: {reason}")
-    return runs, faults
-
-
-def begun_on_images(folders: Iterable[RunFolder]) -> Begun | None:
-    """The first of these runs that has begun on a folder of images."""
-    return next((Begun(folder.path, found) for folder in folders if (found := folder.image_digests) is not None), None)
-
-
 def _image_digests(environment: dict[str, Any], events: Sequence[Event]) -> Digests | None:
     """Those that the run began with, or went on with when it was last resumed."""
     changed = [event.detail["changed"] for event in events if isinstance(event.detail.get("changed"), dict)]
@@ -327,11 +257,6 @@ def _image_digests(environment: dict[str, Any], events: Sequence[Event]) -> Dige
 def _ending(events: list[Event]) -> Event | None:
     ends = {event.name: event for event in events if event.name in ("finished", "diverged")}
     return ends.get("finished") or ends.get("diverged")
-
-
-def _touched(folder: RunFolder) -> float:
-    files = (folder.path / name for name in ("config.json", "metrics.jsonl", "events.jsonl"))
-    return max(path.stat().st_mtime for path in files if path.exists())
 
 
 def _short(value: object) -> str:

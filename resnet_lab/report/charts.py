@@ -6,16 +6,16 @@ import itertools
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from resnet_lab.compare import Comparison
+from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run
-from resnet_lab.records import EvalRecord, TrainRecord
 from resnet_lab.report.blocks import Chart, Series, Table
+from resnet_lab.study.compare import Comparison
 
 _TENTHS = 10
 
 
 def chart(comparison: Comparison, colours: dict[tuple[str, int], str]) -> Chart:
-    """Running training error and test error of every run; `colours` are by kind and shortcut, and depth."""
+    """Running training error and test error of every run; `colours` are by variant and depth."""
     series = tuple(
         line for run in comparison.runs for line in _series(run, colours[run.config.model.variant, run.config.model.depth])
     )
@@ -85,9 +85,10 @@ def _at(points: Sequence[tuple[int, float]], mark: int) -> str:
 
 def curve_points(comparison: Comparison) -> str:
     """All points of all runs as CSV; `error` is a fraction with all its digits."""
-    parts = [_csv("run", "kind", "depth", "seed", "step", "series", "error") + "\n"]
+    parts = [_csv("run", "variant", "kind", "shortcut", "depth", "seed", "step", "series", "error") + "\n"]
     for run in comparison.runs:
-        head = _csv(run.name, run.config.model.kind, run.config.model.depth, run.config.seed)
+        model = run.config.model
+        head = _csv(run.name, model.variant, model.kind, model.shortcut, model.depth, run.config.seed)
         parts += [f"{head},{step},{_csv(series)},{error!r}\n" for step, series, error in sorted(points(run))]
     return "".join(parts)
 

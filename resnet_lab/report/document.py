@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from resnet_lab import paper
-from resnet_lab.compare import MATTERS, Comparison
-from resnet_lab.config import RunConfig, differences, flatten
-from resnet_lab.configfile import StudyConfig, load_study, presets
-from resnet_lab.duration import duration
-from resnet_lab.published import NUMBERS
+from resnet_lab.config import paper
+from resnet_lab.config.files import StudyConfig, load_study, presets
+from resnet_lab.config.schema import RunConfig, differences
+from resnet_lab.config.settings import flatten
 from resnet_lab.record.store import Run
 from resnet_lab.report import figures, why
 from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Section, Table, Text
 from resnet_lab.report.charts import chart, curve_table, lr_drops
 from resnet_lab.report.tables import difference_table, error_table, interval_table, spread
+from resnet_lab.study.compare import Comparison
+from resnet_lab.study.differences import MATTERS
+from resnet_lab.study.published import NUMBERS
+from resnet_lab.text import duration
 
 FEW_STEPS = 10_000
 
@@ -145,18 +147,18 @@ def _published(comparison: Comparison) -> Section:
             "Paper against ours",
             (Text("Published numbers stand here only beside runs of the paper's recipe at depths that were published."),),
         )
-    ours = {(cell.kind, cell.depth): cell for cell in comparison.cells}
+    ours = {(cell.variant, cell.depth): cell for cell in comparison.cells}
     rows = tuple(
         (
-            f"{number.kind}-{number.depth}",
+            f"{number.variant}-{number.depth}",
             number.source,
             f"{number.test_error:.2f}",
             "-" if number.train_error is None else f"{number.train_error:.2f}",
-            spread(ours[number.kind, number.depth].test_error),
-            spread(ours[number.kind, number.depth].train_error),
+            spread(ours[number.variant, number.depth].test_error),
+            spread(ours[number.variant, number.depth].train_error),
         )
         for number in NUMBERS
-        if (number.kind, number.depth) in ours
+        if (number.variant, number.depth) in ours
     )
     caption = (
         "Error in percent. Published training errors were measured by each source in its own way; ours is the clean one, of the "

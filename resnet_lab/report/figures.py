@@ -1,4 +1,4 @@
-"""The figures of a study: the one place that plots. Depth is lightness and kind is hue, readable in greyscale."""
+"""The figures of a study: the one place that plots. Depth is lightness and variant is hue, readable in greyscale."""
 
 import io
 import statistics
@@ -13,13 +13,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resnet_lab.compare import KINDS, VARIANTS, Comparison
-from resnet_lab.printable import printable
-from resnet_lab.published import NUMBERS, PAPER, is_comparable
+from resnet_lab.config.terms import KINDS, VARIANTS
 from resnet_lab.record.files import write_atomically
+from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run
-from resnet_lab.records import EvalRecord, TrainRecord
 from resnet_lab.report.charts import hours_at, lr_drops, points
+from resnet_lab.study.compare import Comparison
+from resnet_lab.study.published import NUMBERS, PAPER, is_comparable
+from resnet_lab.text import printable
 
 STAND_IN_NOTICE = "SYNTHETIC STAND-IN, NOT CIFAR-10"
 FEW_POINTS, MOST_POINTS = 20, 300
@@ -113,29 +114,29 @@ def by_depth(comparison: Comparison) -> Figure:
             axes.set_xticks(depths)
             axes.set_xlim(depths[0] - 3 * aside, depths[-1] + 3 * aside)
             ends = []
-            for kind in VARIANTS:
-                colour = _colour(kind, 1, 2)
-                cells = [cell for cell in comparison.cells if cell.kind == kind]
+            for variant in VARIANTS:
+                colour = _colour(variant, 1, 2)
+                cells = [cell for cell in comparison.cells if cell.variant == variant]
                 errors = [cell.train_error if axes is panels[0] else cell.test_error for cell in cells]
                 means = [100 * error.mean for error in errors]
                 reach = [0.0 if error.interval is None else 100 * (error.interval[1] - error.mean) for error in errors]
-                style = "s-" if kind == "plain" else "o-"
+                style = "s-" if variant == "plain" else "o-"
                 axes.errorbar(
                     [cell.depth for cell in cells], means, yerr=reach, fmt=style, color=colour, capsize=3, linewidth=1.6
                 )
-                ends += [(means[-1], kind, colour)] if means else []
+                ends += [(means[-1], variant, colour)] if means else []
             label_ends(axes, ends)
         if published_depths(comparison):
-            for kind, marker in (("plain", "s"), ("residual", "o")):
-                ours = {cell.depth for cell in comparison.cells if cell.kind == kind}
-                others = [number for number in NUMBERS if number.kind == kind and number.depth in ours]
-                for is_paper, face in ((False, "none"), (True, _colour(kind, 1, 2))):
+            for variant, marker in (("plain", "s"), ("residual", "o")):
+                ours = {cell.depth for cell in comparison.cells if cell.variant == variant}
+                others = [number for number in NUMBERS if number.variant == variant and number.depth in ours]
+                for is_paper, face in ((False, "none"), (True, _colour(variant, 1, 2))):
                     chosen = [number for number in others if (number.source == PAPER) == is_paper]
                     axes.plot(
                         [number.depth + (aside if is_paper else -aside) for number in chosen],
                         [number.test_error for number in chosen],
                         marker,
-                        color=_colour(kind, 0, 2),
+                        color=_colour(variant, 0, 2),
                         markerfacecolor=face,
                         markersize=6 if is_paper else 4,
                     )
@@ -218,11 +219,11 @@ def svg(figure: Figure) -> str:
 
 
 def colours(comparison: Comparison) -> dict[tuple[str, int], str]:
-    """The colour of every kind and shortcut, and depth."""
+    """The colour of every variant and depth."""
     found: dict[tuple[str, int], str] = {}
-    for kind in VARIANTS:
-        depths = sorted({run.config.model.depth for run in comparison.runs if run.config.model.variant == kind})
-        found |= {(kind, depth): _colour(kind, position, len(depths)) for position, depth in enumerate(depths)}
+    for variant in VARIANTS:
+        depths = sorted({run.config.model.depth for run in comparison.runs if run.config.model.variant == variant})
+        found |= {(variant, depth): _colour(variant, position, len(depths)) for position, depth in enumerate(depths)}
     return found
 
 
@@ -274,9 +275,9 @@ def _prepare(axes: Axes, title: str, axis: Axis, runs: Sequence[Run]) -> None:
 def _networks(comparison: Comparison, runs: Sequence[Run]) -> Iterator[tuple[str, list[Run], str]]:
     """Name, runs and colour of every network, shallow first."""
     palette = colours(comparison)
-    for kind, depth in sorted({(run.config.model.variant, run.config.model.depth) for run in runs}):
-        members = [run for run in runs if (run.config.model.variant, run.config.model.depth) == (kind, depth)]
-        yield f"{kind}-{depth}", members, palette[kind, depth]
+    for variant, depth in sorted({(run.config.model.variant, run.config.model.depth) for run in runs}):
+        members = [run for run in runs if (run.config.model.variant, run.config.model.depth) == (variant, depth)]
+        yield f"{variant}-{depth}", members, palette[variant, depth]
 
 
 def _training(runs: Sequence[Run], axis: Axis) -> Line:
@@ -368,10 +369,10 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         )
 
 
-def _colour(kind: str, position: int, number: int) -> str:
+def _colour(variant: str, position: int, number: int) -> str:
     """Deeper is darker; the lightest still stands out from white."""
     lightness = 0.75 if number == 1 else 0.55 + 0.43 * position / (number - 1)
-    return to_hex(mpl.colormaps[_HUES[kind]](lightness))
+    return to_hex(mpl.colormaps[_HUES[variant]](lightness))
 
 
 def rendered(figure: Figure, form: str) -> bytes:

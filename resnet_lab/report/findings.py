@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from resnet_lab.analysis.results import Gradients, Identity, Landscape, Line, Result, read
 from resnet_lab.record.store import Run
 from resnet_lab.report.why_figures import Network
-from resnet_lab.results import Gradients, Identity, Landscape, Line, Result, read
 
 R = TypeVar("R", bound=Result)
 
@@ -20,7 +20,7 @@ class Finding:
 
     @property
     def network(self) -> Network:
-        """Kind, with its shortcut, and depth of the run."""
+        """Variant and depth of the run."""
         return self.run.config.model.variant, self.run.config.model.depth
 
 
@@ -71,17 +71,17 @@ def lines_of(found: Sequence[Finding]) -> dict[str, tuple[Network, Line]]:
 
 
 def constructions(found: Sequence[Finding]) -> dict[tuple[int, int], dict[str, list[Identity]]]:
-    """Each run's newest constructions by shallow and deep depth, and by kind."""
+    """Each run's newest constructions by shallow and deep depth, and by variant."""
     newest = {
         (each.network[1], each.result.depth, each.network[0], each.run.name): each.result
         for each in found  # in the order of steps
         if isinstance(each.result, Identity)
     }
     pairs: dict[tuple[int, int], dict[str, list[Identity]]] = {}
-    for (shallow, depth, kind, _), result in sorted(
+    for (shallow, depth, variant, _), result in sorted(
         newest.items(), key=lambda item: (item[0][:2], item[0][2] != "plain", item[0])
     ):
-        pairs.setdefault((shallow, depth), {}).setdefault(kind, []).append(result)
+        pairs.setdefault((shallow, depth), {}).setdefault(variant, []).append(result)
     return pairs
 
 

@@ -2,8 +2,8 @@
 
 import re
 
-from resnet_lab.printable import printable
 from resnet_lab.report.blocks import Block, Bullets, Document, Heading, Picture, Table, Text
+from resnet_lab.text import printable
 
 
 def render(document: Document) -> str:

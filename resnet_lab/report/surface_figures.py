@@ -13,9 +13,9 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from resnet_lab.analysis.results import Landscape, Line, Paths
 from resnet_lab.report.figures import STYLE
 from resnet_lab.report.why_figures import Colours, Network, legend, line_style, logarithmic, prepare
-from resnet_lab.results import Landscape, Line, Paths
 
 _LEVELS = 13
 _MAP = "viridis"

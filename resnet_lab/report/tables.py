@@ -1,8 +1,10 @@
 """A comparison as tables, for the report and for the terminal."""
 
-from resnet_lab.compare import KINDS, VARIANTS, Cell, Comparison
+from resnet_lab.config.terms import KINDS, VARIANTS
 from resnet_lab.report.blocks import Table
-from resnet_lab.spread import FEWEST_FOR_INTERVAL, Spread
+from resnet_lab.study.cells import Cell
+from resnet_lab.study.compare import Comparison
+from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread
 
 NO_INTERVAL = f"An interval takes {FEWEST_FOR_INTERVAL} seeds or more; with fewer, none is printed."
 
@@ -19,10 +21,10 @@ def error_table(comparison: Comparison, *, best: bool = False) -> Table:
         f"Error in percent at the last evaluation: clean training error, and test error{views}; mean and standard deviation over "
         f"seeds where there are several.{selection}"
     )
-    if any(cell.kind not in KINDS for cell in comparison.cells):
+    if any(cell.variant not in KINDS for cell in comparison.cells):
         header = ("network", "train", "test", *(["best test"] if best else []), "seeds")
-        listed = sorted(comparison.cells, key=lambda cell: (VARIANTS.index(cell.kind), cell.depth))
-        rows = [(f"{cell.kind}-{cell.depth}", *_errors_of(cell, best=best), str(len(cell.seeds))) for cell in listed]
+        listed = sorted(comparison.cells, key=lambda cell: (VARIANTS.index(cell.variant), cell.depth))
+        rows = [(f"{cell.variant}-{cell.depth}", *_errors_of(cell, best=best), str(len(cell.seeds))) for cell in listed]
     else:
         header, rows = _pair_rows(comparison, best=best)
     return Table(caption, header, tuple(rows))
@@ -31,7 +33,7 @@ def error_table(comparison: Comparison, *, best: bool = False) -> Table:
 def _pair_rows(comparison: Comparison, *, best: bool) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows of a table with a row a depth, plain and residual side by side."""
     depths = sorted({cell.depth for cell in comparison.cells})
-    cells = {(cell.kind, cell.depth): cell for cell in comparison.cells}
+    cells = {(cell.variant, cell.depth): cell for cell in comparison.cells}
     columns = ("train", "test", *(["best test"] if best else []))
     header = ("depth", *(f"{kind} {column}" for kind in KINDS for column in columns), "seeds")
     rows: list[tuple[str, ...]] = []
@@ -54,10 +56,10 @@ def spread(value: Spread) -> str:
 
 
 def interval_table(comparison: Comparison) -> Table:
-    """Every kind and depth with its 95 % intervals, and the runs that are not in them."""
+    """Every variant and depth with its 95 % intervals, and the runs that are not in them."""
     rows = tuple(
         (
-            f"{cell.kind}-{cell.depth}",
+            f"{cell.variant}-{cell.depth}",
             str(len(cell.seeds)),
             *(with_interval(value, "{:.2f}") for value in (cell.train_error, cell.test_error)),
             "-" if cell.running_train_error is None else with_interval(cell.running_train_error, "{:.2f}"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from resnet_lab.compare import MATTERS, Comparison, percent
+from resnet_lab.analysis.results import Identity, Paths, Responses
 from resnet_lab.report import figures, surface_figures, why_figures
 from resnet_lab.report.blocks import Block, Bullets, Heading, Picture, Section, Table, Text
 from resnet_lab.report.findings import Finding, constructions, findings, gradients_of, landscapes_of, lines_of, newest
@@ -17,7 +17,9 @@ from resnet_lab.report.why_tables import (
     path_table,
     response_table,
 )
-from resnet_lab.results import Identity, Paths, Responses
+from resnet_lab.study.compare import Comparison
+from resnet_lab.study.differences import MATTERS
+from resnet_lab.text import percent
 
 _BN = {"moving": "moving averages", "batch": "batch statistics"}
 
@@ -81,12 +83,12 @@ def _identity(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator
 
 
 def identity_sentences(shallow: int, results: Mapping[str, Sequence[Identity]]) -> Iterator[str]:
-    """The answer for each kind, in a sentence, and how exact the construction is."""
-    for kind, identities in results.items():
+    """The answer for each variant, in a sentence, and how exact the construction is."""
+    for variant, identities in results.items():
         depth = identities[0].depth
         constructed = statistics.fmean(each.constructed.train for each in identities)
         scratch = [each.scratch.train for each in identities if each.scratch]
-        built = f"{kind}-{shallow} gives a {kind} network of depth {depth} with {percent(constructed)} training error"
+        built = f"{variant}-{shallow} gives a {variant} network of depth {depth} with {percent(constructed)} training error"
         if not scratch:
             yield f"The solution exists: {built}."
             continue
@@ -98,7 +100,7 @@ def identity_sentences(shallow: int, results: Mapping[str, Sequence[Identity]]) 
             if by_sgd <= constructed
             else f"SGD came within {100 * (by_sgd - constructed):.2f} points of the solution that exists"
         )
-        yield f"{found}: {built}; trained from scratch by the same recipe, {kind}-{depth} has {percent(by_sgd)}."
+        yield f"{found}: {built}; trained from scratch by the same recipe, {variant}-{depth} has {percent(by_sgd)}."
 
 
 def _responses(found: Sequence[Finding], drawings: Mapping[str, str]) -> Iterator[Block]:

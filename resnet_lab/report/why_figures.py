@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from resnet_lab.compare import VARIANTS
+from resnet_lab.analysis.results import GradientNorm, Gradients, Identity, Responses
+from resnet_lab.config.terms import VARIANTS
 from resnet_lab.report.figures import STYLE, label_ends
-from resnet_lab.results import GradientNorm, Gradients, Identity, Responses
 
 Colours = Mapping[tuple[str, int], str]
 Network = tuple[str, int]  # ModelConfig.variant and depth
@@ -63,34 +63,34 @@ def gradients(results: Mapping[Network, Mapping[int, Sequence[Gradients]]], colo
 def identity(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_depth: int) -> Figure:
     """Clean training error of shallow, deep from scratch, deep by construction, and that trained on; plain and residual.
 
-    `results` are by kind, over seeds: bars are means and dots are seeds. Where training went on, a second row follows it.
+    `results` are by variant, over seeds: bars are means and dots are seeds. Where training went on, a second row follows it.
     """
-    kinds = [kind for kind in VARIANTS if results.get(kind)]
+    variants = [variant for variant in VARIANTS if results.get(variant)]
     goes_on = any(each.continued and each.continued.curve for found in results.values() for each in found)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(8, 3.6 * len(kinds)), 6.2 if goes_on else 3.4), layout="constrained")
-        rows = figure.subplots(2 if goes_on else 1, len(kinds), squeeze=False, sharey="row")
-        for column, kind in enumerate(kinds):
-            _bars(rows[0][column], kind, shallow_depth, results[kind], colours)
+        figure = Figure(figsize=(max(8, 3.6 * len(variants)), 6.2 if goes_on else 3.4), layout="constrained")
+        rows = figure.subplots(2 if goes_on else 1, len(variants), squeeze=False, sharey="row")
+        for column, variant in enumerate(variants):
+            _bars(rows[0][column], variant, shallow_depth, results[variant], colours)
             if goes_on:
-                _continuation(rows[1][column], kind, shallow_depth, results[kind], colours)
+                _continuation(rows[1][column], variant, shallow_depth, results[variant], colours)
         for row in rows:
             row[0].set_ylabel("clean training error (%)")
     return figure
 
 
-def _bars(axes: Axes, kind: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
+def _bars(axes: Axes, variant: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
     depth = results[0].depth
     bars = {
-        f"{kind}-{shallow_depth}": [each.shallow.train for each in results],
-        f"{kind}-{depth}\nfrom scratch": [each.scratch.train for each in results if each.scratch],
-        f"{kind}-{depth}\nbuilt": [each.constructed.train for each in results],
+        f"{variant}-{shallow_depth}": [each.shallow.train for each in results],
+        f"{variant}-{depth}\nfrom scratch": [each.scratch.train for each in results if each.scratch],
+        f"{variant}-{depth}\nbuilt": [each.constructed.train for each in results],
         "built, then\ntrained on": [
             each.continued.curve[-1].train for each in results if each.continued and each.continued.curve
         ],
     }
     shown = {name: [100 * error for error in errors] for name, errors in bars.items() if errors}
-    faces = [colours[kind, shallow_depth]] + [colours.get((kind, depth), UNTRAINED)] * (len(shown) - 1)
+    faces = [colours[variant, shallow_depth]] + [colours.get((variant, depth), UNTRAINED)] * (len(shown) - 1)
     means = [statistics.fmean(errors) for errors in shown.values()]
     axes.bar(
         range(len(shown)),
@@ -105,14 +105,14 @@ def _bars(axes: Axes, kind: str, shallow_depth: int, results: Sequence[Identity]
         if len(errors) > 1:
             axes.plot([place] * len(errors), errors, "o", color="0.15", markersize=2.5)
     axes.set_xticks(range(len(shown)), shown, fontsize=7.5)
-    axes.set_title(f"{kind} networks")
+    axes.set_title(f"{variant} networks")
     axes.margins(y=0.12)
 
 
-def _continuation(axes: Axes, kind: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
+def _continuation(axes: Axes, variant: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
     depth = results[0].depth
-    shallow, deep = colours[kind, shallow_depth], colours.get((kind, depth), UNTRAINED)
-    prepare(axes, f"{kind}-{depth} trained on from the construction", "steps since the construction")
+    shallow, deep = colours[variant, shallow_depth], colours.get((variant, depth), UNTRAINED)
+    prepare(axes, f"{variant}-{depth} trained on from the construction", "steps since the construction")
     for each in results:
         axes.axhline(100 * each.shallow.train, color=shallow, linewidth=1, linestyle=(0, (1, 1.5)))
         if each.scratch:
@@ -120,7 +120,7 @@ def _continuation(axes: Axes, kind: str, shallow_depth: int, results: Sequence[I
         if each.continued:
             points = [(0, each.constructed.train), *((point.step, point.train) for point in each.continued.curve)]
             axes.plot([step for step, _ in points], [100 * error for _, error in points], "o-", color=deep, markersize=3)
-    ends = [(100 * results[0].shallow.train, f"{kind}-{shallow_depth}", shallow)]
+    ends = [(100 * results[0].shallow.train, f"{variant}-{shallow_depth}", shallow)]
     if results[0].scratch:
         ends.append((100 * results[0].scratch.train, "from scratch", deep))
     if results[0].continued and results[0].continued.curve:

@@ -5,10 +5,10 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from resnet_lab.analysis.results import Identity, Landscape, Line, Paths, Responses
 from resnet_lab.report.blocks import Table
 from resnet_lab.report.findings import Finding, gradients_of, newest
 from resnet_lab.report.why_figures import Network, gradient_means, mean_over_seeds
-from resnet_lab.results import Identity, Landscape, Line, Paths, Responses
 
 
 def response_table(found: Sequence[Finding]) -> Table:
@@ -26,11 +26,11 @@ def response_table(found: Sequence[Finding]) -> Table:
 
 
 def gradient_table(found: Sequence[Finding]) -> Table:
-    """A row a network and step: the first block against the last, and each layer against that of the shallowest of its kind."""
+    """A row a network and step: the first block against the last, each layer against that of the shallowest of its variant."""
     results = gradients_of(found)
     rows = []
     for network, by_step in results.items():
-        shallowest = min(depth for kind, depth in results if kind == network[0])
+        shallowest = min(depth for variant, depth in results if variant == network[0])
         for step, members in sorted(by_step.items()):
             weights, blocks = gradient_means(members, "weights"), gradient_means(members, "blocks")
             reference = results[network[0], shallowest].get(step, ())

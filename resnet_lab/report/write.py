@@ -2,44 +2,45 @@
 
 from pathlib import Path
 
-from resnet_lab.compare import Comparison, compare_study, comparison_values
 from resnet_lab.record.files import disk_errors, write_atomically, write_json
 from resnet_lab.report import charts, document, figures, html, markdown, why
+from resnet_lab.study.compare import Comparison, compare_study
+from resnet_lab.study.values import comparison_values
 
 
-def write_comparison(study: Path, comparison: Comparison, x: figures.X = "step") -> None:
+def write_comparison(folder: Path, comparison: Comparison, x: figures.X = "step") -> None:
     """Write a study's `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
-    figures.save(figures.curves(comparison, x), study / "curves")
-    _write_numbers(study, comparison)
+    figures.save(figures.curves(comparison, x), folder / "curves")
+    _write_numbers(folder, comparison)
 
 
-def write_findings(study: Path, stem: str = "") -> list[Path]:
+def write_findings(folder: Path, stem: str = "") -> list[Path]:
     """Draw what the analyses of a study's runs have found, or the figures whose names begin with `stem`, in its folder.
 
     Returns the PNG files. Raises DiskError.
     """
-    comparison = compare_study(study)
+    comparison = compare_study(folder)
     drawn = {name: figure for name, figure in why.drawn(comparison).items() if name.startswith(stem)}
     for name, figure in drawn.items():
-        figures.save(figure, study / name)
-    return [study / f"{name}.png" for name in drawn]
+        figures.save(figure, folder / name)
+    return [folder / f"{name}.png" for name in drawn]
 
 
-def write_report(study: Path, comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
+def write_report(folder: Path, comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
     """Write `report/index.html`, `report/report.md` and all figures, `x` being their axis; returns both. Raises DiskError."""
     drawn = figures.drawn(comparison, x) | why.drawn(comparison)
-    drawings = {name: figures.save(figure, study / name) for name, figure in drawn.items()}
-    _write_numbers(study, comparison)
+    drawings = {name: figures.save(figure, folder / name) for name, figure in drawn.items()}
+    _write_numbers(folder, comparison)
     built = document.build(comparison, drawings)
-    folder = study / "report"
-    with disk_errors(folder):
-        folder.mkdir(exist_ok=True)
-    page, text = folder / "index.html", folder / "report.md"
+    pages = folder / "report"
+    with disk_errors(pages):
+        pages.mkdir(exist_ok=True)
+    page, text = pages / "index.html", pages / "report.md"
     write_atomically(page, html.render(built).encode())
     write_atomically(text, markdown.render(built).encode())
     return page, text
 
 
-def _write_numbers(study: Path, comparison: Comparison) -> None:
-    write_atomically(study / "curves.csv", charts.curve_points(comparison).encode())
-    write_json(study / "summary.json", comparison_values(comparison))
+def _write_numbers(folder: Path, comparison: Comparison) -> None:
+    write_atomically(folder / "curves.csv", charts.curve_points(comparison).encode())
+    write_json(folder / "summary.json", comparison_values(comparison))

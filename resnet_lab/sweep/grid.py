@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from resnet_lab.config import RunConfig
-from resnet_lab.configfile import StudyConfig
+from resnet_lab.config.files import StudyConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
 

@@ -7,12 +7,18 @@ from pathlib import Path
 
 import torch
 
-from resnet_lab.compute import set_up
-from resnet_lab.config import Kind, RunConfig, with_compile
-from resnet_lab.configfile import StudyConfig
+from resnet_lab.config.files import StudyConfig
+from resnet_lab.config.schema import RunConfig, with_compile
+from resnet_lab.config.terms import Kind
+from resnet_lab.data.auto import drain, resolve
 from resnet_lab.data.load import data_root, prepare
-from resnet_lab.data.stand_in import drain, resolve
-from resnet_lab.estimate import (
+from resnet_lab.data.progress import DownloadProgress
+from resnet_lab.models.cost import count_run
+from resnet_lab.record.store import Run, RunFolder, RunState
+from resnet_lab.record.study import begun_on_images, run_folders
+from resnet_lab.run.compute import set_up
+from resnet_lab.run.device import Resources, pick_device
+from resnet_lab.run.estimate import (
     TRIAL_SECONDS,
     Forecast,
     Speed,
@@ -23,13 +29,9 @@ from resnet_lab.estimate import (
     neighbours,
     trial_pays,
 )
-from resnet_lab.experiment import Resources, as_begun, begun_as
-from resnet_lab.models.cost import count_run
-from resnet_lab.record.store import Run, RunFolder, RunState, begun_on_images, run_folders
-from resnet_lab.records import DownloadProgress
+from resnet_lab.run.experiment import as_begun, begun_as
 from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Job, LocalPool, Outcome, num_cores, threads_for
-from resnet_lab.train.world import pick_device
 
 _ENDED: tuple[RunState, ...] = ("finished", "diverged")
 _LEAST_SHARE = 0.05  # of the work done, before what is left is judged by it

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from resnet_lab.config import Plateau, RecipeConfig
-from resnet_lab.records import Record, TrainRecord, ValidationRecord
+from resnet_lab.config.schema import Plateau, RecipeConfig
+from resnet_lab.record.lines import Record, TrainRecord, ValidationRecord
 from resnet_lab.train.evaluate import Precision, autocast
 from resnet_lab.train.schedule import after_check, after_warmup_window, lr_at
 from resnet_lab.train.state import TrainState

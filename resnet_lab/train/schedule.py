@@ -7,7 +7,7 @@ at 0.01 until the training error is below 80 % (Sec. 4.2).
 import math
 from dataclasses import dataclass, replace
 
-from resnet_lab.config import Milestones, Plateau, RecipeConfig
+from resnet_lab.config.schema import Milestones, Plateau, RecipeConfig
 
 
 @dataclass(frozen=True)

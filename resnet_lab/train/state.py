@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.config import RecipeConfig
+from resnet_lab.config.schema import RecipeConfig
 from resnet_lab.errors import DivergedError
 from resnet_lab.train.schedule import ScheduleState, start
 

@@ -2,13 +2,13 @@
 
 import torch
 
-from resnet_lab.config import ComputeConfig, RunConfig
+from resnet_lab.config.schema import ComputeConfig, RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.compile import compile_blocks
 from resnet_lab.models.resnet import ResNet, build
+from resnet_lab.run.device import set_arithmetic, set_threads
 from resnet_lab.train.state import TrainState, new_state
-from resnet_lab.train.world import set_arithmetic, set_threads
 
 
 def set_up(compute: ComputeConfig, device: torch.device, threads: int | None) -> int:

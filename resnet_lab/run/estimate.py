@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from resnet_lab.compute import initial_state
-from resnet_lab.config import Plateau, RunConfig, with_compile
+from resnet_lab.config.schema import Plateau, RunConfig, with_compile
 from resnet_lab.data.batches import Batches, clean_batches
 from resnet_lab.data.images import ImageSet
 from resnet_lab.models.compile import why_not
 from resnet_lab.models.cost import Cost
 from resnet_lab.models.fold import folded
 from resnet_lab.rng import generator
+from resnet_lab.run.compute import initial_state
+from resnet_lab.run.device import wait
 from resnet_lab.train.evaluate import evaluate
 from resnet_lab.train.loop import update
-from resnet_lab.train.world import wait
 
 PARTS = ("data", "forward", "backward", "optimizer")
 _MAX_STEPS, _MAX_SECONDS = 5, 3.0

@@ -8,10 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from resnet_lab import known
-from resnet_lab.analysis.subject import subjects
-from resnet_lab.compute import set_up
-from resnet_lab.config import CLASSES, ComputeConfig, DataConfig, ModelConfig
+from resnet_lab.config.schema import ComputeConfig, DataConfig, ModelConfig
+from resnet_lab.config.terms import CLASSES
 from resnet_lab.data import folder as image_folder
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.cifar import CIFARS
@@ -19,14 +17,16 @@ from resnet_lab.data.folder import FolderSet
 from resnet_lab.data.images import Data, Images, ImageSet
 from resnet_lab.data.load import data_root, load
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.experiment import Resources
-from resnet_lab.known import Choices, Known
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
-from resnet_lab.models.weights import About, Form, Weights, form, network, read
 from resnet_lab.record.store import RunFolder
+from resnet_lab.run.compute import set_up
+from resnet_lab.run.device import Resources, pick_device
+from resnet_lab.run.trained import load_data, load_trained
 from resnet_lab.train.evaluate import Precision, evaluate
-from resnet_lab.train.world import pick_device
+from resnet_lab.weights import known
+from resnet_lab.weights.known import Choices, Known
+from resnet_lab.weights.read import About, Form, Weights, form, network, read
 
 # Of ImageNet's training images, RGB in 0..1; most repositories for CIFAR-10 have them from PyTorch's ImageNet example.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -96,8 +96,8 @@ def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Re
 
     Raises CheckpointError, ConfigError, DataError.
     """
-    subject = subjects([folder], at, resources)[0]
-    config, model = subject.config, subject.config.model
+    trained = load_trained([folder], at, resources)[0]
+    config, model = trained.config, trained.config.model
     residual, of_folder = model.kind == "residual", config.data.dataset == "folder"
     chosen = None if views is None else known.views(views, Known("images", config.data.dataset, "run"))
     number = config.evaluation.final_test_views if views is None else views
@@ -117,10 +117,10 @@ def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Re
         "normalisation": "per-pixel",
     }
     told = [Known(name, value, "run") for name, value in values.items() if value is not None]
-    data = subject.data
+    data = load_data(trained, data_root(resources.data_dir))
     return Candidate(
-        name=f"{folder.path} at step {subject.step:,}",
-        net=subject.net,
+        name=f"{folder.path} at step {trained.step:,}",
+        net=trained.net,
         model=model,
         num_classes=config.data.num_classes,
         known=(*told, *([chosen] if chosen else [])),

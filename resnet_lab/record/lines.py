@@ -4,8 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic_core import from_json
@@ -18,20 +17,6 @@ Loss = Annotated[float, Field(strict=True)]  # NaN and infinity too: an evaluati
 Rate = Annotated[float, Field(strict=True, gt=0, lt=1e9, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, ge=0, lt=1e12, allow_inf_nan=False)]
 Word = Annotated[str, Field(strict=True)]
-
-
-class Digests(NamedTuple):
-    """What tells a folder's images from others: sha256 of their names, and of their names and sizes."""
-
-    names: str
-    files: str
-
-
-class Begun(NamedTuple):
-    """A run, or a study, that has begun on a folder of images."""
-
-    run: Path
-    digests: Digests
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -89,24 +74,6 @@ class Event:
     name: Word
     step: Step
     detail: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DownloadProgress:
-    """How far the download of `what` is; not kept on disk. `seconds_left` is None until a rate has been measured."""
-
-    what: str
-    done_bytes: int
-    total_bytes: int | None
-    bytes_per_second: float
-    seconds: float
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At the rate so far."""
-        if self.total_bytes is None or self.bytes_per_second == 0:
-            return None
-        return (self.total_bytes - self.done_bytes) / self.bytes_per_second
 
 
 def to_line(record: Record | Event) -> str:

@@ -8,13 +8,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from resnet_lab.config import DURATION_KEYS, RunConfig, Settings, SweepConfig, get, merge
+from resnet_lab.config.durations import DURATION_KEYS
+from resnet_lab.config.schema import RunConfig, Section
+from resnet_lab.config.settings import Settings, get, merge
+from resnet_lab.config.terms import Kind, Shortcut
 from resnet_lab.errors import ConfigError
 
 DEFAULT_PRESET = "plateau"
+
+
+class SweepConfig(Section):
+    """Which runs a study has: every kind at every depth with every seed, residual ones with every shortcut."""
+
+    depths: tuple[int, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
+    kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1)
+    shortcuts: tuple[Shortcut, ...] = Field(("A",), strict=False, min_length=1)
+    seeds: tuple[int, ...] = Field((0,), strict=False, min_length=1)
+
+    @field_validator("depths", "kinds", "shortcuts", "seeds")
+    @classmethod
+    def _no_run_twice(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(values)) < len(values):
+            raise PydanticCustomError("twice", "each may stand here once")
+        return values
 
 
 class StudyConfig:
@@ -100,7 +119,7 @@ def load_run(text: str, source: str) -> RunConfig:
 
 def presets() -> dict[str, Path]:
     """The shipped configs by name: inside the installed package, or at the root of a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     folder = next(path for path in (package / "configs", package.parent / "configs") if path.is_dir())
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 

@@ -8,46 +8,38 @@ Use::
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from resnet_lab.compute import initial_state, set_up
-from resnet_lab.config import RunConfig, with_compile
+from resnet_lab.config.schema import RunConfig, with_compile
+from resnet_lab.data.auto import resolve
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import Data, Images
-from resnet_lab.data.load import data_root, load, training_batches
-from resnet_lab.data.stand_in import resolve
-from resnet_lab.environment import describe
+from resnet_lab.data.load import data_root, load, other_sizes, training_batches
+from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.errors import DataError, DivergedError
-from resnet_lab.estimate import Forecast, Speed, footing, forecast
 from resnet_lab.models.cost import count_run
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record import checkpoint
 from resnet_lab.record.files import read_json, write_json
-from resnet_lab.record.store import RunFolder, begun_on_images, run_folders
-from resnet_lab.records import Begun, Digests, DownloadProgress, EvalRecord, Event, Record
+from resnet_lab.record.lines import EvalRecord, Event, Record
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import begun_on_images, run_folders
 from resnet_lab.rng import generator
+from resnet_lab.run.compute import initial_state, set_up
+from resnet_lab.run.device import Resources, pick_device
+from resnet_lab.run.environment import describe
+from resnet_lab.run.estimate import Forecast, Speed, footing, forecast
 from resnet_lab.train.evaluate import evaluate
 from resnet_lab.train.loop import train
 from resnet_lab.train.state import TrainState
-from resnet_lab.train.world import pick_device
 
 CHECKPOINT_SECONDS = 120.0
 _MATTERS = ("versions", "device", "device_name", "threads", "compiled", "git_commit")  # what exact repetition rests on
 Stop = Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class Resources:
-    """Where a run finds its data and computes; none of it is part of the run's identity."""
-
-    data_dir: Path | None = None
-    device: str = "auto"
-    threads: int | None = None
 
 
 class _Stopped(Exception):
@@ -131,13 +123,6 @@ def as_begun(config: RunConfig, begun: RunConfig | None) -> RunConfig:
     if config.compute.compile == "auto":
         config = with_compile(config, begun.compute.compile is True)
     return config
-
-
-def other_sizes(begun: Begun | None, digests: Digests | None) -> str | None:
-    """Words on images of other sizes than those of a run, such as one that was unreadable and has been replaced; else None."""
-    if begun is None or digests is None or digests == begun.digests:
-        return None
-    return f"Some image files differ in size from those that {begun.run} was trained on"
 
 
 def _how_it_ended(folder: RunFolder) -> Event | None:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from resnet_lab.config import DataConfig
+from resnet_lab.config.schema import DataConfig
 from resnet_lab.data.cifar import CIFAR10
 from resnet_lab.data.download import download
+from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.errors import DataError, DiskError
-from resnet_lab.records import DownloadProgress
 
 PATIENCE_SECONDS = 300.0
 _MEASURE_SECONDS = 8.0

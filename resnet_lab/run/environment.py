@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from resnet_lab.config import ComputeConfig
+from resnet_lab.config.schema import ComputeConfig
 
 _PACKAGES = ("resnet-lab", "torchvision", "numpy", "pillow")
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from resnet_lab.config import CLASSES, Dataset, Kind, ModelConfig, Padding
+from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.terms import CLASSES, Dataset, Kind, Padding
 from resnet_lab.errors import ConfigError
-from resnet_lab.models.weights import Form, Weights
+from resnet_lab.weights.read import Form, Weights
 
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
 StrideOn = Literal["1x1", "3x3"]

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from resnet_lab.analysis.subject import Subject, subjects
-from resnet_lab.config import ModelConfig, RunConfig
+from resnet_lab.config.schema import ModelConfig, RunConfig
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError
-from resnet_lab.experiment import Resources
-from resnet_lab.models.weights import About, safetensors_file, torchvision_file, unlike_torchvisions
 from resnet_lab.record.files import disk_errors, write_atomically
 from resnet_lab.record.store import RunFolder
+from resnet_lab.run.device import Resources
+from resnet_lab.run.trained import Trained, load_trained
+from resnet_lab.weights.read import About
+from resnet_lab.weights.write import safetensors_file, torchvision_file, unlike_torchvisions
 
 _ENDING = {"torchvision": "pth", "safetensors": "safetensors"}
 
@@ -37,32 +38,32 @@ def write_weights(
     faults = []
     for folder in folders:
         try:
-            subject = subjects([folder], at, Resources(device="cpu"))[0]
+            network = load_trained([folder], at, Resources(device="cpu"))[0]
         except (CheckpointError, ConfigError, DiskError) as error:
             faults.append(str(error))
             if len(folders) > 1:
                 yield str(error)
             continue
-        yield _write(target, subject, at, to)
+        yield _write(target, network, at, to)
     if len(faults) == len(folders):
         raise CheckpointError(faults[0] if len(faults) == 1 else f"None of the {len(faults)} runs has a checkpoint to export.")
 
 
-def _write(target: Path, subject: Subject, at: int | None, to: Literal["torchvision", "safetensors"]) -> Written:
-    config, name = subject.config, subject.name
+def _write(target: Path, network: Trained, at: int | None, to: Literal["torchvision", "safetensors"]) -> Written:
+    config, name = network.config, network.name
     if to == "torchvision":
-        content = torchvision_file(subject.net)
+        content = torchvision_file(network.net)
     else:
-        digests = subject.folder.image_digests
+        digests = network.folder.image_digests
         about = About(
             run=name,
-            step=subject.step,
+            step=network.step,
             seed=config.seed,
             model=config.model,
             data=config.data,
             images=None if digests is None else digests.files,
         )
-        content = safetensors_file(subject.net, about)
+        content = safetensors_file(network.net, about)
     with disk_errors(target, "--out"):
         target.mkdir(parents=True, exist_ok=True)
     path = target / f"{name}{'' if at is None else f'-step-{at}'}.{_ENDING[to]}"

@@ -2,10 +2,21 @@
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from resnet_lab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where a run finds its data and computes; none of it is part of the run's identity."""
+
+    data_dir: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
 
 
 def pick_device(name: str) -> torch.device:

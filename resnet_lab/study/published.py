@@ -2,15 +2,15 @@
 
 from typing import NamedTuple
 
-from resnet_lab.config import Kind, RunConfig
-from resnet_lab.paper import departures
+from resnet_lab.config.paper import departures
+from resnet_lab.config.schema import RunConfig
 
 
 class Published(NamedTuple):
     """Test error in percent. `train_error` is the final training error where it was published, each measured in its own way."""
 
     source: str
-    kind: Kind
+    variant: str
     depth: int
     test_error: float
     train_error: float | None = None

@@ -9,26 +9,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.config import flatten
+from resnet_lab.config.settings import flatten
 from resnet_lab.errors import ConfigError
-from resnet_lab.printable import printable
 from resnet_lab.record.files import disk_errors, write_atomically
+from resnet_lab.record.lines import EvalRecord, Record, TrainRecord, ValidationRecord
 from resnet_lab.record.store import Run
-from resnet_lab.records import EvalRecord, Record, TrainRecord, ValidationRecord
+from resnet_lab.record.study import Study
+from resnet_lab.text import printable
 
+_HEAD = ("study", "run", "variant", "kind", "shortcut", "depth", "seed")  # of a row in every table
 _OWN = ".resnet-lab"  # the end of an event file's name, by which a later export knows it as one of its own
 
 
-def write_csv(folder: Path, study: str, runs: Sequence[Run]) -> list[Path]:
+def write_csv(folder: Path, study: Study) -> list[Path]:
     """Write `runs.csv` with a row a run, and a file with a row a record for each type of record. Raises DiskError.
 
     Numbers have all their digits, errors are fractions, and what a record or a config does not have is an empty cell.
     """
     tables = {
-        "runs.csv": _run_rows(study, runs),
-        "training.csv": _record_rows(study, TrainRecord, [(run, run.train) for run in runs]),
-        "evaluation.csv": _record_rows(study, EvalRecord, [(run, run.evaluations) for run in runs]),
-        "validation.csv": _record_rows(study, ValidationRecord, [(run, run.validation) for run in runs]),
+        "runs.csv": _run_rows(study),
+        "training.csv": _record_rows(study, TrainRecord, [(run, run.train) for run in study.runs]),
+        "evaluation.csv": _record_rows(study, EvalRecord, [(run, run.evaluations) for run in study.runs]),
+        "validation.csv": _record_rows(study, ValidationRecord, [(run, run.validation) for run in study.runs]),
     }
     with disk_errors(folder, "--out"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,24 +39,26 @@ def write_csv(folder: Path, study: str, runs: Sequence[Run]) -> list[Path]:
     return [folder / name for name in tables]
 
 
-def _run_rows(study: str, runs: Sequence[Run]) -> Iterator[list[Any]]:
+def _run_rows(study: Study) -> Iterator[list[Any]]:
     """The header, and a row a run: its network, how far it is, its identity and its settings."""
-    settings = [dict(flatten(run.config.model_dump(mode="json", exclude={"seed"}))) for run in runs]
+    settings = [dict(flatten(run.config.model_dump(mode="json", exclude={"seed"}))) for run in study.runs]
     keys = list(dict.fromkeys(key for each in settings for key in each))
-    yield ["study", "run", "kind", "depth", "seed", "state", "step", "digest", *keys]
-    for run, each in zip(runs, settings, strict=True):
+    yield [*_HEAD, "state", "step", "digest", *keys]
+    for run, each in zip(study.runs, settings, strict=True):
         yield [*_head(study, run), run.state, run.step, run.config.digest(), *(_cell(each.get(key)) for key in keys)]
 
 
-def _record_rows(study: str, kind: type[Record], found: Iterable[tuple[Run, Sequence[Record]]]) -> Iterator[list[Any]]:
+def _record_rows(study: Study, kind: type[Record], found: Iterable[tuple[Run, Sequence[Record]]]) -> Iterator[list[Any]]:
     """The header, and a row a record of this type."""
-    yield ["study", "run", "kind", "depth", "seed", *(field.name for field in dataclasses.fields(kind))]
+    yield [*_HEAD, *(field.name for field in dataclasses.fields(kind))]
     for run, records in found:
         yield from ([*_head(study, run), *dataclasses.astuple(record)] for record in records)
 
 
-def _head(study: str, run: Run) -> list[Any]:
-    return [printable(study), run.name, run.config.model.kind, run.config.model.depth, run.config.seed]
+def _head(study: Study, run: Run) -> list[Any]:
+    """The cells under _HEAD."""
+    model = run.config.model
+    return [printable(study.name), run.name, model.variant, model.kind, model.shortcut, model.depth, run.config.seed]
 
 
 def _cell(value: Any) -> Any:

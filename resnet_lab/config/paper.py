@@ -6,7 +6,7 @@ He et al. 2015, *Deep Residual Learning for Image Recognition*, arXiv 1512.03385
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from resnet_lab.config import Milestones, ModelConfig, RecipeConfig, RunConfig
+from resnet_lab.config.schema import Milestones, ModelConfig, RecipeConfig, RunConfig
 
 
 class Recipe(NamedTuple):

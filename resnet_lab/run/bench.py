@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from resnet_lab.config import RunConfig, with_compile
-from resnet_lab.estimate import Speed, evaluated_images, measure, median, sample
+from resnet_lab.config.schema import RunConfig, with_compile
 from resnet_lab.models.compile import why_not
 from resnet_lab.models.cost import count_run
-from resnet_lab.train.world import wait
+from resnet_lab.run.device import wait
+from resnet_lab.run.estimate import Speed, evaluated_images, measure, median, sample
 
 _PRODUCT_SIZE = 2_048
 _FLOPS_PER_MULTIPLY_ADD = 6  # a multiplication and an addition, in the forward pass and twice in the backward pass

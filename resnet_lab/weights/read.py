@@ -1,4 +1,4 @@
-"""Files of weights, in and out: whose names they have, which network they hold, and what they cannot tell.
+"""Files of weights: whose names they have, which network they hold, and what they cannot tell.
 
 Read are safetensors and torch files under our names, torchvision's, or those of the usual repositories for CIFAR-10.
 """
@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from resnet_lab.config import IMAGENET_BLOCKS, Block, DataConfig, Layout, ModelConfig, Shortcut
+from resnet_lab.config.depths import IMAGENET_BLOCKS
+from resnet_lab.config.schema import DataConfig, ModelConfig
+from resnet_lab.config.terms import Block, Layout, Shortcut
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.models.naming import is_ours, named_as_in, state_to_torchvision, to_ours
 from resnet_lab.models.resnet import ResNet
+from resnet_lab.weights.naming import is_ours, named_as_in, to_ours
 
 CONTAINERS = ("state_dict", "net", "model", "model_state_dict", "model_state", "params", "weights")
 _WRAPPER = re.compile(r"\b(?:module|_orig_mod)\.")  # of DataParallel and of torch.compile
@@ -34,7 +35,7 @@ _PROJECTION = re.compile(r"stages\.(\d+)\.(\d+)\.shortcut\..+")
 _COUNTER = ".num_batches_tracked"  # has no part in what a network computes, and old files lack it
 _LAYOUTS: dict[tuple[int, int], Layout] = {(3, 3): "cifar", (4, 7): "imagenet"}  # stages, side of the stem's filters
 _SHOWN = 3
-_WRITER = "resnet-lab"
+WRITER = "resnet-lab"
 
 
 class About(BaseModel):
@@ -181,7 +182,7 @@ def _kind_of(loaded: object) -> str:
 
 def _about(path: Path, metadata: Mapping[str, str]) -> About | None:
     """What a file of ours says of itself, None for others."""
-    if metadata.get("writer") != _WRITER:
+    if metadata.get("writer") != WRITER:
         return None
     try:
         plain = {key: metadata[key] for key in ("run", "step", "seed")} | {"images": metadata.get("images")}
@@ -320,54 +321,3 @@ def _listed(items: Iterable[str]) -> str:
     items = list(items)
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return ", ".join(items[:_SHOWN]) + more
-
-
-def torchvision_file(net: ResNet) -> bytes:
-    """A torch file of the network's state dict under torchvision's names, whether or not torchvision has such a network."""
-    buffer = io.BytesIO()
-    torch.save(state_to_torchvision(_plain_state(net)), buffer)
-    return buffer.getvalue()
-
-
-def safetensors_file(net: ResNet, about: About) -> bytes:
-    """A safetensors file under our names that says what it is; the same network gives the same bytes."""
-    metadata = {
-        "format": "pt",
-        "writer": _WRITER,
-        "run": about.run,
-        "step": str(about.step),
-        "seed": str(about.seed),
-        "model": about.model.model_dump_json(),
-        "data": about.data.model_dump_json(),
-        "normalisation": "RGB / 255 minus the mean image of the training images that data and seed name",
-    } | ({} if about.images is None else {"images": about.images})
-    return _in_order(to_safetensors(_plain_state(net), metadata))
-
-
-def _plain_state(net: ResNet) -> dict[str, Tensor]:
-    """Tensors on the CPU with memory of their own, in the usual order of dimensions."""
-    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in net.state_dict().items()}
-
-
-def _in_order(content: bytes) -> bytes:
-    """The same safetensors file with its metadata sorted, which the library writes in an order that changes.
-
-    Eight bytes with the header's length, the header in JSON padded to a multiple of eight, then the numbers.
-    """
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[end:]
-
-
-def unlike_torchvisions(model: ModelConfig) -> list[str]:
-    """In what a network is none of torchvision's, in words; none where it has the same layers (not: the same strides)."""
-    differing = {
-        "plain": model.kind == "plain",
-        f"{model.layout} layout": model.layout != "imagenet",
-        f"option {model.shortcut}": model.kind == "residual" and model.shortcut != "B",
-        f"width {model.width}": model.layout == "imagenet" and model.width != 64,
-    }
-    return [words for words, differs in differing.items() if differs]

@@ -1,50 +1,18 @@
-"""What a run is told: frozen settings, checked in one place.
+"""What a run is told: frozen settings, checked in one place."""
 
-Durations may be written in steps (`400`), epochs (`"3 epochs"`) or percent of the run (`"50 %"`); they become steps here, once.
-"""
-
-import hashlib
-import json
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-Kind = Literal["plain", "residual"]
-Shortcut = Literal["A", "B", "C"]
-Block = Literal["basic", "bottleneck"]
-Layout = Literal["cifar", "imagenet"]
-Dataset = Literal["cifar10", "cifar100", "folder", "synthetic", "auto"]
-Padding = Literal["end", "both"]
-Settings = dict[str, Any]
-
-Duration = Annotated[
-    int,
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "examples": ["400 steps", "3 epochs", "50 %"]}]}),
-]
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|%|percent)\s*")
-DURATION_KEYS = (
-    ("recipe", "steps"),  # first: percentages of the others refer to it
-    ("recipe", "schedule", "every"),
-    ("recipe", "schedule", "milestones"),
-    ("recipe", "warmup", "window"),
-    ("evaluation", "every"),
-    ("log", "every"),
-    ("log", "keep"),
-)
+from resnet_lab.config.depths import depth_problem, stage_blocks
+from resnet_lab.config.durations import Duration, in_steps
+from resnet_lab.config.identity import digest
+from resnet_lab.config.settings import Settings, flatten, get
+from resnet_lab.config.terms import CLASSES, Block, Dataset, Kind, Layout, Padding, Shortcut
 
 
 class Section(BaseModel):
@@ -53,56 +21,9 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-# What every run did before there was a setting for it: a run's identity is the same as it was then.
-_BEFORE_THERE_WAS: dict[tuple[str, str], Any] = {
-    ("model", "layout"): "cifar",
-    ("model", "block"): "basic",
-    ("model", "shortcut"): "A",
-    ("model", "stride_on"): "1x1",
-    ("data", "num_classes"): 10,
-    ("data", "image_size"): 32,
-    ("evaluation", "final_test_views"): 1,
-    ("model", "pad_channels"): "end",
-    ("compute", "recompute_blocks"): False,
-}
-# Blocks by stage of the networks of He et al. 2015, Table 1.
-IMAGENET_BLOCKS: dict[tuple[Block, int], tuple[int, ...]] = {
-    ("basic", 18): (2, 2, 2, 2),
-    ("basic", 34): (3, 4, 6, 3),
-    ("bottleneck", 50): (3, 4, 6, 3),
-    ("bottleneck", 101): (3, 4, 23, 3),
-    ("bottleneck", 152): (3, 8, 36, 3),
-}
-# Classes of the data sets whose images are the same everywhere.
-CLASSES: dict[str, int] = {"cifar10": 10, "cifar100": 100, "synthetic": 10, "auto": 10}
-_CIFAR_STAGES, _BLOCK_LAYERS = 3, {"basic": 2, "bottleneck": 3}
-
-
 def _refused(key: str, text: str) -> PydanticCustomError:
     """A problem whose sentence does not end with the value, which it names where that helps."""
     return PydanticCustomError("conflicts", "{message}", {"message": f"{key}: {text}", "problems": [(key, text)]})
-
-
-def _cifar_depth_problem(block: Block, depth: int) -> str | None:
-    """What is wrong with a depth in the CIFAR layout; None where it is `step` n + 2."""
-    step = _CIFAR_STAGES * _BLOCK_LAYERS[block]
-    if depth >= step + 2 and depth % step == 2:
-        return None
-    below = max(step + 2, (depth - 2) // step * step + 2)
-    nearest = f"{below} and {below + step}" if depth > step + 2 else f"{below}"
-    blocks = "blocks" if block == "basic" else "bottleneck blocks"
-    return f"Depth {depth} is not {step}n+2 (n {blocks} a stage); the nearest valid: {nearest}"
-
-
-def _imagenet_depth_problem(block: Block, depth: int) -> str | None:
-    """What is wrong with a depth in the ImageNet layout; None where it is one of Table 1."""
-    valid = [each for kind, each in IMAGENET_BLOCKS if kind == block]
-    if depth in valid:
-        return None
-    below, above = [each for each in valid if each < depth][-1:], [each for each in valid if each > depth][:1]
-    other = next((f", and {depth} with {kind} blocks" for kind, each in IMAGENET_BLOCKS if each == depth), "")
-    nearest = " and ".join(map(str, below + above))
-    return f"Depth {depth} is not one of Table 1 with {block} blocks; the nearest valid: {nearest}{other}"
 
 
 class ModelConfig(Section):
@@ -136,7 +57,7 @@ class ModelConfig(Section):
         layout, block = info.data.get("layout"), info.data.get("block")
         if layout is None or block is None:
             return depth  # these are refused anyway
-        problem = _cifar_depth_problem(block, depth) if layout == "cifar" else _imagenet_depth_problem(block, depth)
+        problem = depth_problem(layout, block, depth)
         if problem:
             raise PydanticCustomError("depth", "{problem}", {"problem": problem})
         return depth
@@ -158,9 +79,7 @@ class ModelConfig(Section):
     @property
     def stages(self) -> tuple[int, ...]:
         """Blocks of each stage: three times n, or Table 1's four numbers."""
-        if self.layout == "imagenet":
-            return IMAGENET_BLOCKS[self.block, self.depth]
-        return ((self.depth - 2) // (_CIFAR_STAGES * _BLOCK_LAYERS[self.block]),) * _CIFAR_STAGES
+        return stage_blocks(self.layout, self.block, self.depth)
 
     @property
     def num_classes(self) -> int:
@@ -331,7 +250,9 @@ class RunConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _convert_durations(cls, raw: Any) -> Any:
-        return _with_steps(raw) if isinstance(raw, dict) else raw
+        if not isinstance(raw, dict):
+            return raw
+        return in_steps(raw, _epoch_steps(raw), RecipeConfig.model_fields["steps"].default)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -353,31 +274,15 @@ class RunConfig(Section):
 
     def digest(self) -> str:
         """The run's identity: sha256 of all settings, defaults included."""
-        return _sha256(_as_it_was(self.model_dump(mode="json")))
+        return digest(self.model_dump(mode="json"))
 
     def recipe_digest(self) -> str:
         """The identity of what runs of a study have in common."""
-        return _sha256(_as_it_was(self.shared_settings()))
+        return digest(self.shared_settings())
 
     def shared_settings(self) -> Settings:
         """What runs of a study have in common: all settings but kind, shortcut, depth and seed."""
         return self.model_dump(mode="json", exclude={"model": {"kind", "shortcut", "depth"}, "seed": True})
-
-
-class SweepConfig(Section):
-    """Which runs a study has: every kind at every depth with every seed, residual ones with every shortcut."""
-
-    depths: tuple[int, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
-    kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1)
-    shortcuts: tuple[Shortcut, ...] = Field(("A",), strict=False, min_length=1)
-    seeds: tuple[int, ...] = Field((0,), strict=False, min_length=1)
-
-    @field_validator("depths", "kinds", "shortcuts", "seeds")
-    @classmethod
-    def _no_run_twice(cls, values: tuple[object, ...]) -> tuple[object, ...]:
-        if len(set(values)) < len(values):
-            raise PydanticCustomError("twice", "each may stand here once")
-        return values
 
 
 def with_compile(config: RunConfig, compile: bool) -> RunConfig:
@@ -392,59 +297,14 @@ def differences(left: RunConfig, right: RunConfig) -> list[tuple[str, Any, Any]]
     return [(key, ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)]
 
 
-def flatten(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings as pairs of dotted key and value."""
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def to_steps(text: object, epoch_steps: float, total_steps: int | None) -> int | None:
-    """A duration in steps: `400`, `"400 steps"`, `"3 epochs"`, `"50 %"` of `total_steps`; None if it is none of these."""
-    if isinstance(text, int) and not isinstance(text, bool):
-        return text
-    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    amount, unit = float(match[1]), match[2]
-    if unit.startswith("step"):
-        return round(amount) if amount.is_integer() else None
-    if unit.startswith("epoch"):
-        steps = amount * epoch_steps
-    elif total_steps is not None:
-        steps = amount / 100 * total_steps
-    else:
-        return None
-    return max(1, round(steps)) if amount > 0 else 0
-
-
-def _with_steps(raw: Settings) -> Settings:
-    """The same settings with every duration in steps. What cannot be converted is left for validation to name."""
-    raw = merge({"recipe": {"schedule": {"name": "plateau"}}}, raw)
-    schedule = get(raw, ("recipe", "schedule"))
-    if isinstance(schedule, dict) and schedule["name"] == "plateau":
-        schedule.setdefault("every", "1 epoch")
+def _epoch_steps(raw: Settings) -> int:
+    """Steps of an epoch by settings that have not been checked."""
     try:
         data = DataConfig.model_validate(raw.get("data", {}))
-        epoch_steps = max(1, math.ceil(data.num_train / get(raw, ("recipe", "batch_size"), 128)))
+        batch_size: float = get(raw, ("recipe", "batch_size"), 128)
+        return max(1, math.ceil(data.num_train / batch_size))
     except (ValidationError, TypeError, ValueError, ZeroDivisionError):
-        epoch_steps = 1  # the settings are refused anyway, with these keys named
-    total = RecipeConfig.model_fields["steps"].default
-    for path in DURATION_KEYS:
-        parent = get(raw, path[:-1])
-        if not isinstance(parent, dict) or path[-1] not in parent:
-            continue
-        value = parent[path[-1]]
-        own_total = None if path == ("recipe", "steps") else total
-        converted = [to_steps(each, epoch_steps, own_total) for each in (value if isinstance(value, list | tuple) else [value])]
-        if None in converted:
-            continue
-        parent[path[-1]] = converted if isinstance(value, list | tuple) else converted[0]
-        if path == ("recipe", "steps"):
-            total = parent[path[-1]]
-    return raw
+        return 1  # the settings are refused anyway, with these keys named
 
 
 def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -481,39 +341,3 @@ def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
                 f"milestones {list(milestones)} must lie inside the {recipe.steps} steps of the run; "
                 'given as "50 %" they follow recipe.steps',
             )
-
-
-def merge(base: Settings, over: Settings) -> Settings:
-    """A deep copy of `base` with `over` laid on it; another schedule replaces the whole schedule."""
-    merged = {key: merge(value, {}) if isinstance(value, dict) else value for key, value in base.items()}
-    for key, value in over.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            replaces = key == "schedule" and "name" in old and value.get("name", old["name"]) != old["name"]
-            merged[key] = merge({} if replaces else old, value)
-        else:
-            merged[key] = merge(value, {}) if isinstance(value, dict) else value
-    return merged
-
-
-def get(settings: Settings, path: Sequence[str], default: Any = None) -> Any:
-    """The value at a path of keys, or the default where there is none."""
-    for key in path:
-        if not isinstance(settings, dict) or key not in settings:
-            return default
-        settings = settings[key]
-    return settings
-
-
-def _as_it_was(settings: Settings) -> Settings:
-    """The settings without those that came later and say what was always so."""
-    settings = merge(settings, {})
-    for path, value in _BEFORE_THERE_WAS.items():
-        section = get(settings, path[:-1], {})
-        if section.get(path[-1]) == value:
-            del section[path[-1]]
-    return settings
-
-
-def _sha256(settings: Settings) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,64 @@
+"""Durations in steps (`400`), epochs (`"3 epochs"`) or percent of the run (`"50 %"`), which become steps here, once."""
+
+import re
+from typing import Annotated
+
+from pydantic import WithJsonSchema
+
+from resnet_lab.config.settings import Settings, get, merge
+
+Duration = Annotated[
+    int,
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "examples": ["400 steps", "3 epochs", "50 %"]}]}),
+]
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|%|percent)\s*")
+DURATION_KEYS = (
+    ("recipe", "steps"),  # first: percentages of the others refer to it
+    ("recipe", "schedule", "every"),
+    ("recipe", "schedule", "milestones"),
+    ("recipe", "warmup", "window"),
+    ("evaluation", "every"),
+    ("log", "every"),
+    ("log", "keep"),
+)
+
+
+def to_steps(text: object, epoch_steps: float, total_steps: int | None) -> int | None:
+    """A duration in steps: `400`, `"400 steps"`, `"3 epochs"`, `"50 %"` of `total_steps`; None if it is none of these."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    amount, unit = float(match[1]), match[2]
+    if unit.startswith("step"):
+        return round(amount) if amount.is_integer() else None
+    if unit.startswith("epoch"):
+        steps = amount * epoch_steps
+    elif total_steps is not None:
+        steps = amount / 100 * total_steps
+    else:
+        return None
+    return max(1, round(steps)) if amount > 0 else 0
+
+
+def in_steps(raw: Settings, epoch_steps: int, default_steps: int) -> Settings:
+    """A run's settings with every duration in steps. What cannot be converted is left for validation to name."""
+    raw = merge({"recipe": {"schedule": {"name": "plateau"}}}, raw)
+    schedule = get(raw, ("recipe", "schedule"))
+    if isinstance(schedule, dict) and schedule["name"] == "plateau":
+        schedule.setdefault("every", "1 epoch")
+    total = default_steps
+    for path in DURATION_KEYS:
+        parent = get(raw, path[:-1])
+        if not isinstance(parent, dict) or path[-1] not in parent:
+            continue
+        value = parent[path[-1]]
+        own_total = None if path == ("recipe", "steps") else total
+        converted = [to_steps(each, epoch_steps, own_total) for each in (value if isinstance(value, list | tuple) else [value])]
+        if None in converted:
+            continue
+        parent[path[-1]] = converted if isinstance(value, list | tuple) else converted[0]
+        if path == ("recipe", "steps"):
+            total = parent[path[-1]]
+    return raw

@@ -1,0 +1,37 @@
+"""Settings as nested dictionaries, as TOML and JSON have them, before they are checked."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+Settings = dict[str, Any]
+
+
+def merge(base: Settings, over: Settings) -> Settings:
+    """A deep copy of `base` with `over` laid on it; another schedule replaces the whole schedule."""
+    merged = {key: merge(value, {}) if isinstance(value, dict) else value for key, value in base.items()}
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            replaces = key == "schedule" and "name" in old and value.get("name", old["name"]) != old["name"]
+            merged[key] = merge({} if replaces else old, value)
+        else:
+            merged[key] = merge(value, {}) if isinstance(value, dict) else value
+    return merged
+
+
+def get(settings: Settings, path: Sequence[str], default: Any = None) -> Any:
+    """The value at a path of keys, or the default where there is none."""
+    for key in path:
+        if not isinstance(settings, dict) or key not in settings:
+            return default
+        settings = settings[key]
+    return settings
+
+
+def flatten(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings as pairs of dotted key and value."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,69 @@
+"""The runs of a study by variant and depth, with their errors at the last evaluation."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from resnet_lab.config.terms import VARIANTS
+from resnet_lab.record.store import Run
+from resnet_lab.study.spread import Spread
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one variant and depth.
+
+    Errors are fractions at the last evaluation of the finished ones, one a seed.
+    `best_test_error` is the lowest of all evaluations: a selection on the test set, shown only where asked for.
+    `lost` names the diverged and failed runs, `at_chance` the finished ones whose clean training error is that of guessing.
+    """
+
+    variant: str
+    depth: int
+    seeds: tuple[int, ...]
+    train_error: Spread
+    test_error: Spread
+    running_train_error: Spread | None
+    best_test_error: Spread
+    train_images: int
+    parameters: int | None
+    lost: tuple[str, ...]
+    at_chance: tuple[str, ...]
+
+
+def cells_of(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[Cell]:
+    """The cells of a study by depth and variant; `runs` are all of its runs, of which some are `finished`."""
+    for depth in sorted({run.config.model.depth for run in finished}):
+        for variant in VARIANTS:
+            members = [run for run in finished if (run.config.model.variant, run.config.model.depth) == (variant, depth)]
+            lost = [
+                f"{run.name} ({run.state})"
+                for run in runs
+                if (run.config.model.variant, run.config.model.depth) == (variant, depth) and run.state in ("diverged", "failed")
+            ]
+            if members:
+                yield _cell(variant, depth, sorted(members, key=lambda run: run.config.seed), lost)
+
+
+def _cell(variant: str, depth: int, runs: Sequence[Run], lost: Sequence[str]) -> Cell:
+    last = [run.evaluations[-1] for run in runs]
+    running = [run.train[-1].error for run in runs if run.train]
+    guess = runs[0].config.data.guess_error
+    chance = [
+        run.name
+        for run, record in zip(runs, last, strict=True)
+        if record.train_error >= guess - 2 * math.sqrt(guess * (1 - guess) / record.train_images)
+    ]
+    return Cell(
+        variant=variant,
+        depth=depth,
+        seeds=tuple(run.config.seed for run in runs),
+        train_error=Spread(tuple(record.train_error for record in last)),
+        test_error=Spread(tuple(record.test_error for record in last)),
+        running_train_error=Spread(tuple(running)) if running else None,
+        best_test_error=Spread(tuple(min(record.test_error for record in run.evaluations) for run in runs)),
+        train_images=last[0].train_images,
+        parameters=runs[0].parameters,
+        lost=tuple(lost),
+        at_chance=tuple(chance),
+    )

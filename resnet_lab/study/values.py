@@ -1,0 +1,73 @@
+"""A comparison and its runs as JSON values, for `summary.json` and `--json`."""
+
+import dataclasses
+from typing import Any
+
+from resnet_lab.record.store import Run
+from resnet_lab.study.cells import Cell
+from resnet_lab.study.compare import Comparison
+from resnet_lab.study.differences import Difference
+from resnet_lab.study.spread import Spread
+
+_FORMAT = 2  # of comparison_values; in the first one, `kind` of a cell or gap was its variant
+
+
+def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str, Any]:
+    """The comparison as JSON values; errors and differences are fractions. `best` adds the lowest test error over time."""
+    cells = [_values(cell) for cell in comparison.cells]
+    if not best:
+        for cell in cells:
+            del cell["best_test_error"]
+    return {
+        "format": _FORMAT,
+        "study": comparison.study,
+        "stand_in": comparison.stand_in,
+        "verdict": list(comparison.verdict),
+        "shows_degradation": comparison.shows_degradation,
+        "cells": cells,
+        "gaps": [
+            _values(gap) | {"degradation": gap.degradation, "seeds_needed": gap.seeds_needed, "p_value": gap.p_value}
+            for gap in comparison.gaps
+        ],
+        "gains": [_values(gain) for gain in comparison.gains],
+        "interaction": comparison.interaction and _values(comparison.interaction),
+        "runs": [run_values(run) for run in comparison.runs],
+        "missing": list(comparison.missing),
+        "unmatched": list(comparison.unmatched),
+    }
+
+
+def _values(item: Cell | Difference) -> dict[str, Any]:
+    """The fields as JSON values; a spread as its values, mean, deviation and interval, a variant with its kind and shortcut."""
+    values: dict[str, Any] = {}
+    for name in (field.name for field in dataclasses.fields(item)):
+        value = getattr(item, name)
+        if isinstance(value, Spread):
+            value = {"values": value.values, "mean": value.mean, "deviation": value.deviation, "interval": value.interval}
+        values[name] = value
+        if name == "variant":
+            values["kind"], _, shortcut = value.partition("-")
+            values["shortcut"] = shortcut or "A"
+    return values
+
+
+def run_values(run: Run) -> dict[str, Any]:
+    """A run as JSON values; errors are fractions."""
+    last = run.evaluations[-1] if run.evaluations else None
+    return {
+        "run": run.name,
+        "variant": run.config.model.variant,
+        "kind": run.config.model.kind,
+        "shortcut": run.config.model.shortcut,
+        "depth": run.config.model.depth,
+        "seed": run.config.seed,
+        "dataset": run.config.data.dataset,
+        "state": run.state,
+        "step": run.step,
+        "steps": run.config.recipe.steps,
+        "running_train_error": run.train[-1].error if run.train else None,
+        "train_error": last.train_error if last else None,
+        "test_error": last.test_error if last else None,
+        "images_per_second": run.images_per_second,
+        "seconds_left": run.seconds_left,
+    }

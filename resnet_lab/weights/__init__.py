@@ -1,0 +1,1 @@
+"""Networks as files of weights: read, recognised, evaluated and written."""
