@@ -10,9 +10,9 @@ from resnet_lab.config import paper
 from resnet_lab.config.files import StudyConfig, load_study, presets
 from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.config.settings import flatten
+from resnet_lab.presentation.blocks import Block, Bullets, Document, Picture, Section, Table, Text
 from resnet_lab.record.store import Run
-from resnet_lab.report import figures, why
-from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Section, Table, Text
+from resnet_lab.report import figures
 from resnet_lab.report.charts import chart, curve_table, lr_drops
 from resnet_lab.report.tables import difference_table, error_table, interval_table, spread
 from resnet_lab.study.compare import MATTERS, Comparison
@@ -22,14 +22,15 @@ from resnet_lab.text import duration
 FEW_STEPS = 10_000
 
 
-def build(comparison: Comparison, drawings: Mapping[str, str] | None = None) -> Document:
-    """The report of a study; everything in it comes from the study's files. `drawings` are the figures' SVG."""
-    if drawings is None:
-        drawings = {name: figures.svg(figure) for name, figure in (figures.drawn(comparison) | why.drawn(comparison)).items()}
+def build(comparison: Comparison, drawings: Mapping[str, str], reasons: Section | None = None) -> Document:
+    """The report of a study; everything in it comes from the study's files. `drawings` are the figures' SVG, by stem.
+
+    `reasons` is the section of its analyses, if there are any.
+    """
     sections = [_verdict(comparison), _curves(comparison, drawings), _errors(comparison, drawings)]
     if comparison.differences:
         sections.append(_differences(comparison))
-    if (reasons := why.section(comparison, drawings)) is not None:
+    if reasons is not None:
         sections.append(reasons)
     if comparison.cells:
         sections.append(_published(comparison))

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resnet_lab.config.terms import KINDS, VARIANTS
+from resnet_lab.presentation.style import STYLE, label_ends
 from resnet_lab.record.files import write_atomically
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run
@@ -27,15 +28,6 @@ FEW_POINTS, MOST_POINTS = 20, 300
 X = Literal["step", "epoch", "hours"]
 _HUES = {"plain": "Oranges", "residual": "Blues", "residual-B": "Greens", "residual-C": "Purples"}
 _DASHED, _THIN, _BOLD = (0, (3, 1.5)), 1.0, 2.2
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "resnet-lab",
-}
 
 
 R = TypeVar("R", TrainRecord, EvalRecord)
@@ -348,25 +340,6 @@ def _limits(runs: Sequence[Run]) -> tuple[float, float]:
     errors = [100 * error for run in runs for _, _, error in points(run)] or [0.0, 100.0]
     room = max(0.06 * (max(errors) - min(errors)), 0.5)
     return max(0.0, min(errors) - room), min(100.0, max(errors) + room)
-
-
-def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Name the lines at their right ends, in place of a legend, moved apart where the names would overlap."""
-    bottom, top = axes.get_ylim()
-    place = -np.inf
-    for error, text, colour in sorted(ends):
-        place = max(error, place + 0.055 * (top - bottom))
-        axes.annotate(
-            text,
-            (1.0, place),
-            xycoords=("axes fraction", "data"),
-            xytext=(5, 0),
-            textcoords="offset points",
-            color=colour,
-            va="center",
-            weight="bold",
-            annotation_clip=False,
-        )
 
 
 def _colour(variant: str, position: int, number: int) -> str:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from resnet_lab.analysis.definition import Analysis
+from resnet_lab.analysis.registry import findings
 from resnet_lab.record.files import disk_errors, write_atomically, write_json
 from resnet_lab.report import charts, document, figures, html, markdown, why
 from resnet_lab.study.compare import Comparison, compare_study, comparison_values
@@ -13,13 +15,11 @@ def write_comparison(folder: Path, comparison: Comparison, x: figures.X = "step"
     _write_numbers(folder, comparison)
 
 
-def write_findings(folder: Path, stem: str = "") -> list[Path]:
-    """Draw what the analyses of a study's runs have found, or the figures whose names begin with `stem`, in its folder.
-
-    Returns the PNG files. Raises DiskError.
-    """
+def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
+    """Draw what an analysis of a study's runs has found, in its folder. Returns the PNG files. Raises DiskError."""
     comparison = compare_study(folder)
-    drawn = {name: figure for name, figure in why.drawn(comparison).items() if name.startswith(stem)}
+    part = why.part(analysis, findings(comparison.runs)[0])
+    drawn = why.drawn([part], comparison)
     for name, figure in drawn.items():
         figures.save(figure, folder / name)
     return [folder / f"{name}.png" for name in drawn]
@@ -27,10 +27,11 @@ def write_findings(folder: Path, stem: str = "") -> list[Path]:
 
 def write_report(folder: Path, comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
     """Write `report/index.html`, `report/report.md` and all figures, `x` being their axis; returns both. Raises DiskError."""
-    drawn = figures.drawn(comparison, x) | why.drawn(comparison)
+    reasons = why.reasons(comparison.runs)
+    drawn = figures.drawn(comparison, x) | why.drawn(reasons.parts, comparison)
     drawings = {name: figures.save(figure, folder / name) for name, figure in drawn.items()}
     _write_numbers(folder, comparison)
-    built = document.build(comparison, drawings)
+    built = document.build(comparison, drawings, why.section(reasons, drawings))
     pages = folder / "report"
     with disk_errors(pages):
         pages.mkdir(exist_ok=True)

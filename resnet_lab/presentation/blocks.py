@@ -1,6 +1,14 @@
 """What a report is made of: sections of text, tables and figures, which HTML and Markdown both render."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Network = tuple[str, int]  # ModelConfig.variant and depth
+Colours = Mapping[Network, str]
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,17 @@ class Picture:
     description: str
     table: Table
     chart: Chart | None = None
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """A figure that can be drawn: the stem of its files, its title, what it shows in words, and the table behind it."""
+
+    stem: str
+    title: str
+    description: str
+    table: Table
+    draw: "Callable[[Colours], Figure]"
 
 
 Block = Text | Heading | Bullets | Table | Picture
