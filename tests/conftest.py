@@ -13,9 +13,10 @@ import torch
 from resnet_lab.cli import display
 from resnet_lab.cli.main import main
 from resnet_lab.config.schema import RunConfig
-from resnet_lab.presentation.blocks import Document
+from resnet_lab.presentation.blocks import Document, picture
 from resnet_lab.record.store import RunFolder
 from resnet_lab.report import document, figures
+from resnet_lab.report.illustrations import illustrations
 from resnet_lab.run.device import Resources
 from resnet_lab.run.experiment import run
 from resnet_lab.study.compare import Comparison
@@ -68,8 +69,8 @@ def tiny(**changes: Any) -> RunConfig:
 
 def document_of(comparison: Comparison) -> Document:
     """The report of a comparison without a folder, so without analyses."""
-    drawings = {name: figures.svg(figure) for name, figure in figures.drawn(comparison).items()}
-    return document.build(comparison, drawings)
+    drawn = {each: figures.svg(figures.entitled(each, comparison)) for each in illustrations(comparison)}
+    return document.build(comparison, {each.stem: picture(each, svg) for each, svg in drawn.items()})
 
 
 @pytest.fixture(scope="session")

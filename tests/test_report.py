@@ -16,6 +16,7 @@ from resnet_lab.record.lines import Event, TrainRecord
 from resnet_lab.record.store import RunFolder, read_study
 from resnet_lab.report import charts, figures, html, markdown
 from resnet_lab.report.document import command
+from resnet_lab.report.illustrations import curves
 from resnet_lab.report.tables import NO_INTERVAL, difference_table, error_table, interval_table
 from resnet_lab.report.write import write_report
 from resnet_lab.study.compare import compare_study
@@ -149,7 +150,7 @@ def test_the_stand_in_is_named_in_title_page_and_markdown():
     comparison = compared(runs)
     assert comparison.stand_in
     built = document_of(comparison)
-    assert figures.STAND_IN_NOTICE in (figures.curves(comparison).get_suptitle())
+    assert figures.STAND_IN_NOTICE in figures.entitled(curves(comparison), comparison).get_suptitle()
     assert figures.STAND_IN_NOTICE in html.render(built)
     assert figures.STAND_IN_NOTICE.replace("_", "\\_") in markdown.render(built)
 

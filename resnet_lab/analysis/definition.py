@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from resnet_lab.analysis.results import Result
-from resnet_lab.presentation.blocks import Illustration, Network, Table
+from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
 from resnet_lab.record.store import Run, RunFolder
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Analysis:
     heading: str
     text: str
     table: Callable[[Findings], Table]
-    figures: Callable[[Findings], Iterable[Illustration]]
+    figures: Callable[[Findings, Colours], Iterable[Illustration]]
     sentences: Callable[[Findings], Iterable[str]] = field(default=lambda found: ())
     takes: Literal["runs", "two runs"] = "runs"
 

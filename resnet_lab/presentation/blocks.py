@@ -68,10 +68,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: SVG for the page, a file name for Markdown, what it shows in words, and the table behind it.
-
-    With a `chart` it can be explored where scripts run.
-    """
+    """An illustration that has been drawn: SVG for the page, and a file name for Markdown."""
 
     svg: str
     file: str
@@ -82,13 +79,23 @@ class Picture:
 
 @dataclass(frozen=True)
 class Illustration:
-    """A figure that can be drawn: the stem of its files, its title, what it shows in words, and the table behind it."""
+    """A figure that can be drawn: the stem of its files, its title, what it shows in words, and the table behind it.
+
+    With a `chart` it can be explored where scripts run.
+    """
 
     stem: str
     title: str
     description: str
     table: Table
-    draw: "Callable[[Colours], Figure]"
+    draw: "Callable[[], Figure]"
+    chart: Chart | None = None
+
+
+def picture(illustration: Illustration, svg: str) -> Picture:
+    """The illustration as a block of the report, which lies in a folder below its figures."""
+    file = f"../{illustration.stem}.svg"
+    return Picture(svg, file, illustration.description, illustration.table, illustration.chart)
 
 
 Block = Text | Heading | Bullets | Table | Picture

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resnet_lab.config.terms import KINDS, VARIANTS
+from resnet_lab.presentation.blocks import Illustration
 from resnet_lab.presentation.style import STYLE, label_ends
 from resnet_lab.record.files import write_atomically
 from resnet_lab.record.lines import EvalRecord, TrainRecord
@@ -53,7 +54,7 @@ class Axis(NamedTuple):
 def curves(comparison: Comparison, x: X = "step") -> Figure:
     """As Fig. 6: error of every network, plain and residual side by side on one scale, training dashed, test bold."""
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(comparison, "training and test error")
+        figure, panels = _panels()
         axis = _axis(comparison.runs, x)
         panels[0].set_ylim(*_limits(comparison.runs))
         for kind, axes in zip(KINDS, panels, strict=True):
@@ -76,7 +77,7 @@ def curves(comparison: Comparison, x: X = "step") -> Figure:
 def degradation(comparison: Comparison, x: X = "step") -> Figure:
     """As Fig. 1: the shallowest and the deepest plain network, training error on the left and test error on the right."""
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(comparison, "plain networks, shallowest and deepest")
+        figure, panels = _panels()
         axis = _axis(comparison.runs, x)
         networks = list(_networks(comparison, _plain_with_records(comparison)))
         chosen = [networks[0], networks[-1]]
@@ -96,7 +97,7 @@ def degradation(comparison: Comparison, x: X = "step") -> Figure:
 def by_depth(comparison: Comparison) -> Figure:
     """Error at the last evaluation against depth; published test errors beside it where all runs follow the paper's recipe."""
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(comparison, "error against depth")
+        figure, panels = _panels()
         depths = sorted({cell.depth for cell in comparison.cells})
         aside = max(1.2, (depths[-1] - depths[0]) / 30)  # of published numbers, so that they stand clear of ours
         for axes, title in zip(panels, ("clean training error", "test error"), strict=True):
@@ -154,7 +155,6 @@ def traces(comparison: Comparison, x: X = "step") -> Figure:
     """The lr and the speed of every run."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
-        entitle(figure, comparison, "learning rate and speed")
         left, right = figure.subplots(1, 2)
         axis = _axis(comparison.runs, x)
         _prepare(left, "learning rate", axis, [])
@@ -175,16 +175,6 @@ def traces(comparison: Comparison, x: X = "step") -> Figure:
         right.set_ylim(bottom=0)
         label_ends(right, list(ends.values()))
     return figure
-
-
-def drawn(comparison: Comparison, x: X = "step") -> dict[str, Figure]:
-    """The figures of a report, by the names of their files: those that the study has something for."""
-    found = {"curves": curves(comparison, x), "traces": traces(comparison, x)}
-    if comparison.cells:
-        found["depth"] = by_depth(comparison)
-    if has_figure_1(comparison):
-        found["degradation"] = degradation(comparison, x)
-    return found
 
 
 def has_figure_1(comparison: Comparison) -> bool:
@@ -219,19 +209,19 @@ def colours(comparison: Comparison) -> dict[tuple[str, int], str]:
     return found
 
 
-def _panels(comparison: Comparison, what: str) -> tuple[Figure, Sequence[Axes]]:
-    """Two panels on one scale of percent under the study's name."""
+def _panels() -> tuple[Figure, Sequence[Axes]]:
+    """Two panels on one scale of percent."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     panels[0].set_ylabel("error (%)")
-    entitle(figure, comparison, what)
     return figure, panels
 
 
-def entitle(figure: Figure, comparison: Comparison, what: str) -> Figure:
-    """Say over a figure what it shows, of which study, and whether that has learnt the stand-in; returns the figure."""
+def entitled(illustration: Illustration, comparison: Comparison) -> Figure:
+    """Draw an illustration; over it what it shows, of which study, and whether that has learnt the stand-in."""
+    figure = illustration.draw()
     name = printable(comparison.study).replace("$", r"\$")  # which begins a formula
-    title = f"{name}: {what}"
+    title = f"{name}: {illustration.title}"
     if comparison.stand_in:
         figure.suptitle(f"{STAND_IN_NOTICE}\n{title}", fontsize=10, color="#b00020", weight="bold")
     else:

@@ -129,7 +129,7 @@ def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(statistics.fmean(map(math.log, values))) if all(value > 0 for value in values) else math.nan
 
 
-def figures(found: Findings) -> Iterator[Illustration]:
+def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
     """One of all networks."""
     if results := by_network(found):
         yield Illustration(
@@ -137,7 +137,7 @@ def figures(found: Findings) -> Iterator[Illustration]:
             title="gradients by layer",
             description="Gradient norms by layer on a logarithmic scale: weights on the left, block outputs on the right.",
             table=table(found),
-            draw=partial(draw, results),
+            draw=partial(draw, results, colours),
         )
 
 

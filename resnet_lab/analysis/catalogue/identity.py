@@ -226,7 +226,7 @@ def _answer(shallow: str, variant: str, identities: Sequence[Identity]) -> str:
     return f"{found}: {built}; trained from scratch by the same recipe, {variant}-{depth} has {percent(by_sgd)}."
 
 
-def figures(found: Findings) -> Iterator[Illustration]:
+def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
     """One for each pair of depths."""
     description = "Clean training error of the shallow network, the deep one from scratch, by construction, and trained on."
     for (shallow, deep), results in by_depths(found).items():
@@ -235,11 +235,11 @@ def figures(found: Findings) -> Iterator[Illustration]:
             title=f"from depth {shallow} to {deep} by construction",
             description=description,
             table=table(found),
-            draw=partial(draw, results, shallow),
+            draw=partial(draw, results, colours, shallow),
         )
 
 
-def draw(results: Mapping[str, Sequence[Identity]], shallow_depth: int, colours: Colours) -> "Figure":
+def draw(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_depth: int) -> "Figure":
     """Clean training error of shallow, deep from scratch, deep by construction, and that trained on; plain and residual.
 
     `results` are by variant, over seeds: bars are means and dots are seeds. Where training went on, a second row follows it.

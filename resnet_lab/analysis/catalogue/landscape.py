@@ -1,7 +1,7 @@
 """Training loss around networks along random directions."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -116,31 +116,39 @@ def newest_slices(found: Findings) -> dict[tuple[int, str], Slices]:
     return dict(sorted(slices.items()))
 
 
-def figures(found: Findings) -> Iterator[Illustration]:
+def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
     """Curves for slices along one direction; contours and surfaces for those along two."""
     for (dims, bn), slices in newest_slices(found).items():
-        drawings = {"": "along one direction"} if dims == 1 else {"": "as contours", "-surface": "as surfaces"}
-        for suffix, form in drawings.items():
-            yield Illustration(
-                stem=f"landscape-{dims}d-{bn}{suffix}",
-                title=f"training loss around the networks, {BN_NAMES[bn]}",
-                description=f"Training loss around every network, {form}, on one scale.",
-                table=table(found),
-                draw=partial(_draw, slices, form),
-            )
+        stem, illustration = f"landscape-{dims}d-{bn}", partial(_illustration, bn, table(found))
+        if dims == 1:
+            yield illustration(stem, "along one direction", partial(_draw_slices, slices, colours))
+        else:
+            planes = {name: result for name, (_, result) in slices.items()}
+            yield illustration(stem, "as contours", partial(_draw_contours, planes))
+            yield illustration(f"{stem}-surface", "as surfaces", partial(_draw_surfaces, planes))
 
 
-def _draw(slices: Slices, form: str, colours: Colours) -> "Figure":
+def _illustration(bn: str, numbers: Table, stem: str, form: str, draw: "Callable[[], Figure]") -> Illustration:
+    title = f"training loss around the networks, {BN_NAMES[bn]}"
+    return Illustration(stem, title, f"Training loss around every network, {form}, on one scale.", numbers, draw)
+
+
+def _draw_slices(slices: Slices, colours: Colours) -> "Figure":
     from resnet_lab.analysis import surfaces
 
-    planes = {name: result for name, (_, result) in slices.items()}
-    match form:
-        case "along one direction":
-            return surfaces.slices(slices, colours)
-        case "as contours":
-            return surfaces.contours(planes)
-        case _:
-            return surfaces.surfaces(planes)
+    return surfaces.slices(slices, colours)
+
+
+def _draw_contours(planes: Mapping[str, Landscape]) -> "Figure":
+    from resnet_lab.analysis import surfaces
+
+    return surfaces.contours(planes)
+
+
+def _draw_surfaces(planes: Mapping[str, Landscape]) -> "Figure":
+    from resnet_lab.analysis import surfaces
+
+    return surfaces.surfaces(planes)
 
 
 ANALYSIS = Analysis(

@@ -108,7 +108,7 @@ def by_ends(found: Findings) -> dict[str, tuple[Network, Line]]:
     }
 
 
-def figures(found: Findings) -> Iterator[Illustration]:
+def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
     """One of all lines."""
     if lines := by_ends(found):
         yield Illustration(
@@ -116,7 +116,7 @@ def figures(found: Findings) -> Iterator[Illustration]:
             title="straight lines between networks",
             description="Loss and error on the line between two networks.",
             table=table(found),
-            draw=partial(_draw, lines),
+            draw=partial(_draw, lines, colours),
         )
 
 

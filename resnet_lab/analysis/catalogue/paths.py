@@ -81,7 +81,7 @@ def table(found: Findings) -> Table:
     return Table(caption, header, tuple(rows))
 
 
-def figures(found: Findings) -> Iterator[Illustration]:
+def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
     """One of all networks."""
     if results := newest(found, Paths):
         yield Illustration(
@@ -89,11 +89,11 @@ def figures(found: Findings) -> Iterator[Illustration]:
             title="networks with blocks removed",
             description="Test error without one block, by block, and against the share of blocks that are removed at random.",
             table=table(found),
-            draw=partial(draw, results, found[0].run.config.data.guess_error),
+            draw=partial(draw, results, colours, found[0].run.config.data.guess_error),
         )
 
 
-def draw(results: Mapping[Network, Sequence[Paths]], guess_error: float, colours: Colours) -> "Figure":
+def draw(results: Mapping[Network, Sequence[Paths]], colours: Colours, guess_error: float) -> "Figure":
     """Test error without each block on the left, and without so many random blocks on the right, with the range of draws.
 
     `guess_error` is that of a guess, a fraction.

@@ -64,7 +64,7 @@ def table(found: Findings) -> Table:
     return Table(caption, header, tuple(rows))
 
 
-def figures(found: Findings) -> Iterator[Illustration]:
+def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
     """One of all networks."""
     if results := newest(found, Responses):
         yield Illustration(
@@ -72,7 +72,7 @@ def figures(found: Findings) -> Iterator[Illustration]:
             title="layer responses",
             description="Standard deviation of layer responses, by layer on the left and by size on the right.",
             table=table(found),
-            draw=partial(draw, results),
+            draw=partial(draw, results, colours),
         )
 
 
