@@ -13,9 +13,13 @@ import torch
 from resnet_lab.cli import display
 from resnet_lab.cli.main import main
 from resnet_lab.config.schema import RunConfig
+from resnet_lab.presentation.blocks import Document, picture
 from resnet_lab.record.store import RunFolder
+from resnet_lab.report import document, figures
+from resnet_lab.report.illustrations import illustrations
 from resnet_lab.run.device import Resources
 from resnet_lab.run.experiment import run
+from resnet_lab.study.compare import Comparison
 
 CPU = Resources(device="cpu", threads=1)
 KINDS = ("plain", "residual")
@@ -61,6 +65,12 @@ def settings(**changes: Any) -> dict[str, Any]:
 def tiny(**changes: Any) -> RunConfig:
     """A config of a network that trains in a tenth of a second."""
     return RunConfig.model_validate(settings(**changes))
+
+
+def document_of(comparison: Comparison) -> Document:
+    """The report of a comparison without a folder, so without analyses."""
+    drawn = {each: figures.svg(figures.entitled(each, comparison)) for each in illustrations(comparison)}
+    return document.build(comparison, {each.stem: picture(each, svg) for each, svg in drawn.items()})
 
 
 @pytest.fixture(scope="session")

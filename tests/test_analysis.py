@@ -3,12 +3,15 @@
 import copy
 import json
 import statistics
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn import functional
 
+from resnet_lab.analysis.catalogue.gradients import deep_to_shallow
+from resnet_lab.analysis.catalogue.responses import Responses
 from resnet_lab.analysis.construction import (
     added_blocks,
     agreement,
@@ -19,8 +22,9 @@ from resnet_lab.analysis.construction import (
 )
 from resnet_lab.analysis.gradients import gradient_norms, gradients
 from resnet_lab.analysis.identity import continuation, continuation_folder, identity, kept, starting_point, with_continuation
+from resnet_lab.analysis.registry import analyses, findings, read
 from resnet_lab.analysis.responses import Moments, layer_moments, responses
-from resnet_lab.analysis.results import Responses, read, save
+from resnet_lab.analysis.results import save
 from resnet_lab.analysis.subject import subjects
 from resnet_lab.config.schema import Milestones
 from resnet_lab.errors import CheckpointError, ConfigError
@@ -28,8 +32,6 @@ from resnet_lab.models.resnet import build
 from resnet_lab.record import checkpoint
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import find_runs, read_study
-from resnet_lab.report.findings import findings
-from resnet_lab.report.why_tables import deep_to_shallow
 from resnet_lab.report.write import write_report
 from resnet_lab.run import trained as trained_room
 from resnet_lab.run.experiment import train_in
@@ -385,6 +387,30 @@ def test_a_missing_checkpoint_ends_with_6_and_a_missing_depth_with_2(study, cli)
 def test_without_analyses_the_report_has_no_why(study):
     assert findings(read_study(study).runs) == ([], [])
     assert ">Why<" not in write_report(study, compare_study(study))[0].read_text()
+
+
+def test_every_analysis_is_registered_under_the_name_that_its_results_have():
+    assert [analysis.name for analysis in analyses()] == ["identity", "responses", "gradients", "paths", "landscape", "line"]
+    for analysis in analyses():
+        assert analysis.result.model_fields["analysis"].default == analysis.name
+
+
+@pytest.mark.parametrize("content", ['{"analysis": "unknown", "step": 0}', "[]", "{}", "\xff", '{"analysis": "responses"'])
+def test_a_file_that_is_no_result_is_named_and_left_out(study, content):
+    folder = RunFolder(study / "plain-8-s0")
+    folder.make_analysis()
+    (folder.analysis / "odd.json").write_text(content, encoding="latin-1")
+    assert read(folder) == ([], ["plain-8-s0/analysis/odd.json is no result of an analysis and is left out."])
+
+
+def test_a_report_reads_every_result_once(study, monkeypatch):
+    folder = RunFolder(study / "plain-8-s0")
+    save(folder, gradients(next(subjects([folder], None, CPU)), 1))
+    opened = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
+    write_report(study, compare_study(study))
+    assert opened.count("gradients-00000008.json") == 1
 
 
 def test_a_result_that_is_not_finite_is_refused(study):

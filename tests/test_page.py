@@ -9,9 +9,10 @@ from collections import Counter
 
 import pytest
 
+from resnet_lab.presentation.blocks import Series
 from resnet_lab.record.lines import EvalRecord, TrainRecord
-from resnet_lab.report import document, html
-from resnet_lab.report.blocks import Series
+from resnet_lab.report import html
+from tests.conftest import document_of
 from tests.test_compare import compared, made
 
 PAYLOAD = '<script>alert(1)</script>"><img src=x onerror=alert(2)>\' style="fill:red" \u2028&amp;'
@@ -48,7 +49,7 @@ def evil():
         dataclasses.replace(run, environment={"device": PAYLOAD, PAYLOAD: 1})
         for run in study(seeds=1, records=30, evaluations=5).runs
     ]
-    built = document.build(dataclasses.replace(compared(runs), study=f"study {PAYLOAD}"))
+    built = document_of(dataclasses.replace(compared(runs), study=f"study {PAYLOAD}"))
     sections = [dataclasses.replace(section, blocks=tuple(map(_with_evil_names, section.blocks))) for section in built.sections]
     return html.render(dataclasses.replace(built, sections=tuple(sections)))
 
@@ -81,7 +82,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def page():
-    return html.render(document.build(study(records=600, evaluations=20)))
+    return html.render(document_of(study(records=600, evaluations=20)))
 
 
 @pytest.fixture
@@ -344,10 +345,10 @@ def test_markup_in_names_does_nothing(show):
 def test_a_study_of_24_runs_is_small_and_the_same_twice():
     comparison = study(depths=(20, 32, 44, 56), seeds=3)
     assert len(comparison.runs) == 24
-    text = html.render(document.build(comparison))
+    text = html.render(document_of(comparison))
     assert len(text.encode()) < SIZE_LIMIT
     assert "One in every 4 training records is drawn, and always the last." in text
-    assert text == html.render(document.build(comparison))
+    assert text == html.render(document_of(comparison))
 
 
 def test_thinning_keeps_equal_steps_and_the_last():

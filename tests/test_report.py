@@ -15,13 +15,14 @@ from resnet_lab.config.paper import departures
 from resnet_lab.record.lines import Event, TrainRecord
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import read_study
-from resnet_lab.report import charts, document, figures, html, markdown
+from resnet_lab.report import charts, figures, html, markdown
 from resnet_lab.report.document import command
+from resnet_lab.report.illustrations import curves
 from resnet_lab.report.tables import NO_INTERVAL, difference_table, error_table, interval_table
 from resnet_lab.report.write import write_report
 from resnet_lab.study.compare import compare_study
 from resnet_lab.study.published import NUMBERS, PAPER
-from tests.conftest import tiny
+from tests.conftest import document_of, tiny
 from tests.test_compare import compared, four, made
 
 
@@ -55,7 +56,7 @@ def comparison():
 
 
 def test_the_page_is_well_formed_and_self_contained(comparison):
-    page = html.render(document.build(comparison))
+    page = html.render(document_of(comparison))
     assert "default-src 'none'" in page
     assert not re.search(r"<link|<img|\ssrc=|@import|url\((?!#)", page)
     assert {link for link in re.findall(r'href="([^"]*)"', page) if not link.startswith("#")} == set()
@@ -91,7 +92,7 @@ def test_markup_from_disk_does_no_harm(tmp_path):
 
 
 def test_the_markdown_has_the_same_sections_and_numbers(comparison):
-    built = document.build(comparison)
+    built = document_of(comparison)
     text = markdown.render(built)
     for section in built.sections:
         assert f"## {section.title}" in text
@@ -149,8 +150,8 @@ def test_the_stand_in_is_named_in_title_page_and_markdown():
     runs = [dataclasses.replace(run, config=tiny(model=run.config.model.model_dump())) for run in runs]
     comparison = compared(runs)
     assert comparison.stand_in
-    built = document.build(comparison)
-    assert figures.STAND_IN_NOTICE in (figures.curves(comparison).get_suptitle())
+    built = document_of(comparison)
+    assert figures.STAND_IN_NOTICE in figures.entitled(curves(comparison), comparison).get_suptitle()
     assert figures.STAND_IN_NOTICE in html.render(built)
     assert figures.STAND_IN_NOTICE.replace("_", "\\_") in markdown.render(built)
 
@@ -159,7 +160,7 @@ def test_the_stand_in_is_named_in_title_page_and_markdown():
     "runs", [[], [made("plain", 20)], [made("residual", 20, state="running")], [made("plain", 20, state="diverged")]]
 )
 def test_incomplete_studies_get_a_page_that_says_what_is_missing(runs):
-    page = html.render(document.build(compared(runs)))
+    page = html.render(document_of(compared(runs)))
     assert "No verdict" in page
     assert "There is no finished" in page
 
@@ -167,7 +168,7 @@ def test_incomplete_studies_get_a_page_that_says_what_is_missing(runs):
 def test_a_change_of_environment_on_the_way_is_told():
     run = made("plain", 20)
     run.events.append(Event("2026-01-01T00:00:00+00:00", "resumed", 12, {"changed": {"threads": 2}}))
-    assert "plain-20-s0 went on at step 12 with threads = 2." in html.render(document.build(compared([run])))
+    assert "plain-20-s0 went on at step 12 with threads = 2." in html.render(document_of(compared([run])))
 
 
 def test_an_empty_folder_of_runs_is_a_page_too(tmp_path):
@@ -203,7 +204,7 @@ def test_a_study_of_shortcuts_has_a_row_a_network_and_a_colour_a_shortcut():
     assert table.header == ("network", "train", "test", "seeds")
     assert [row[0] for row in table.rows][::2] == ["plain-20", "residual-20", "residual-B-20", "residual-C-20"]
     assert len(set(figures.colours(comparison).values())) == 8
-    assert "residual-B-20 and plain-20 are no matched pair" in html.render(document.build(comparison))
+    assert "residual-B-20 and plain-20 are no matched pair" in html.render(document_of(comparison))
 
 
 def test_the_command_in_the_report_makes_the_same_config():
@@ -267,13 +268,13 @@ def test_figure_1_shows_the_shallowest_and_the_deepest_plain_network():
 
 def test_published_numbers_stand_only_beside_the_papers_recipe(comparison):
     assert figures.published_depths(comparison) == []
-    assert "only beside runs of the paper's recipe" in html.render(document.build(comparison)).replace("&#39;", "'")
+    assert "only beside runs of the paper's recipe" in html.render(document_of(comparison)).replace("&#39;", "'")
     runs = [
         dataclasses.replace(made(kind, 20), config=load_study("paper").run(kind=kind, depth=20)) for kind in ("plain", "residual")
     ]
     ours = compared(runs)
     assert figures.published_depths(ours) == [20]
-    text = markdown.render(document.build(ours))
+    text = markdown.render(document_of(ours))
     assert "| residual-20 | He et al. 2015, Table 6 | 8.75 | - | 20.00 | 10.00 |" in text
     assert "| plain-20 | a-martyn | 9.69 | 0.74 | 20.00 | 10.00 |" in text
 
@@ -294,7 +295,7 @@ def test_long_curves_are_thinned_by_means_and_keep_their_level():
 
 def test_events_are_listed_and_checkpoints_counted(comparison):
     comparison.runs[0].events.append(Event("2026-01-01T00:01:00+00:00", "checkpointed", 9, {"file": "step-9.pt"}))
-    text = markdown.render(document.build(comparison))
+    text = markdown.render(document_of(comparison))
     assert "1 checkpoints are not listed" in text
     assert "step-9.pt" not in text
     assert "| started | 0 | parameters: 123 |" in text

@@ -12,7 +12,7 @@ HEAVY = ("torch", "torchvision")
 # A room imports itself and rooms of levels below, so that rooms of one level do not see each other.
 LEVELS = (
     ("errors", "text", "rng"),
-    ("config",),
+    ("config", "presentation"),
     ("record",),
     ("data", "models", "study", "train"),
     ("run",),
@@ -21,7 +21,20 @@ LEVELS = (
     ("cli",),
     ("__main__",),
 )
-WITHOUT_TORCH = ("errors", "text", "config", "study", "report", "cli", "__main__")  # nor in what they import at their top
+WITHOUT_TORCH = (
+    "errors",
+    "text",
+    "config",
+    "presentation",
+    "study",
+    "report",
+    "cli",
+    "__main__",
+)  # nor in what they import at their top
+
+# Records of analyses are imported by name, so that imports do not show who needs them: `analyze` and the report do.
+RECORDS = ("analysis.catalogue.", "analysis.definition", "analysis.registry", "analysis.results")
+TABLES = ("cli.", "presentation.blocks", "report.tables", "study.")  # what the tables of `analyze` and `compare` go through
 
 
 def modules() -> dict[str, Path]:
@@ -71,11 +84,24 @@ def reached(name: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(modules()) if room(name) in WITHOUT_TORCH])
+def brought_along(name: str, heavy: tuple[str, ...]) -> list[str]:
+    """Which heavy packages are imported with a module, and by which module."""
+    return [
+        f"{each} imports {target}"
+        for each in sorted(reached(name))
+        for target in imports(modules()[each], top_level_only=True)
+        if target.split(".")[0] in heavy
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(modules()) if room(name) in WITHOUT_TORCH or name.startswith(RECORDS)])
 def test_quick_modules_do_not_import_torch_with_them(name):
-    for each in reached(name):
-        heavy = [target for target in imports(modules()[each], top_level_only=True) if target.split(".")[0] in HEAVY]
-        assert not heavy, f"{name} imports {each}, which imports {heavy}"
+    assert brought_along(name, HEAVY) == []
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(modules()) if name.startswith((*TABLES, *RECORDS))])
+def test_tables_for_the_terminal_do_not_import_matplotlib_with_them(name):
+    assert brought_along(name, ("matplotlib",)) == []
 
 
 def test_rooms_at_the_top_are_few_and_each_has_a_level():

@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from resnet_lab.analysis import landscape as module
+from resnet_lab.analysis import surfaces
+from resnet_lab.analysis.catalogue.landscape import Landscape, table
+from resnet_lab.analysis.catalogue.line import Line
 from resnet_lab.analysis.construction import construct
+from resnet_lab.analysis.definition import Finding
 from resnet_lab.analysis.landscape import FAST, Slice, direction, displaced, interpolated, landscape, line
 from resnet_lab.analysis.paths import block_names, paths, random_removals, without
-from resnet_lab.analysis.results import Landscape, Line
 from resnet_lab.analysis.subject import some, subjects
 from resnet_lab.config.schema import ModelConfig
 from resnet_lab.data.batches import clean_batches
@@ -18,10 +21,7 @@ from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import build
 from resnet_lab.models.shortcuts import make_shortcut
 from resnet_lab.record.store import RunFolder
-from resnet_lab.report import surface_figures
 from resnet_lab.report.figures import svg
-from resnet_lab.report.findings import Finding
-from resnet_lab.report.why_tables import landscape_table
 from resnet_lab.report.write import write_report
 from resnet_lab.study.compare import compare_study
 from resnet_lab.train.evaluate import evaluate
@@ -211,21 +211,21 @@ def test_figures_are_readable_whatever_losses_there_are(loss):
     rows = (0.5, 1.0, 3.0), (1.0, 0.4, 12.0), (loss, loss, loss)
     common = {"step": 1, "bn": "moving", "seed": 0, "images": 1, "coordinates": (-1.0, 0.0, 1.0)}
     plane = Landscape(**common, dims=2, losses=rows, errors=((0.5,) * 3,) * 3)
-    text = svg(surface_figures.contours({"plain-8-s0": plane}))
+    text = svg(surfaces.contours({"plain-8-s0": plane}))
     assert all(f">{level}</text>" in text for level in (1, 2, 5, 10))
-    assert [tick.get_text() for tick in surface_figures.surfaces({"plain-8-s0": plane}).axes[0].get_zticklabels()][:2] == [
+    assert [tick.get_text() for tick in surfaces.surfaces({"plain-8-s0": plane}).axes[0].get_zticklabels()][:2] == [
         "0.5",
         "1",
     ]
-    svg(surface_figures.contours({"plain-8-s0": plane.model_copy(update={"losses": ((loss,) * 3,) * 3})}))
+    svg(surfaces.contours({"plain-8-s0": plane.model_copy(update={"losses": ((loss,) * 3,) * 3})}))
     row = Landscape(**common, dims=1, losses=((loss, 0.4, 1.0),), errors=((0.5,) * 3,))
     colours = {("plain", 8): "0.2"}
-    assert surface_figures.slices({"plain-8-s0": (("plain", 8), row)}, colours).axes[0].get_ylim()[1] <= 100
+    assert surfaces.slices({"plain-8-s0": (("plain", 8), row)}, colours).axes[0].get_ylim()[1] <= 100
     between = Line(
         step=1, other="b", other_step=1, bn="moving", train_images=1, test_images=1, positions=(0.0, 0.5, 1.0),
         train_losses=(0.4, loss, 1.0), train_errors=(0.5,) * 3, test_losses=(0.4, loss, 1.0), test_errors=(0.5,) * 3,
     )  # fmt: skip
-    assert surface_figures.lines({"a to b": (("plain", 8), between)}, colours).axes[0].get_ylim()[1] < 24
+    assert surfaces.lines({"a to b": (("plain", 8), between)}, colours).axes[0].get_ylim()[1] < 24
 
 
 def test_a_slice_without_any_finite_loss_has_a_row(study):
@@ -233,7 +233,7 @@ def test_a_slice_without_any_finite_loss_has_a_row(study):
         step=8, dims=1, bn="moving", seed=0, images=1, coordinates=(-1.0, 0.0, 1.0), losses=((None,) * 3,), errors=((0.9,) * 3,)
     )
     found = Finding(RunFolder(study / "plain-8-s0").read(), row)
-    assert landscape_table([found]).rows[0][-3:] == ("-", "-", "-")
+    assert table([found]).rows[0][-3:] == ("-", "-", "-")
 
 
 def test_variances_beyond_the_ends_of_a_line_are_not_below_zero():

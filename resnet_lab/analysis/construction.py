@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_lab.analysis.results import BatchNoise
+from resnet_lab.analysis.catalogue.identity import BatchNoise
 from resnet_lab.analysis.subject import in_float64
 from resnet_lab.config.files import load_run
 from resnet_lab.config.schema import RunConfig

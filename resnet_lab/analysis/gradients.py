@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_lab.analysis.results import GradientNorm, Gradients
+from resnet_lab.analysis.catalogue.gradients import GradientNorm, Gradients
 from resnet_lab.analysis.subject import Subject
 from resnet_lab.data.load import training_batches
 from resnet_lab.models.blocks import Block

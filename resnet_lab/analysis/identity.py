@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from resnet_lab.analysis.catalogue.identity import Continued, CurvePoint, Errors, Identity
 from resnet_lab.analysis.construction import Batch, agreement, batch_noise, construct, deepened, ready_to_train
-from resnet_lab.analysis.results import Continued, CurvePoint, Errors, Identity, read
+from resnet_lab.analysis.registry import read
 from resnet_lab.analysis.subject import Subject, some
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.batches import clean_batches

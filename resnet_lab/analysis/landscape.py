@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.analysis.results import Landscape, Line
+from resnet_lab.analysis.catalogue.landscape import Landscape
+from resnet_lab.analysis.catalogue.line import Line
 from resnet_lab.analysis.subject import Subject, some
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import Images

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.analysis.results import Paths, Removal, RemovedBlock
+from resnet_lab.analysis.catalogue.paths import Paths, Removal, RemovedBlock
 from resnet_lab.analysis.subject import Subject, some
 from resnet_lab.config.terms import Padding
 from resnet_lab.data.batches import clean_batches

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.analysis.results import LayerResponse, Responses
+from resnet_lab.analysis.catalogue.responses import LayerResponse, Responses
 from resnet_lab.analysis.subject import Subject, in_float64, some
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.models.blocks import ConvNorm

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
+from resnet_lab.presentation.style import STYLE
 from resnet_lab.record.files import write_atomically
-from resnet_lab.report.figures import STYLE, rendered
+from resnet_lab.report.figures import rendered
 
 if TYPE_CHECKING:
     from resnet_lab.models.cost import BlockForm, Cost, Layer

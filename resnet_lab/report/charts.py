@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+from resnet_lab.presentation.blocks import Chart, Series, Table
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run
-from resnet_lab.report.blocks import Chart, Series, Table
 from resnet_lab.study.compare import Comparison
 
 _TENTHS = 10

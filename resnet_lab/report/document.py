@@ -10,11 +10,10 @@ from resnet_lab.config import paper
 from resnet_lab.config.files import StudyConfig, load_study, presets
 from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.config.settings import flatten
+from resnet_lab.presentation.blocks import Block, Bullets, Document, Picture, Section, Table, Text
 from resnet_lab.record.store import Run
-from resnet_lab.report import figures, why
-from resnet_lab.report.blocks import Block, Bullets, Document, Picture, Section, Table, Text
-from resnet_lab.report.charts import chart, curve_table, lr_drops
-from resnet_lab.report.tables import difference_table, error_table, interval_table, spread
+from resnet_lab.report import figures
+from resnet_lab.report.tables import difference_table, error_table, spread
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import MATTERS
 from resnet_lab.study.published import NUMBERS
@@ -23,14 +22,15 @@ from resnet_lab.text import duration
 FEW_STEPS = 10_000
 
 
-def build(comparison: Comparison, drawings: Mapping[str, str] | None = None) -> Document:
-    """The report of a study; everything in it comes from the study's files. `drawings` are the figures' SVG."""
-    if drawings is None:
-        drawings = {name: figures.svg(figure) for name, figure in (figures.drawn(comparison) | why.drawn(comparison)).items()}
-    sections = [_verdict(comparison), _curves(comparison, drawings), _errors(comparison, drawings)]
+def build(comparison: Comparison, pictures: Mapping[str, Picture], reasons: Section | None = None) -> Document:
+    """The report of a study; everything in it comes from the study's files. `pictures` are by stem.
+
+    `reasons` is the section on its analyses, if there are any.
+    """
+    sections = [_verdict(comparison), _curves(pictures), _errors(comparison, pictures)]
     if comparison.differences:
         sections.append(_differences(comparison))
-    if (reasons := why.section(comparison, drawings)) is not None:
+    if reasons is not None:
         sections.append(reasons)
     if comparison.cells:
         sections.append(_published(comparison))
@@ -40,7 +40,7 @@ def build(comparison: Comparison, drawings: Mapping[str, str] | None = None) -> 
             _recipe(runs),
             _departures(runs),
             _environment(runs),
-            _speed(comparison, drawings),
+            Section("Learning rate and speed", (pictures["traces"],)),
             _runs(runs),
             _events(runs),
         ]
@@ -80,21 +80,9 @@ def _verdict(comparison: Comparison) -> Section:
     return Section("Verdict", tuple(blocks))
 
 
-def _curves(comparison: Comparison, drawings: Mapping[str, str]) -> Section:
-    kinds = {"plain": "left", "residual": "right"}
-    parts = [
-        f"{side}, {kind}: " + (", ".join(run.name for run in comparison.runs if run.config.model.kind == kind) or "no runs")
-        for kind, side in kinds.items()
-    ]
-    description = "Error in percent against training steps. " + "; ".join(parts) + ". Training error dashed, test error bold."
+def _curves(pictures: Mapping[str, Picture]) -> Section:
     blocks: list[Block] = [
-        Picture(
-            drawings["curves"],
-            "../curves.svg",
-            description,
-            curve_table(comparison),
-            chart(comparison, figures.colours(comparison)),
-        ),
+        pictures["curves"],
         Text(
             "As in Figure 6 of He et al. 2015. Dashed: training error as trained, on augmented images in train mode, averaged "
             "since the last record, and over neighbouring records where there are many. Bold: test error in evaluation mode. "
@@ -102,20 +90,15 @@ def _curves(comparison: Comparison, drawings: Mapping[str, str]) -> Section:
             "lowest to the highest. Dotted: a drop of the lr. The points are in the study's curves.csv."
         ),
     ]
-    if "degradation" in drawings:
+    if "degradation" in pictures:
         blocks += [
-            Picture(
-                drawings["degradation"],
-                "../degradation.svg",
-                "Training error on the left and test error on the right of the shallowest and the deepest plain network.",
-                error_table(comparison),
-            ),
+            pictures["degradation"],
             Text("As in Figure 1 of He et al. 2015. Were the deeper network overfitting, its training error would be lower."),
         ]
     return Section("Curves", tuple(blocks))
 
 
-def _errors(comparison: Comparison, drawings: Mapping[str, str]) -> Section:
+def _errors(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
     if not comparison.cells:
         return Section("Errors", (Text("No run has finished yet."),))
     images = sorted({cell.train_images for cell in comparison.cells})
@@ -125,13 +108,7 @@ def _errors(comparison: Comparison, drawings: Mapping[str, str]) -> Section:
     sentences = [Text(note)]
     if chance:
         sentences.append(Text(f"At chance level, as if nothing had been learnt: {', '.join(chance)}."))
-    picture = Picture(
-        drawings["depth"],
-        "../depth.svg",
-        "Clean training error on the left and test error on the right against depth, plain and residual, at the last evaluation.",
-        interval_table(comparison),
-    )
-    return Section("Errors", (error_table(comparison), picture, *sentences))
+    return Section("Errors", (error_table(comparison), pictures["depth"], *sentences))
 
 
 def _differences(comparison: Comparison) -> Section:
@@ -206,24 +183,6 @@ def _environment(runs: Sequence[Run]) -> Section:
         for key, value in flatten(event.detail["changed"])
     )
     return Section("Environment and data", (*tables, *([Bullets(changes)] if changes else [])))
-
-
-def _speed(comparison: Comparison, drawings: Mapping[str, str]) -> Section:
-    rows = tuple(
-        (
-            run.name,
-            f"{run.train[0].lr:g}" if run.train else "-",
-            ", ".join(f"{step:,}" for step in lr_drops(run)) or "none",
-            "-" if run.images_per_second is None else f"{run.images_per_second:,.0f}",
-            duration(sum(record.seconds for record in run.train)),
-            duration(sum(record.seconds for record in run.evaluations)),
-        )
-        for run in comparison.runs
-    )
-    header = ("run", "first lr", "lr drops at steps", "images per second, last", "training", "evaluation")
-    table = Table("Learning rate and speed of every run.", header, rows)
-    description = "Learning rate on the left and images per second on the right of every run."
-    return Section("Learning rate and speed", (Picture(drawings["traces"], "../traces.svg", description, table),))
 
 
 def _events(runs: Sequence[Run]) -> Section:

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resnet_lab.config.terms import KINDS, VARIANTS
+from resnet_lab.presentation.blocks import Illustration
+from resnet_lab.presentation.style import STYLE, label_ends
 from resnet_lab.record.files import write_atomically
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run
@@ -27,15 +29,6 @@ FEW_POINTS, MOST_POINTS = 20, 300
 X = Literal["step", "epoch", "hours"]
 _HUES = {"plain": "Oranges", "residual": "Blues", "residual-B": "Greens", "residual-C": "Purples"}
 _DASHED, _THIN, _BOLD = (0, (3, 1.5)), 1.0, 2.2
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "resnet-lab",
-}
 
 
 R = TypeVar("R", TrainRecord, EvalRecord)
@@ -61,7 +54,7 @@ class Axis(NamedTuple):
 def curves(comparison: Comparison, x: X = "step") -> Figure:
     """As Fig. 6: error of every network, plain and residual side by side on one scale, training dashed, test bold."""
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(comparison, "training and test error")
+        figure, panels = _panels()
         axis = _axis(comparison.runs, x)
         panels[0].set_ylim(*_limits(comparison.runs))
         for kind, axes in zip(KINDS, panels, strict=True):
@@ -84,7 +77,7 @@ def curves(comparison: Comparison, x: X = "step") -> Figure:
 def degradation(comparison: Comparison, x: X = "step") -> Figure:
     """As Fig. 1: the shallowest and the deepest plain network, training error on the left and test error on the right."""
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(comparison, "plain networks, shallowest and deepest")
+        figure, panels = _panels()
         axis = _axis(comparison.runs, x)
         networks = list(_networks(comparison, _plain_with_records(comparison)))
         chosen = [networks[0], networks[-1]]
@@ -104,7 +97,7 @@ def degradation(comparison: Comparison, x: X = "step") -> Figure:
 def by_depth(comparison: Comparison) -> Figure:
     """Error at the last evaluation against depth; published test errors beside it where all runs follow the paper's recipe."""
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(comparison, "error against depth")
+        figure, panels = _panels()
         depths = sorted({cell.depth for cell in comparison.cells})
         aside = max(1.2, (depths[-1] - depths[0]) / 30)  # of published numbers, so that they stand clear of ours
         for axes, title in zip(panels, ("clean training error", "test error"), strict=True):
@@ -162,7 +155,6 @@ def traces(comparison: Comparison, x: X = "step") -> Figure:
     """The lr and the speed of every run."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
-        entitle(figure, comparison, "learning rate and speed")
         left, right = figure.subplots(1, 2)
         axis = _axis(comparison.runs, x)
         _prepare(left, "learning rate", axis, [])
@@ -183,16 +175,6 @@ def traces(comparison: Comparison, x: X = "step") -> Figure:
         right.set_ylim(bottom=0)
         label_ends(right, list(ends.values()))
     return figure
-
-
-def drawn(comparison: Comparison, x: X = "step") -> dict[str, Figure]:
-    """The figures of a report, by the names of their files: those that the study has something for."""
-    found = {"curves": curves(comparison, x), "traces": traces(comparison, x)}
-    if comparison.cells:
-        found["depth"] = by_depth(comparison)
-    if has_figure_1(comparison):
-        found["degradation"] = degradation(comparison, x)
-    return found
 
 
 def has_figure_1(comparison: Comparison) -> bool:
@@ -227,19 +209,19 @@ def colours(comparison: Comparison) -> dict[tuple[str, int], str]:
     return found
 
 
-def _panels(comparison: Comparison, what: str) -> tuple[Figure, Sequence[Axes]]:
-    """Two panels on one scale of percent under the study's name."""
+def _panels() -> tuple[Figure, Sequence[Axes]]:
+    """Two panels on one scale of percent."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     panels[0].set_ylabel("error (%)")
-    entitle(figure, comparison, what)
     return figure, panels
 
 
-def entitle(figure: Figure, comparison: Comparison, what: str) -> Figure:
-    """Say over a figure what it shows, of which study, and whether that has learnt the stand-in; returns the figure."""
+def entitled(illustration: Illustration, comparison: Comparison) -> Figure:
+    """Draw an illustration; over it what it shows, of which study, and whether that has learnt the stand-in."""
+    figure = illustration.draw()
     name = printable(comparison.study).replace("$", r"\$")  # which begins a formula
-    title = f"{name}: {what}"
+    title = f"{name}: {illustration.title}"
     if comparison.stand_in:
         figure.suptitle(f"{STAND_IN_NOTICE}\n{title}", fontsize=10, color="#b00020", weight="bold")
     else:
@@ -348,25 +330,6 @@ def _limits(runs: Sequence[Run]) -> tuple[float, float]:
     errors = [100 * error for run in runs for _, _, error in points(run)] or [0.0, 100.0]
     room = max(0.06 * (max(errors) - min(errors)), 0.5)
     return max(0.0, min(errors) - room), min(100.0, max(errors) + room)
-
-
-def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Name the lines at their right ends, in place of a legend, moved apart where the names would overlap."""
-    bottom, top = axes.get_ylim()
-    place = -np.inf
-    for error, text, colour in sorted(ends):
-        place = max(error, place + 0.055 * (top - bottom))
-        axes.annotate(
-            text,
-            (1.0, place),
-            xycoords=("axes fraction", "data"),
-            xytext=(5, 0),
-            textcoords="offset points",
-            color=colour,
-            va="center",
-            weight="bold",
-            annotation_clip=False,
-        )
 
 
 def _colour(variant: str, position: int, number: int) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from resnet_lab.report.blocks import Bullets, Chart, Document, Heading, Picture, Series, Table, Text
+from resnet_lab.presentation.blocks import Bullets, Chart, Document, Heading, Picture, Series, Table, Text
 from resnet_lab.text import printable
 
 MOST_POINTS, _FEWEST_POINTS, _MOST_IN_ALL = 400, 100, 40_000  # of a line in the page's data, and of all

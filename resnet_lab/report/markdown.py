@@ -2,7 +2,7 @@
 
 import re
 
-from resnet_lab.report.blocks import Block, Bullets, Document, Heading, Picture, Table, Text
+from resnet_lab.presentation.blocks import Block, Bullets, Document, Heading, Picture, Table, Text
 from resnet_lab.text import printable
 
 

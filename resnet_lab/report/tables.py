@@ -1,7 +1,7 @@
 """A comparison as tables, for the report and for the terminal."""
 
 from resnet_lab.config.terms import KINDS, VARIANTS
-from resnet_lab.report.blocks import Table
+from resnet_lab.presentation.blocks import Table
 from resnet_lab.study.cells import Cell
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread

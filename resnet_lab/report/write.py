@@ -2,36 +2,40 @@
 
 from pathlib import Path
 
+from resnet_lab.analysis.definition import Analysis
+from resnet_lab.analysis.registry import findings
+from resnet_lab.presentation.blocks import Illustration, Picture, picture
 from resnet_lab.record.files import disk_errors, write_atomically, write_json
 from resnet_lab.report import charts, document, figures, html, markdown, why
+from resnet_lab.report.illustrations import curves, illustrations
 from resnet_lab.study.compare import Comparison, compare_study
 from resnet_lab.study.values import comparison_values
 
 
 def write_comparison(folder: Path, comparison: Comparison, x: figures.X = "step") -> None:
     """Write a study's `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
-    figures.save(figures.curves(comparison, x), folder / "curves")
+    _picture(folder, comparison, curves(comparison, x))
     _write_numbers(folder, comparison)
 
 
-def write_findings(folder: Path, stem: str = "") -> list[Path]:
-    """Draw what the analyses of a study's runs have found, or the figures whose names begin with `stem`, in its folder.
-
-    Returns the PNG files. Raises DiskError.
-    """
+def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
+    """Draw what an analysis of a study's runs has found, in its folder. Returns the PNG files. Raises DiskError."""
     comparison = compare_study(folder)
-    drawn = {name: figure for name, figure in why.drawn(comparison).items() if name.startswith(stem)}
-    for name, figure in drawn.items():
-        figures.save(figure, folder / name)
-    return [folder / f"{name}.png" for name in drawn]
+    found, _ = findings(comparison.runs)
+    drawn = []
+    for each in analysis.figures(found, figures.colours(comparison)):
+        _picture(folder, comparison, each)
+        drawn.append(folder / f"{each.stem}.png")
+    return drawn
 
 
 def write_report(folder: Path, comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
     """Write `report/index.html`, `report/report.md` and all figures, `x` being their axis; returns both. Raises DiskError."""
-    drawn = figures.drawn(comparison, x) | why.drawn(comparison)
-    drawings = {name: figures.save(figure, folder / name) for name, figure in drawn.items()}
+    reasons = why.reasons(comparison.runs, figures.colours(comparison))
+    listed = [*illustrations(comparison, x), *reasons.illustrations]
+    pictures = {each.stem: _picture(folder, comparison, each) for each in listed}
     _write_numbers(folder, comparison)
-    built = document.build(comparison, drawings)
+    built = document.build(comparison, pictures, why.section(reasons, pictures))
     pages = folder / "report"
     with disk_errors(pages):
         pages.mkdir(exist_ok=True)
@@ -39,6 +43,12 @@ def write_report(folder: Path, comparison: Comparison, x: figures.X = "step") ->
     write_atomically(page, html.render(built).encode())
     write_atomically(text, markdown.render(built).encode())
     return page, text
+
+
+def _picture(folder: Path, comparison: Comparison, illustration: Illustration) -> Picture:
+    """Draw an illustration and write its files into the study's folder."""
+    drawing = figures.save(figures.entitled(illustration, comparison), folder / illustration.stem)
+    return picture(illustration, drawing)
 
 
 def _write_numbers(folder: Path, comparison: Comparison) -> None:

@@ -1,6 +1,14 @@
 """What a report is made of: sections of text, tables and figures, which HTML and Markdown both render."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Network = tuple[str, int]  # ModelConfig.variant and depth
+Colours = Mapping[Network, str]
 
 
 @dataclass(frozen=True)
@@ -60,16 +68,34 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: SVG for the page, a file name for Markdown, what it shows in words, and the table behind it.
-
-    With a `chart` it can be explored where scripts run.
-    """
+    """An illustration that has been drawn: SVG for the page, and a file name for Markdown."""
 
     svg: str
     file: str
     description: str
     table: Table
     chart: Chart | None = None
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """A figure that can be drawn: the stem of its files, its title, what it shows in words, and the table behind it.
+
+    With a `chart` it can be explored where scripts run.
+    """
+
+    stem: str
+    title: str
+    description: str
+    table: Table
+    draw: "Callable[[], Figure]"
+    chart: Chart | None = None
+
+
+def picture(illustration: Illustration, svg: str) -> Picture:
+    """The illustration as a block of the report, which lies in a folder below its figures."""
+    file = f"../{illustration.stem}.svg"
+    return Picture(svg, file, illustration.description, illustration.table, illustration.chart)
 
 
 Block = Text | Heading | Bullets | Table | Picture

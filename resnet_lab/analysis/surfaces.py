@@ -1,7 +1,6 @@
-"""The figures of the analyses around a network: loss surfaces, lines between networks, and blocks removed."""
+"""The figures of losses around a network and between two: matplotlib's part of `catalogue.landscape` and `catalogue.line`."""
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +12,10 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resnet_lab.analysis.results import Landscape, Line, Paths
-from resnet_lab.report.figures import STYLE
-from resnet_lab.report.why_figures import Colours, Network, legend, line_style, logarithmic, prepare
+from resnet_lab.analysis.catalogue.landscape import Landscape
+from resnet_lab.analysis.catalogue.line import Line
+from resnet_lab.presentation.blocks import Colours, Network
+from resnet_lab.presentation.style import STYLE, legend, line_style, logarithmic, new_figure, prepare
 
 _LEVELS = 13
 _MAP = "viridis"
@@ -65,8 +65,7 @@ def surfaces(results: Mapping[str, Landscape]) -> Figure:
 
 def slices(results: Mapping[str, tuple[Network, Landscape]], colours: Colours) -> Figure:
     """Training loss and error along one direction."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8, 3.9), layout="constrained")
+    with new_figure(8, 3.9) as figure:
         left, right = figure.subplots(1, 2)
         prepare(left, "training loss", "distance along the direction, in filter norms", integers=False)
         prepare(right, "training error (%)", "distance along the direction, in filter norms", integers=False)
@@ -82,8 +81,7 @@ def slices(results: Mapping[str, tuple[Network, Landscape]], colours: Colours) -
 
 def lines(results: Mapping[str, tuple[Network, Line]], colours: Colours) -> Figure:
     """Loss and error on the straight line between two networks: training bold, test thin and dashed."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8, 3.9), layout="constrained")
+    with new_figure(8, 3.9) as figure:
         panels = figure.subplots(1, 2)
         for axes, what in zip(panels, ("loss", "error (%)"), strict=True):
             prepare(axes, what, "from the first network (0) to the second (1)", integers=False)
@@ -102,39 +100,6 @@ def lines(results: Mapping[str, tuple[Network, Line]], colours: Colours) -> Figu
         panels[1].set_ylim(bottom=0)
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
-
-
-def paths(results: Mapping[Network, Sequence[Paths]], colours: Colours, guess_error: float) -> Figure:
-    """Test error without each block on the left, and without so many random blocks on the right, with the range of draws.
-
-    `guess_error` is that of a guess, a fraction.
-    """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8, 3.9), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        left.set_ylabel("test error (%)")
-        prepare(left, "without one block", "block")
-        prepare(right, "without some random blocks", "share of the blocks removed (%)")
-        right.axhline(100 * guess_error, color="0.6", linewidth=0.8, linestyle=(0, (1, 2)))
-        for network, found in results.items():
-            style: Any = {"color": colours[network], **line_style(network)}
-            blocks = [statistics.fmean(each) for each in zip(*([b.error for b in one.blocks] for one in found), strict=True)]
-            left.plot(range(1, len(blocks) + 1), [100 * error for error in blocks], marker="o", markersize=2.5, **style)
-            baseline = statistics.fmean(each.baseline for each in found)
-            left.axhline(100 * baseline, color=colours[network], linewidth=0.8, linestyle=(0, (1, 1.5)))
-            _removals(right, found, baseline, style)
-        left.set_ylim(0, 100)
-        legend(figure, results, colours)
-    return figure
-
-
-def _removals(axes: Axes, found: Sequence[Paths], baseline: float, style: Any) -> None:
-    """Mean and range over draws and seeds."""
-    draws = [[error for each in found for error in each.removals[index].errors] for index in range(len(found[0].removals))]
-    shares = [0.0, *(100 * each.number / len(found[0].blocks) for each in found[0].removals)]
-    axes.plot(shares, [100 * baseline, *(100 * statistics.fmean(each) for each in draws)], **style)
-    low, high = ([100 * baseline, *(100 * extreme(each) for each in draws)] for extreme in (min, max))
-    axes.fill_between(shares, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _grid(number: int, columns: int, **options: Any) -> tuple[Figure, list[Axes]]:

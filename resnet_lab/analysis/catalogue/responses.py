@@ -1,0 +1,115 @@
+"""How strongly the layers respond (Fig. 7)."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from resnet_lab.analysis.definition import (
+    Analysis,
+    Findings,
+    NoOptions,
+    Outcome,
+    Request,
+    joined,
+    mean_over_seeds,
+    network_name,
+    newest,
+)
+from resnet_lab.analysis.results import Result, Values
+from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
+from resnet_lab.record.store import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class LayerResponse(Values):
+    """Mean and standard deviation of a layer's outputs over images, channels and positions."""
+
+    name: str
+    mean: float
+    std: float
+
+
+class Responses(Result):
+    """Fig. 7: how strongly each 3x3 layer responds, on so many test images."""
+
+    analysis: Literal["responses"] = "responses"
+    images: int
+    layers: tuple[LayerResponse, ...]
+
+
+def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> Iterator[Outcome]:
+    """Measure each network."""
+    from resnet_lab.analysis import responses as measuring
+
+    num_images = measuring.FAST_IMAGES if request.fast else None
+    for subject in request.subjects(folders):
+        yield subject.folder, measuring.responses(subject, num_images)
+
+
+def table(found: Findings) -> Table:
+    """A row a network: its layers' standard deviations, means over seeds."""
+    rows = []
+    for network, results in newest(found, Responses).items():
+        stds = _stds(results)
+        numbers = (statistics.fmean(stds), statistics.median(stds), min(stds), max(stds), stds[-1])
+        steps, images = joined(each.step for each in results), joined(each.images for each in results)
+        rows.append((network_name(network), str(len(results)), steps, images, *(f"{number:.3f}" for number in numbers)))
+    header = ("network", "seeds", "step", "images", "mean", "median", "lowest", "highest", "last")
+    caption = (
+        "Standard deviation of layer responses: mean, median and extremes over layers, and the last layer; means over seeds."
+    )
+    return Table(caption, header, tuple(rows))
+
+
+def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
+    """One of all networks."""
+    if results := newest(found, Responses):
+        yield Illustration(
+            stem="responses",
+            title="layer responses",
+            description="Standard deviation of layer responses, by layer on the left and by size on the right.",
+            table=table(found),
+            draw=partial(draw, results, colours),
+        )
+
+
+def draw(results: Mapping[Network, Sequence[Responses]], colours: Colours) -> "Figure":
+    """As Fig. 7: standard deviation by layer, in the layers' order on the left and in order of size on the right."""
+    from resnet_lab.presentation import style
+
+    with style.new_figure(8, 3.9) as figure:
+        panels = figure.subplots(1, 2, sharey=True)
+        panels[0].set_ylabel("standard deviation")
+        for axes, name in zip(panels, ("in the order of layers", "in order of size"), strict=True):
+            style.prepare(axes, name, "layer")
+            for network, members in results.items():
+                stds = _stds(members) if axes is panels[0] else sorted(_stds(members), reverse=True)
+                axes.plot(range(1, len(stds) + 1), stds, color=colours[network], **style.line_style(network))
+            axes.set_ylim(bottom=0)
+        style.legend(figure, results, colours)
+    return figure
+
+
+def _stds(results: Sequence[Responses]) -> list[float]:
+    return mean_over_seeds([[layer.std for layer in each.layers] for each in results])
+
+
+ANALYSIS = Analysis(
+    name="responses",
+    place=2,
+    help="How strongly each layer responds, as in Fig. 7, on all test images: CIFAR's take half a minute at depth 20 on a core.",
+    options=NoOptions,
+    run=run,
+    result=Responses,
+    heading="Layer responses",
+    text=(
+        "As in Figure 7 of He et al. 2015: the standard deviation of each 3x3 layer's output after BN and before the ReLU or the "
+        "addition, over test images, channels and positions, in evaluation mode. The paper argues that residual functions are "
+        "closer to zero than non-residual ones, and that a single layer of a deeper residual network changes the signal less."
+    ),
+    table=table,
+    figures=figures,
+)

@@ -1,0 +1,1 @@
+"""What tables, texts and figures are made of, for the analyses, the terminal and the report."""

@@ -1,0 +1,87 @@
+"""The illustrations of a study's own numbers: each figure with its title, its description and the table behind it."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from resnet_lab.presentation.blocks import Illustration, Table
+from resnet_lab.report import figures
+from resnet_lab.report.charts import chart, curve_table, lr_drops
+from resnet_lab.report.tables import error_table, interval_table
+from resnet_lab.study.compare import Comparison
+from resnet_lab.text import duration
+
+
+def illustrations(comparison: Comparison, x: figures.X = "step") -> Iterator[Illustration]:
+    """Those that the study has something for; `x` is the horizontal axis where it is time."""
+    yield curves(comparison, x)
+    yield _traces(comparison, x)
+    if comparison.cells:
+        yield _by_depth(comparison)
+    if figures.has_figure_1(comparison):
+        yield _degradation(comparison, x)
+
+
+def curves(comparison: Comparison, x: figures.X = "step") -> Illustration:
+    """Error against time, plain beside residual."""
+    kinds = {"plain": "left", "residual": "right"}
+    parts = [
+        f"{side}, {kind}: " + (", ".join(run.name for run in comparison.runs if run.config.model.kind == kind) or "no runs")
+        for kind, side in kinds.items()
+    ]
+    return Illustration(
+        stem="curves",
+        title="training and test error",
+        description=f"Error in percent against training steps. {'; '.join(parts)}. Training error dashed, test error bold.",
+        table=curve_table(comparison),
+        draw=partial(figures.curves, comparison, x),
+        chart=chart(comparison, figures.colours(comparison)),
+    )
+
+
+def _degradation(comparison: Comparison, x: figures.X) -> Illustration:
+    return Illustration(
+        stem="degradation",
+        title="plain networks, shallowest and deepest",
+        description="Training error on the left and test error on the right of the shallowest and the deepest plain network.",
+        table=error_table(comparison),
+        draw=partial(figures.degradation, comparison, x),
+    )
+
+
+def _by_depth(comparison: Comparison) -> Illustration:
+    return Illustration(
+        stem="depth",
+        title="error against depth",
+        description=(
+            "Clean training error on the left and test error on the right against depth, plain and residual, at the last "
+            "evaluation."
+        ),
+        table=interval_table(comparison),
+        draw=partial(figures.by_depth, comparison),
+    )
+
+
+def _traces(comparison: Comparison, x: figures.X) -> Illustration:
+    return Illustration(
+        stem="traces",
+        title="learning rate and speed",
+        description="Learning rate on the left and images per second on the right of every run.",
+        table=_speed_table(comparison),
+        draw=partial(figures.traces, comparison, x),
+    )
+
+
+def _speed_table(comparison: Comparison) -> Table:
+    rows = tuple(
+        (
+            run.name,
+            f"{run.train[0].lr:g}" if run.train else "-",
+            ", ".join(f"{step:,}" for step in lr_drops(run)) or "none",
+            "-" if run.images_per_second is None else f"{run.images_per_second:,.0f}",
+            duration(sum(record.seconds for record in run.train)),
+            duration(sum(record.seconds for record in run.evaluations)),
+        )
+        for run in comparison.runs
+    )
+    header = ("run", "first lr", "lr drops at steps", "images per second, last", "training", "evaluation")
+    return Table("Learning rate and speed of every run.", header, rows)
