@@ -6,6 +6,7 @@ He et al. 2015, *Deep Residual Learning for Image Recognition*, arXiv 1512.03385
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from resnet_lab.config.blocks import BLOCKS, BlockType
 from resnet_lab.config.schema import Milestones, ModelConfig, RecipeConfig, RunConfig
 
 
@@ -13,7 +14,9 @@ class Recipe(NamedTuple):
     """What the paper does on a data set; `milestones` is None where the lr is divided when the error plateaus."""
 
     section: str
+    networks: str
     layout: str
+    blocks: tuple[BlockType, ...]
     width: int
     train_images: int
     test_images: int
@@ -25,8 +28,8 @@ class Recipe(NamedTuple):
     weight_decay: float = 1e-4
 
 
-CIFAR10 = Recipe("Sec. 4.2", "cifar", 16, 50_000, 10_000, 64_000, 128, (32_000, 48_000))
-IMAGENET = Recipe("Sec. 3.4", "imagenet", 64, 1_281_167, 50_000, 600_000, 256, None)
+CIFAR10 = Recipe("Sec. 4.2", "CIFAR", "cifar", ("basic",), 16, 50_000, 10_000, 64_000, 128, (32_000, 48_000))
+IMAGENET = Recipe("Sec. 3.4", "ImageNet", "imagenet", ("basic", "bottleneck"), 64, 1_281_167, 50_000, 600_000, 256, None)
 
 
 def recipe_for(config: RunConfig) -> Recipe:
@@ -137,11 +140,12 @@ def _network(model: ModelConfig, paper: Recipe) -> Iterator[str]:
         )
     elif model.width != paper.width:
         yield f"The stem has {model.width} filters; the paper's has {paper.width}."
+    if model.block not in paper.blocks:
+        theirs = " or ".join(BLOCKS[block].plural for block in paper.blocks)
+        yield f"Blocks are {model.block_facts.plural}; the paper's {paper.networks} networks have {theirs}."
     if paper is IMAGENET:
         yield from _imagenet_network(model) if model.layout == paper.layout else ()
         return
-    if model.block != "basic":
-        yield "Blocks are bottlenecks; the paper's CIFAR networks have basic blocks."
     if model.shortcut != "A":
         yield f"Shortcuts are of option {model.shortcut}; the paper's CIFAR networks have option A."
 

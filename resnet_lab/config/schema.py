@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFacts, BlockType, StrideOn
 from resnet_lab.config.depths import depth_problem, stage_blocks
 from resnet_lab.config.durations import Duration, in_steps
 from resnet_lab.config.identity import digest
 from resnet_lab.config.settings import Settings, flatten, get
-from resnet_lab.config.terms import CLASSES, Block, Dataset, Kind, Layout, Padding, Shortcut
+from resnet_lab.config.terms import CLASSES, Dataset, Kind, Layout, Padding, Shortcut
 
 
 class Section(BaseModel):
@@ -31,7 +32,7 @@ class ModelConfig(Section):
 
     kind: Kind
     layout: Layout = Field("cifar", description="cifar: Sec. 4.2, three stages of n blocks; imagenet: Table 1, four stages")
-    block: Block = Field("basic", description="basic: two 3x3 layers; bottleneck: 1x1, 3x3 and 1x1 (Fig. 5)")
+    block: BlockType = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
     depth: int = Field(
         description="weighted layers: 6n+2, with bottlenecks 9n+2; in the imagenet layout 18, 34, with bottlenecks 50, 101, 152"
     )
@@ -39,7 +40,7 @@ class ModelConfig(Section):
     shortcut: Shortcut = Field(
         "A", description="of a residual block (Sec. 4.1): A the identity, B a projection where shapes change, C everywhere"
     )
-    stride_on: Literal["1x1", "3x3"] = Field(
+    stride_on: StrideOn = Field(
         "1x1", description="a bottleneck's layer that halves the map: the first 1x1 (the paper's) or the 3x3 (torchvision's)"
     )
     pad_channels: Padding = Field(
@@ -71,10 +72,16 @@ class ModelConfig(Section):
 
     @field_validator("stride_on")
     @classmethod
-    def _has_1x1_layers(cls, stride_on: str, info: ValidationInfo) -> str:
-        if info.data.get("block") == "basic" and stride_on != "1x1":
-            raise _refused("model.stride_on", "a basic block has no 1x1 layer to choose between: leave it out")
+    def _has_1x1_layers(cls, stride_on: StrideOn, info: ValidationInfo) -> StrideOn:
+        block = info.data.get("block")
+        if block is not None and not BLOCKS[block].chooses_stride and stride_on != "1x1":
+            raise _refused("model.stride_on", f"a {block} block has no 1x1 layer to choose between: leave it out")
         return stride_on
+
+    @property
+    def block_facts(self) -> BlockFacts:
+        """What is to be known of the blocks' type."""
+        return BLOCKS[self.block]
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -104,7 +111,7 @@ class ModelConfig(Section):
     @property
     def family(self) -> str:
         """What networks that differ in depth alone have in common: `plain`, `residual-B`, `residual-bottleneck`."""
-        named = (self.block, "basic"), (self.layout, "cifar")
+        named = (self.block, DEFAULT_BLOCK), (self.layout, "cifar")
         return "-".join([self.variant, *(value for value, usual in named if value != usual)])
 
 

@@ -4,7 +4,6 @@ from typing import Literal, get_args
 
 Kind = Literal["plain", "residual"]
 Shortcut = Literal["A", "B", "C"]
-Block = Literal["basic", "bottleneck"]
 Layout = Literal["cifar", "imagenet"]
 Dataset = Literal["cifar10", "cifar100", "folder", "synthetic", "auto"]
 Padding = Literal["end", "both"]

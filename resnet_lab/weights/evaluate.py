@@ -110,7 +110,7 @@ def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Re
         "classes": config.data.num_classes,
         "shortcuts": model.shortcut if residual else None,
         "padding": model.pad_channels if residual and model.shortcut == "A" else None,
-        "stride on": model.stride_on if model.block == "bottleneck" else None,
+        "stride on": model.stride_on if model.block_facts.chooses_stride else None,
         "images": config.data.dataset,
         "image size": config.data.image_size if of_folder else None,
         "views": number if of_folder and chosen is None else None,

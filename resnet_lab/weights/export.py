@@ -97,7 +97,7 @@ def _caution(model: ModelConfig) -> str:
     unlike = unlike_torchvisions(model)
     if unlike:
         return f"under torchvision's names, though torchvision has no such network ({', '.join(unlike)})."
-    if model.block == "bottleneck" and model.stride_on == "1x1":
+    if model.block_facts.chooses_stride and model.stride_on == "1x1":
         return (
             "torchvision loads this without an error and computes something else, since its bottlenecks have the stride on the "
             "3x3 layer, and these on the first 1x1."
@@ -112,7 +112,7 @@ def _options(config: RunConfig) -> Iterator[str]:
         yield "--plain"
     elif model.shortcut == "A" and model.pad_channels == "end":
         yield from ("--padding", "end")
-    if model.block == "bottleneck" and model.stride_on == "1x1":
+    if model.block_facts.chooses_stride and model.stride_on == "1x1":
         yield from ("--stride-on", "1x1")
     yield from ("--normalisation", "per-pixel")
     if data.dataset == "folder" or model.layout == "imagenet":  # else seen by its classes

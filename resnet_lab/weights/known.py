@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from resnet_lab.config.blocks import BLOCKS, StrideOn
 from resnet_lab.config.schema import ModelConfig
 from resnet_lab.config.terms import CLASSES, Dataset, Kind, Padding
 from resnet_lab.errors import ConfigError
 from resnet_lab.weights.read import Form, Weights
 
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
-StrideOn = Literal["1x1", "3x3"]
 Files = Literal["cifar10", "cifar100", "folder"]
+_NUMBERS = ("no", "one", "two", "three", "four")
 Source = Literal["tensors", "metadata", "option", "assumed", "usual", "run"]
 
 
@@ -58,13 +59,13 @@ def network(weights: Weights, found: Form, choices: Choices) -> tuple[ModelConfi
     elif choices.padding is not None:
         why = "a plain network has no shortcuts" if kind.value == "plain" else "projections widen without zeros"
         raise ConfigError(f"--padding: {weights.path} has no channels to pad, {why}: leave it out.")
-    if found.block == "bottleneck":
+    if BLOCKS[found.block].chooses_stride:
         usual = "1x1" if weights.are_ours else "3x3"
         stride_on = _choice("stride on", "--stride-on", get_args(StrideOn), choices.stride_on, told.get("stride_on"), usual)
         known.append(stride_on)
         untold["stride_on"] = stride_on.value
     elif choices.stride_on is not None:
-        raise ConfigError(f"--stride-on: {weights.path} has basic blocks, with no 1x1 layer to choose: leave it out.")
+        raise ConfigError(f"--stride-on: {weights.path} has {found.block} blocks, with no 1x1 layer to choose: leave it out.")
     return found.config(**untold), known
 
 
@@ -79,9 +80,8 @@ def _kind(weights: Weights, found: Form, chosen: Kind | None, told: str | None) 
 def _shown(found: Form, kind: str | int) -> Iterator[Known]:
     """What the tensors show."""
     layout = "3 stages, a 3x3 stem" if found.layout == "cifar" else "4 stages, a 7x7 stem"
-    layers = "three convolutions each" if found.block == "bottleneck" else "two convolutions each"
     yield Known("layout", found.layout, "tensors", layout)
-    yield Known("blocks", found.block, "tensors", layers)
+    yield Known("blocks", found.block, "tensors", f"{_NUMBERS[BLOCKS[found.block].num_layers]} convolutions each")
     yield Known("depth", found.depth, "tensors", "number of blocks")
     yield Known("width", found.width, "tensors", "filters of the stem")
     yield Known("classes", found.num_classes, "tensors", "rows of the final layer")
