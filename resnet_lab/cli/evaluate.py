@@ -10,6 +10,7 @@ from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, kind_of
 from resnet_lab.cli.watch import ended_by_ctrl_c
 from resnet_lab.config.blocks import StrideOn
+from resnet_lab.config.datasets import FileDataset
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import DEFAULT_ROOT, RunFolder, find_runs
 from resnet_lab.text import percent
@@ -46,7 +47,7 @@ def evaluate(
         ),
     ] = None,
     dataset: Annotated[
-        Literal["cifar10", "cifar100", "folder"] | None,
+        FileDataset | None,
         typer.Option(
             help="The images that the file's network is for (default: by its classes). A folder has train/CLASS and val/CLASS."
         ),

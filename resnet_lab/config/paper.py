@@ -34,7 +34,7 @@ IMAGENET = Recipe("Sec. 3.4", "ImageNet", "imagenet", ("basic", "bottleneck"), 6
 
 def recipe_for(config: RunConfig) -> Recipe:
     """The paper's recipe that a config is to be compared with: that for ImageNet where the images are a folder's."""
-    return IMAGENET if config.data.dataset == "folder" else CIFAR10
+    return IMAGENET if config.data.facts.is_folder else CIFAR10
 
 
 # What every run here does in its own way, whatever its config.
@@ -74,13 +74,8 @@ def departures(config: RunConfig) -> list[str]:
 
 def _images(config: RunConfig, paper: Recipe) -> Iterator[str]:
     data, of_imagenet = config.data, paper is IMAGENET
-    others = {
-        "synthetic": "The images are the synthetic stand-in, not CIFAR-10: no number here compares with the paper's.",
-        "cifar100": "The images are those of CIFAR-100, on which the paper does not report.",
-        "folder": "The images are those of a folder: numbers compare with the paper's only where they are ImageNet's of 2012.",
-    }
-    if data.dataset in others:
-        yield others[data.dataset]
+    if data.facts.departure is not None:
+        yield data.facts.departure
     size = 224 if of_imagenet else 32
     if data.image_size != size:
         yield f"The network sees {data.image_size}x{data.image_size} pixels; the paper's {size}x{size}."

@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFacts, BlockType, StrideOn
+from resnet_lab.config.datasets import DATASETS, Dataset, DatasetFacts, Sizes, size_problems
 from resnet_lab.config.depths import depth_problem, stage_blocks
 from resnet_lab.config.durations import Duration, in_steps
 from resnet_lab.config.identity import digest
 from resnet_lab.config.settings import Settings, flatten, get
-from resnet_lab.config.terms import CLASSES, Dataset, Kind, Layout, Padding, Shortcut
+from resnet_lab.config.terms import Kind, Layout, Padding, Shortcut
 
 
 class Section(BaseModel):
@@ -135,33 +136,27 @@ class DataConfig(Section):
         if not isinstance(raw, dict):
             return raw
         dataset = raw.get("dataset", "cifar10")
-        if dataset != "folder":
-            return {"num_classes": CLASSES.get(dataset, 10) if isinstance(dataset, str) else 10, **raw}
+        facts = DATASETS.get(dataset) if isinstance(dataset, str) else None
+        if facts is None:
+            return raw  # it is refused anyway
+        if facts.sizes is not None:
+            return {"num_classes": facts.sizes.num_classes, "image_size": facts.sizes.image_size, **raw}
         if "num_classes" not in raw:
             raise _refused("data.num_classes", "state how many classes the folder has, such as --set data.num_classes=1000")
         return {"image_size": 224, **raw}
 
     @model_validator(mode="after")
     def _has_no_more(self) -> Self:
-        if self.dataset != "folder":
-            fixed = {"num_classes": CLASSES[self.dataset], "image_size": 32}
-            most = {"train_images": 50_000, "test_images": 10_000}
-            problems = [
-                *(
-                    (key, f"{self.dataset} has {value}, got {getattr(self, key)}")
-                    for key, value in fixed.items()
-                    if getattr(self, key) != value
-                ),
-                *(
-                    (key, f"{self.dataset} has {value:,}, got {getattr(self, key):,}")
-                    for key, value in most.items()
-                    if getattr(self, key) > value
-                ),
-            ]
-            if problems:
-                named = [(f"data.{key}", text) for key, text in problems]
-                raise PydanticCustomError("conflicts", "{message}", {"message": str(named), "problems": named})
+        stated = Sizes(self.num_classes, self.image_size, self.train_images, self.test_images)
+        problems = [(f"data.{key}", text) for key, text in size_problems(self.dataset, stated)]
+        if problems:
+            raise PydanticCustomError("conflicts", "{message}", {"message": str(problems), "problems": problems})
         return self
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """What is to be known of the data set."""
+        return DATASETS[self.dataset]
 
     @property
     def num_train(self) -> int:
@@ -321,7 +316,7 @@ def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "compute.cuda_graphs", "CUDA graphs are made of compiled blocks: set compute.compile = true as well"
     if config.compute.recompute_blocks and config.compute.compile is not False:
         yield "compute.recompute_blocks", "compiled blocks cannot be recomputed: set compute.compile = false as well"
-    if config.evaluation.final_test_views != 1 and data.dataset != "folder":
+    if config.evaluation.final_test_views != 1 and not data.facts.is_folder:
         yield (
             "evaluation.final_test_views",
             "ten crops are taken of the images of a folder, which are larger than the network's input",

@@ -84,11 +84,11 @@ def cautions(written: Sequence[Written]) -> Iterator[str]:
 
 def _how_to_evaluate(file: Written) -> str:
     said = f"{file.run} and those like it: images are RGB / 255 minus the mean training image, which no such file says"
-    dataset = file.config.data.dataset
-    if dataset == "synthetic":
+    facts = file.config.data.facts
+    if facts.is_stand_in:
         return f"{said}; nor that the images are the synthetic stand-in: `evaluate` takes the run for it, or a safetensors file."
     command = shlex.join(["resnet-lab", "evaluate", "--weights", str(file.path), *_options(file.config)])
-    if dataset == "folder":
+    if facts.is_folder:
         return f"{said}: `{command} --data-dir FOLDER`, which takes the mean of 1,000 training images that it draws anew."
     return f"{said}: `{command}`."
 
@@ -115,8 +115,8 @@ def _options(config: RunConfig) -> Iterator[str]:
     if model.block_facts.chooses_stride and model.stride_on == "1x1":
         yield from ("--stride-on", "1x1")
     yield from ("--normalisation", "per-pixel")
-    if data.dataset == "folder" or model.layout == "imagenet":  # else seen by its classes
+    if data.facts.is_folder or model.layout == "imagenet":  # else seen by its classes
         yield from ("--dataset", data.dataset)
-    if data.dataset == "folder":
+    if data.facts.is_folder:
         yield from ("--image-size", str(data.image_size))
         yield from ("--views", str(config.evaluation.final_test_views))
