@@ -32,6 +32,10 @@ CIFAR10 = Recipe("Sec. 4.2", "CIFAR", "cifar", ("basic",), 16, 50_000, 10_000, 6
 IMAGENET = Recipe("Sec. 3.4", "ImageNet", "imagenet", ("basic", "bottleneck"), 64, 1_281_167, 50_000, 600_000, 256, None)
 
 
+# Settings of a recipe whose departures have sentences of their own.
+_WITH_A_SENTENCE = ("steps", "batch_size", "lr", "lr_factor", "momentum", "weight_decay", "schedule", "warmup")
+
+
 def recipe_for(config: RunConfig) -> Recipe:
     """The paper's recipe that a config is to be compared with: that for ImageNet where the images are a folder's."""
     return IMAGENET if config.data.facts.is_folder else CIFAR10
@@ -103,8 +107,17 @@ def _optimisation(config: RunConfig, paper: Recipe) -> Iterator[str]:
         yield f"Momentum is {recipe.momentum:g}; the paper's is {paper.momentum:g}."
     if recipe.weight_decay != paper.weight_decay:
         yield f"Weight decay is {recipe.weight_decay:g}; the paper's is {paper.weight_decay:g}."
+    yield from _without_a_sentence(recipe)
     if config.compute.precision != "fp32":
         yield f"Arithmetic is {config.compute.precision}; the paper's is fp32."
+
+
+def _without_a_sentence(recipe: RecipeConfig) -> Iterator[str]:
+    """Settings that nothing else here speaks of, so that a new one never passes for the paper's."""
+    for key, field in type(recipe).model_fields.items():
+        value = getattr(recipe, key)
+        if key not in _WITH_A_SENTENCE and value != field.default:
+            yield f"recipe.{key} is {value}; the paper's recipe has {field.default}."
 
 
 def _schedule(recipe: RecipeConfig, paper: Recipe) -> Iterator[str]:

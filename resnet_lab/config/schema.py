@@ -12,7 +12,7 @@ from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFac
 from resnet_lab.config.datasets import DATASETS, Dataset, DatasetFacts, Sizes, size_problems
 from resnet_lab.config.depths import depth_problem, stage_blocks
 from resnet_lab.config.durations import Duration, in_steps
-from resnet_lab.config.identity import digest
+from resnet_lab.config.identity import Later, digest
 from resnet_lab.config.settings import Settings, flatten, get
 from resnet_lab.config.terms import Kind, Layout, Padding, Shortcut
 
@@ -32,19 +32,21 @@ class ModelConfig(Section):
     """Which network (He et al. 2015): its layout is that of Sec. 4.2 for CIFAR-10, or of Table 1 for ImageNet."""
 
     kind: Kind
-    layout: Layout = Field("cifar", description="cifar: Sec. 4.2, three stages of n blocks; imagenet: Table 1, four stages")
-    block: BlockType = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
+    layout: Later[Layout] = Field(
+        "cifar", description="cifar: Sec. 4.2, three stages of n blocks; imagenet: Table 1, four stages"
+    )
+    block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
     depth: int = Field(
         description="weighted layers: 6n+2, with bottlenecks 9n+2; in the imagenet layout 18, 34, with bottlenecks 50, 101, 152"
     )
     width: int = Field(16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout")
-    shortcut: Shortcut = Field(
+    shortcut: Later[Shortcut] = Field(
         "A", description="of a residual block (Sec. 4.1): A the identity, B a projection where shapes change, C everywhere"
     )
-    stride_on: StrideOn = Field(
+    stride_on: Later[StrideOn] = Field(
         "1x1", description="a bottleneck's layer that halves the map: the first 1x1 (the paper's) or the 3x3 (torchvision's)"
     )
-    pad_channels: Padding = Field(
+    pad_channels: Later[Padding] = Field(
         "end", description="option A's zero channels: after the input's, or both: half before and half after (usual elsewhere)"
     )
 
@@ -124,8 +126,10 @@ class DataConfig(Section):
     """
 
     dataset: Dataset = "cifar10"
-    num_classes: int = Field(10, ge=2, description="10, of cifar100 100; of a folder as many as it has, to be stated")
-    image_size: int = Field(32, ge=32, description="side of what the network sees, in pixels: 32, of a folder 224 if not stated")
+    num_classes: Later[int] = Field(10, ge=2, description="10, of cifar100 100; of a folder as many as it has, to be stated")
+    image_size: Later[int] = Field(
+        32, ge=32, description="side of what the network sees, in pixels: 32, of a folder 224 if not stated"
+    )
     train_images: int = Field(50_000, ge=1, description="images before the split; fewer than there are: a seeded subset")
     validation_images: int = Field(5_000, ge=0, description="held out of the training images, drawn from the seed")
     test_images: int = Field(10_000, ge=1, description="fewer than there are: a seeded subset")
@@ -213,7 +217,7 @@ class EvaluationConfig(Section):
     every: Duration = Field(1_000, gt=0)
     train_images: int = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
     final_train_images: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    final_test_views: Literal[1, 10] = Field(
+    final_test_views: Later[Literal[1, 10]] = Field(
         1, description="of each test image at the last evaluation: the centre, or four corners and the centre with their flips"
     )
 
@@ -231,7 +235,7 @@ class ComputeConfig(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool | Literal["auto"] = Field("auto", description="compile the blocks; auto: where a trial shows that it pays")
     cuda_graphs: bool = Field(False, description="replay compiled blocks as CUDA graphs")
-    recompute_blocks: bool = Field(
+    recompute_blocks: Later[bool] = Field(
         False,
         description="keep the blocks' inputs alone for the backward pass and compute the rest again: less memory, more time",
     )
@@ -275,12 +279,12 @@ class RunConfig(Section):
         return math.ceil(self.data.num_train / self.recipe.batch_size)
 
     def digest(self) -> str:
-        """The run's identity: sha256 of all settings, defaults included."""
-        return digest(self.model_dump(mode="json"))
+        """The run's identity: sha256 of all settings, defaults included but for those of later settings."""
+        return digest(self.model_dump(mode="json"), type(self))
 
     def recipe_digest(self) -> str:
         """The identity of what runs of a study have in common."""
-        return digest(self.shared_settings())
+        return digest(self.shared_settings(), type(self))
 
     def shared_settings(self) -> Settings:
         """What runs of a study have in common: all settings but kind, shortcut, depth and seed."""
