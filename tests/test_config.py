@@ -7,7 +7,9 @@ import pytest
 
 from resnet_lab.config.durations import to_steps
 from resnet_lab.config.files import load_run, load_study, presets
-from resnet_lab.config.schema import Milestones, Plateau, RunConfig, differences
+from resnet_lab.config.identity import Later
+from resnet_lab.config.paper import departures
+from resnet_lab.config.schema import Milestones, Plateau, RecipeConfig, RunConfig, differences
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.sweep.grid import expand
@@ -90,6 +92,25 @@ def test_a_setting_that_came_later_changes_no_identity_of_before():
     assert tiny(model__shortcut="B").digest() != tiny().digest()
     assert tiny(model__pad_channels="both").recipe_digest() != tiny().recipe_digest()
     assert tiny(model__kind="plain", model__pad_channels="both").model.pad_channels == "both"  # a study's, so not refused
+
+
+class WithNesterov(RecipeConfig):
+    nesterov: Later[bool] = False
+
+
+class LaterRun(RunConfig):
+    recipe: WithNesterov
+
+
+def test_an_added_setting_leaves_identities_as_they_were_and_is_a_departure_from_the_paper():
+    before = tiny()
+    same, other = (LaterRun.model_validate(settings(recipe__nesterov=nesterov)) for nesterov in (False, True))
+    assert (same.digest(), same.recipe_digest()) == (before.digest(), before.recipe_digest())
+    assert other.digest() != before.digest()
+    assert departures(same) == departures(before)
+    assert [each for each in departures(other) if each not in departures(before)] == [
+        "recipe.nesterov is True; the paper's recipe has False."
+    ]
 
 
 def test_width_is_the_papers_of_the_layout_unless_given():

@@ -4,16 +4,18 @@ import itertools
 import shutil
 import tarfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
+from resnet_lab.config.datasets import DATASETS, Dataset, FileDataset, with_classes
 from resnet_lab.config.schema import DataConfig
 from resnet_lab.data import augment, cifar, synthetic
 from resnet_lab.data.batches import Batches, clean_batches
 from resnet_lab.data.cifar import CIFAR10, CIFAR100
 from resnet_lab.data.images import ImageSet, normalise, per_pixel_mean, split
-from resnet_lab.data.load import data_root, load
+from resnet_lab.data.load import READERS, data_root, load
 from resnet_lab.errors import DataError
 from resnet_lab.rng import generator
 
@@ -23,6 +25,16 @@ def numbered(count: int) -> ImageSet:
     images = torch.zeros(count, 3, 32, 32, dtype=torch.uint8)
     images[:, 0, 0, 0] = torch.arange(count) % 256
     return ImageSet(images, torch.arange(count))
+
+
+def test_every_data_set_has_facts_and_a_reader():
+    assert set(DATASETS) == set(get_args(Dataset))
+    assert set(READERS) == {name for name in DATASETS if not DATASETS[name].is_folder and name != "auto"}
+
+
+def test_a_number_of_classes_tells_the_data_sets_with_files_apart():
+    assert [with_classes(number) for number in (10, 100, 1000)] == ["cifar10", "cifar100", None]
+    assert set(get_args(FileDataset)) == {"cifar10", "cifar100", "folder"}
 
 
 def test_generators_depend_on_seed_purpose_and_step_alone():

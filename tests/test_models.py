@@ -1,10 +1,13 @@
 """The paper's networks: counts, the matched pair, the shortcut, the initial values."""
 
+from typing import get_args
+
 import pytest
 import torch
 
+from resnet_lab.config.blocks import BLOCKS, BlockType
 from resnet_lab.config.schema import ModelConfig
-from resnet_lab.models.blocks import BasicBlock, Block, Bottleneck
+from resnet_lab.models.blocks import BLOCK_CLASSES, BasicBlock, Block, Bottleneck
 from resnet_lab.models.cost import count
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet, build
@@ -85,6 +88,23 @@ def test_bottleneck_networks_have_9n_plus_2_layers(kind, depth):
     cost = count(ModelConfig(kind=kind, depth=depth, block="bottleneck"))
     assert len(cost.layers) == depth
     assert cost.parameters == bottleneck_parameters(depth)
+
+
+def test_every_block_type_has_facts_and_a_class():
+    assert list(BLOCKS) == list(BLOCK_CLASSES) == list(get_args(BlockType))
+
+
+@pytest.mark.parametrize("block", get_args(BlockType))
+def test_a_block_class_has_the_layers_of_the_table(block):
+    facts = BLOCKS[block]
+    for depth, stages in facts.table_1.items():
+        with torch.device("meta"):
+            net = ResNet(ModelConfig(kind="residual", layout="imagenet", depth=depth, block=block, width=4))
+        assert tuple(map(len, net.stages)) == stages
+        convolutions = [layer.get_submodule("conv") for layer in net.get_submodule("stages.0.0").layers]
+        assert tuple(each.kernel_size[0] for each in convolutions) == facts.kernels
+        assert [each.out_channels for each in convolutions] == [4] * (facts.num_layers - 1) + [4 * facts.expansion]
+        assert facts.seen_by in net.state_dict()
 
 
 @pytest.mark.parametrize("stride_on", ["1x1", "3x3"])

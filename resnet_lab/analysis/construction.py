@@ -30,12 +30,12 @@ Statistics = tuple[Tensor, Tensor]  # mean and variance by channel, each `(C,)`
 
 def deepened(config: RunConfig, depth: int) -> RunConfig:
     """The config of the deeper counterpart. Raises ConfigError where `depth` is not deeper, or where there is no such network."""
-    if config.model.kind == "plain" and config.model.block == "bottleneck":
+    model, reason = config.model, config.model.block_facts.why_not_identity
+    if model.kind == "plain" and reason is not None:
         raise ConfigError(
-            f"There is no construction for {config.name}: a plain bottleneck block cannot be the identity, since its layers "
-            "inside have a quarter of the channels."
+            f"There is no construction for {config.name}: a plain {model.block} block cannot be the identity, since {reason}."
         )
-    if depth <= config.model.depth:
+    if depth <= model.depth:
         raise ConfigError(
             f"The construction goes from a shallower network to a deeper one: --depth {depth} is not deeper than {config.name}."
         )
@@ -69,9 +69,9 @@ def construct(shallow: ResNet, config: RunConfig, depth: int) -> ResNet:
 def _make_identity(block: Block) -> None:
     """Make a block the identity on inputs that are not negative, exactly, in evaluation mode."""
     if block.shortcut is not None:
-        last = block.layers[-1]
-        assert isinstance(last, ConvNorm)
-        nn.init.zeros_(last.norm.weight)
+        norm = block.layers[-1].get_submodule("norm")
+        assert isinstance(norm, nn.BatchNorm2d)
+        nn.init.zeros_(norm.weight)
     for layer in _passing_on(block):
         nn.init.dirac_(layer.conv.weight)
         assert layer.norm.running_var is not None

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from resnet_lab.analysis.catalogue.responses import LayerResponse, Responses
 from resnet_lab.analysis.subject import Subject, in_float64, some
 from resnet_lab.data.batches import clean_batches
-from resnet_lab.models.blocks import ConvNorm
-from resnet_lab.models.shortcuts import Projection
+from resnet_lab.models.blocks import Block
+from resnet_lab.models.resnet import ResNet
 
 FAST_IMAGES = 1_000
 
@@ -57,9 +57,13 @@ def responses(subject: Subject, num_images: int | None = None) -> Responses:
 
 
 @torch.inference_mode()
-def layer_moments(net: nn.Module, feed: Callable[[nn.Module], object]) -> dict[str, Moments]:
-    """Moments of the output of every convolution's BN while `feed(net)` runs it in evaluation mode; the mode is restored."""
-    moments = {name: Moments() for name, module in net.named_modules() if _is_layer(module)}
+def layer_moments(net: ResNet, feed: Callable[[ResNet], object]) -> dict[str, Moments]:
+    """Moments of what the stem and every layer of the branches give while `feed(net)` runs the network in evaluation mode.
+
+    The mode it had is restored.
+    """
+    layers = {net.stem, *(layer for block in net.modules() if isinstance(block, Block) for layer in block.layers)}
+    moments = {name: Moments() for name, module in net.named_modules() if module in layers}
 
     def _watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         return lambda module, inputs, output: moments[name].add(output)  # before the ReLU, which works in place
@@ -74,7 +78,3 @@ def layer_moments(net: nn.Module, feed: Callable[[nn.Module], object]) -> dict[s
         for hook in hooks:
             hook.remove()
     return moments
-
-
-def _is_layer(module: nn.Module) -> bool:
-    return isinstance(module, ConvNorm) and not isinstance(module, Projection)

@@ -69,7 +69,7 @@ def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
     display.sentence(
         f"Evaluation: {1 / bench.speed.eval_image_seconds:,.0f} images/s, {100 * bench.evaluation_share:.1f} % of a run's time."
     )
-    if bench.config.data.dataset == "folder":
+    if bench.config.data.facts.is_folder:
         display.sentence("The images are made up, in memory: decoding a folder's, by threads beside the steps, is not measured.")
     if bench.compiled is not None:
         display.sentence(

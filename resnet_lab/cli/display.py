@@ -175,7 +175,7 @@ class TrainingScreen:
     def _forecast(self, expected: "Forecast") -> None:
         self._expected = expected
         model, recipe = expected.config.model, expected.config.recipe
-        if expected.config.data.dataset == "synthetic":
+        if expected.config.data.facts.is_stand_in:
             stand_in()
         note(
             f"{self._folder.path}: {model.kind} network of depth {model.depth}, {expected.parameters:,} parameters, "
@@ -221,7 +221,7 @@ class TrainingScreen:
 
 
 def _decoding(expected: "Forecast") -> str:
-    return " Decoding a folder's images may take longer." if expected.config.data.dataset == "folder" else ""
+    return " Decoding a folder's images may take longer." if expected.config.data.facts.is_folder else ""
 
 
 def _changes(event: Event) -> str:

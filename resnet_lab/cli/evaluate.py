@@ -9,6 +9,8 @@ import typer
 from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, kind_of
 from resnet_lab.cli.watch import ended_by_ctrl_c
+from resnet_lab.config.blocks import StrideOn
+from resnet_lab.config.datasets import FileDataset
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, find_runs
@@ -37,9 +39,7 @@ def evaluate(
     padding: Annotated[
         Literal["end", "both"] | None, typer.Option(help="Where the file's option-A shortcuts put their zero channels.")
     ] = None,
-    stride_on: Annotated[
-        Literal["1x1", "3x3"] | None, typer.Option(help="The layer of the file's bottlenecks that has the stride.")
-    ] = None,
+    stride_on: Annotated[StrideOn | None, typer.Option(help="The layer of the file's bottlenecks that has the stride.")] = None,
     normalisation: Annotated[
         Literal["per-pixel", "imagenet", "channel"] | None,
         typer.Option(
@@ -48,7 +48,7 @@ def evaluate(
         ),
     ] = None,
     dataset: Annotated[
-        Literal["cifar10", "cifar100", "folder"] | None,
+        FileDataset | None,
         typer.Option(
             help="The images that the file's network is for (default: by its classes). A folder has train/CLASS and val/CLASS."
         ),

@@ -9,6 +9,7 @@ import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Plain, Set, kind_of
+from resnet_lab.config.blocks import BLOCK_HELP, DEFAULT_BLOCK, BlockType
 from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import ModelConfig
 from resnet_lab.errors import ConfigError
@@ -26,8 +27,8 @@ def summary(
         Literal["cifar", "imagenet"] | None, typer.Option(help="Sec. 4.2's networks or Table 1's (default: the config's, cifar).")
     ] = None,
     block: Annotated[
-        Literal["basic", "bottleneck"] | None,
-        typer.Option(help="Two 3x3 layers, or 1x1, 3x3 and 1x1 (default: the config's, basic)."),
+        BlockType | None,
+        typer.Option(help=f"{BLOCK_HELP} (default: the config's, {DEFAULT_BLOCK})."),
     ] = None,
     shortcut: Annotated[
         Literal["A", "B", "C"] | None, typer.Option(help="Identity, projections where shapes change, or everywhere (default: A).")
@@ -157,8 +158,10 @@ def _title(model: ModelConfig) -> str:
     parts = [model.kind, "network of depth", str(model.depth)]
     if model.layout == "imagenet":
         parts.append("for ImageNet (a 3x3 max pooling of stride 2 follows the stem)")
-    if model.block == "bottleneck":
-        parts.append(f"of bottleneck blocks (stride on the {'first 1x1' if model.stride_on == '1x1' else '3x3'} layer)")
+    if model.block != DEFAULT_BLOCK:
+        parts.append(f"of {model.block} blocks")
+    if model.block_facts.chooses_stride:
+        parts.append(f"(stride on the {'first 1x1' if model.stride_on == '1x1' else '3x3'} layer)")
     if model.shortcut != "A":
         parts.append(f"with shortcuts of option {model.shortcut}")
     elif model.kind == "residual" and model.pad_channels == "both":

@@ -2,34 +2,36 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Annotated, TypeVar
 
-from resnet_lab.config.settings import Settings, get, merge
+from pydantic import BaseModel
 
-# What every run did before there was a setting for it: a run's identity is the same as it was then.
-_BEFORE_THERE_WAS: dict[tuple[str, str], Any] = {
-    ("model", "layout"): "cifar",
-    ("model", "block"): "basic",
-    ("model", "shortcut"): "A",
-    ("model", "stride_on"): "1x1",
-    ("data", "num_classes"): 10,
-    ("data", "image_size"): 32,
-    ("evaluation", "final_test_views"): 1,
-    ("model", "pad_channels"): "end",
-    ("compute", "recompute_blocks"): False,
-}
+from resnet_lab.config.settings import Settings
+
+_Value = TypeVar("_Value")
+_LATER = "a later setting"
+# The type of a setting that came after the first runs; its default is what every run did before.
+Later = Annotated[_Value, _LATER]
 
 
-def digest(settings: Settings) -> str:
-    """The sha256 of the settings, defaults included."""
-    return hashlib.sha256(json.dumps(_as_it_was(settings), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def digest(settings: Settings, config: type[BaseModel]) -> str:
+    """The sha256 of the settings of such a config, defaults included but for those of later settings.
+
+    So a run keeps its identity when a setting is added.
+    """
+    text = json.dumps(_without_later_defaults(settings, config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _as_it_was(settings: Settings) -> Settings:
-    """The settings without those that came later and say what was always so."""
-    settings = merge(settings, {})
-    for path, value in _BEFORE_THERE_WAS.items():
-        section = get(settings, path[:-1], {})
-        if section.get(path[-1]) == value:
-            del section[path[-1]]
-    return settings
+def _without_later_defaults(settings: Settings, config: type[BaseModel]) -> Settings:
+    """What is left of settings, or of a section of them, without later settings that have their default."""
+    kept: Settings = {}
+    for key, value in settings.items():
+        field = config.model_fields[key]
+        if _LATER in field.metadata and value == field.default:
+            continue
+        section = field.annotation
+        kept[key] = (
+            _without_later_defaults(value, section) if isinstance(section, type) and issubclass(section, BaseModel) else value
+        )
+    return kept

@@ -6,6 +6,7 @@ He et al. 2015, *Deep Residual Learning for Image Recognition*, arXiv 1512.03385
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from resnet_lab.config.blocks import BLOCKS, BlockType
 from resnet_lab.config.schema import Milestones, ModelConfig, RecipeConfig, RunConfig
 
 
@@ -13,7 +14,9 @@ class Recipe(NamedTuple):
     """What the paper does on a data set; `milestones` is None where the lr is divided when the error plateaus."""
 
     section: str
+    networks: str
     layout: str
+    blocks: tuple[BlockType, ...]
     width: int
     train_images: int
     test_images: int
@@ -25,13 +28,17 @@ class Recipe(NamedTuple):
     weight_decay: float = 1e-4
 
 
-CIFAR10 = Recipe("Sec. 4.2", "cifar", 16, 50_000, 10_000, 64_000, 128, (32_000, 48_000))
-IMAGENET = Recipe("Sec. 3.4", "imagenet", 64, 1_281_167, 50_000, 600_000, 256, None)
+CIFAR10 = Recipe("Sec. 4.2", "CIFAR", "cifar", ("basic",), 16, 50_000, 10_000, 64_000, 128, (32_000, 48_000))
+IMAGENET = Recipe("Sec. 3.4", "ImageNet", "imagenet", ("basic", "bottleneck"), 64, 1_281_167, 50_000, 600_000, 256, None)
+
+
+# Settings of a recipe whose departures have sentences of their own.
+_WITH_A_SENTENCE = ("steps", "batch_size", "lr", "lr_factor", "momentum", "weight_decay", "schedule", "warmup")
 
 
 def recipe_for(config: RunConfig) -> Recipe:
     """The paper's recipe that a config is to be compared with: that for ImageNet where the images are a folder's."""
-    return IMAGENET if config.data.dataset == "folder" else CIFAR10
+    return IMAGENET if config.data.facts.is_folder else CIFAR10
 
 
 # What every run here does in its own way, whatever its config.
@@ -71,13 +78,8 @@ def departures(config: RunConfig) -> list[str]:
 
 def _images(config: RunConfig, paper: Recipe) -> Iterator[str]:
     data, of_imagenet = config.data, paper is IMAGENET
-    others = {
-        "synthetic": "The images are the synthetic stand-in, not CIFAR-10: no number here compares with the paper's.",
-        "cifar100": "The images are those of CIFAR-100, on which the paper does not report.",
-        "folder": "The images are those of a folder: numbers compare with the paper's only where they are ImageNet's of 2012.",
-    }
-    if data.dataset in others:
-        yield others[data.dataset]
+    if data.facts.departure is not None:
+        yield data.facts.departure
     size = 224 if of_imagenet else 32
     if data.image_size != size:
         yield f"The network sees {data.image_size}x{data.image_size} pixels; the paper's {size}x{size}."
@@ -105,8 +107,17 @@ def _optimisation(config: RunConfig, paper: Recipe) -> Iterator[str]:
         yield f"Momentum is {recipe.momentum:g}; the paper's is {paper.momentum:g}."
     if recipe.weight_decay != paper.weight_decay:
         yield f"Weight decay is {recipe.weight_decay:g}; the paper's is {paper.weight_decay:g}."
+    yield from _without_a_sentence(recipe)
     if config.compute.precision != "fp32":
         yield f"Arithmetic is {config.compute.precision}; the paper's is fp32."
+
+
+def _without_a_sentence(recipe: RecipeConfig) -> Iterator[str]:
+    """Settings that nothing else here speaks of, so that a new one never passes for the paper's."""
+    for key, field in type(recipe).model_fields.items():
+        value = getattr(recipe, key)
+        if key not in _WITH_A_SENTENCE and value != field.default:
+            yield f"recipe.{key} is {value}; the paper's recipe has {field.default}."
 
 
 def _schedule(recipe: RecipeConfig, paper: Recipe) -> Iterator[str]:
@@ -137,11 +148,12 @@ def _network(model: ModelConfig, paper: Recipe) -> Iterator[str]:
         )
     elif model.width != paper.width:
         yield f"The stem has {model.width} filters; the paper's has {paper.width}."
+    if model.block not in paper.blocks:
+        theirs = " or ".join(BLOCKS[block].plural for block in paper.blocks)
+        yield f"Blocks are {model.block_facts.plural}; the paper's {paper.networks} networks have {theirs}."
     if paper is IMAGENET:
         yield from _imagenet_network(model) if model.layout == paper.layout else ()
         return
-    if model.block != "basic":
-        yield "Blocks are bottlenecks; the paper's CIFAR networks have basic blocks."
     if model.shortcut != "A":
         yield f"Shortcuts are of option {model.shortcut}; the paper's CIFAR networks have option A."
 

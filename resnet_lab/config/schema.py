@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFacts, BlockType, StrideOn
+from resnet_lab.config.datasets import DATASETS, Dataset, DatasetFacts, Sizes, size_problems
 from resnet_lab.config.depths import depth_problem, stage_blocks
 from resnet_lab.config.durations import Duration, in_steps
-from resnet_lab.config.identity import digest
+from resnet_lab.config.identity import Later, digest
 from resnet_lab.config.settings import Settings, flatten, get
-from resnet_lab.config.terms import CLASSES, Block, Dataset, Kind, Layout, Padding, Shortcut
+from resnet_lab.config.terms import Kind, Layout, Padding, Shortcut
 
 
 class Section(BaseModel):
@@ -30,19 +32,21 @@ class ModelConfig(Section):
     """Which network (He et al. 2015): its layout is that of Sec. 4.2 for CIFAR-10, or of Table 1 for ImageNet."""
 
     kind: Kind
-    layout: Layout = Field("cifar", description="cifar: Sec. 4.2, three stages of n blocks; imagenet: Table 1, four stages")
-    block: Block = Field("basic", description="basic: two 3x3 layers; bottleneck: 1x1, 3x3 and 1x1 (Fig. 5)")
+    layout: Later[Layout] = Field(
+        "cifar", description="cifar: Sec. 4.2, three stages of n blocks; imagenet: Table 1, four stages"
+    )
+    block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
     depth: int = Field(
         description="weighted layers: 6n+2, with bottlenecks 9n+2; in the imagenet layout 18, 34, with bottlenecks 50, 101, 152"
     )
     width: int = Field(16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout")
-    shortcut: Shortcut = Field(
+    shortcut: Later[Shortcut] = Field(
         "A", description="of a residual block (Sec. 4.1): A the identity, B a projection where shapes change, C everywhere"
     )
-    stride_on: Literal["1x1", "3x3"] = Field(
+    stride_on: Later[StrideOn] = Field(
         "1x1", description="a bottleneck's layer that halves the map: the first 1x1 (the paper's) or the 3x3 (torchvision's)"
     )
-    pad_channels: Padding = Field(
+    pad_channels: Later[Padding] = Field(
         "end", description="option A's zero channels: after the input's, or both: half before and half after (usual elsewhere)"
     )
 
@@ -71,10 +75,16 @@ class ModelConfig(Section):
 
     @field_validator("stride_on")
     @classmethod
-    def _has_1x1_layers(cls, stride_on: str, info: ValidationInfo) -> str:
-        if info.data.get("block") == "basic" and stride_on != "1x1":
-            raise _refused("model.stride_on", "a basic block has no 1x1 layer to choose between: leave it out")
+    def _has_1x1_layers(cls, stride_on: StrideOn, info: ValidationInfo) -> StrideOn:
+        block = info.data.get("block")
+        if block is not None and not BLOCKS[block].chooses_stride and stride_on != "1x1":
+            raise _refused("model.stride_on", f"a {block} block has no 1x1 layer to choose between: leave it out")
         return stride_on
+
+    @property
+    def block_facts(self) -> BlockFacts:
+        """What is to be known of the blocks' type."""
+        return BLOCKS[self.block]
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -104,7 +114,7 @@ class ModelConfig(Section):
     @property
     def family(self) -> str:
         """What networks that differ in depth alone have in common: `plain`, `residual-B`, `residual-bottleneck`."""
-        named = (self.block, "basic"), (self.layout, "cifar")
+        named = (self.block, DEFAULT_BLOCK), (self.layout, "cifar")
         return "-".join([self.variant, *(value for value, usual in named if value != usual)])
 
 
@@ -116,8 +126,10 @@ class DataConfig(Section):
     """
 
     dataset: Dataset = "cifar10"
-    num_classes: int = Field(10, ge=2, description="10, of cifar100 100; of a folder as many as it has, to be stated")
-    image_size: int = Field(32, ge=32, description="side of what the network sees, in pixels: 32, of a folder 224 if not stated")
+    num_classes: Later[int] = Field(10, ge=2, description="10, of cifar100 100; of a folder as many as it has, to be stated")
+    image_size: Later[int] = Field(
+        32, ge=32, description="side of what the network sees, in pixels: 32, of a folder 224 if not stated"
+    )
     train_images: int = Field(50_000, ge=1, description="images before the split; fewer than there are: a seeded subset")
     validation_images: int = Field(5_000, ge=0, description="held out of the training images, drawn from the seed")
     test_images: int = Field(10_000, ge=1, description="fewer than there are: a seeded subset")
@@ -128,33 +140,27 @@ class DataConfig(Section):
         if not isinstance(raw, dict):
             return raw
         dataset = raw.get("dataset", "cifar10")
-        if dataset != "folder":
-            return {"num_classes": CLASSES.get(dataset, 10) if isinstance(dataset, str) else 10, **raw}
+        facts = DATASETS.get(dataset) if isinstance(dataset, str) else None
+        if facts is None:
+            return raw  # it is refused anyway
+        if facts.sizes is not None:
+            return {"num_classes": facts.sizes.num_classes, "image_size": facts.sizes.image_size, **raw}
         if "num_classes" not in raw:
             raise _refused("data.num_classes", "state how many classes the folder has, such as --set data.num_classes=1000")
         return {"image_size": 224, **raw}
 
     @model_validator(mode="after")
     def _has_no_more(self) -> Self:
-        if self.dataset != "folder":
-            fixed = {"num_classes": CLASSES[self.dataset], "image_size": 32}
-            most = {"train_images": 50_000, "test_images": 10_000}
-            problems = [
-                *(
-                    (key, f"{self.dataset} has {value}, got {getattr(self, key)}")
-                    for key, value in fixed.items()
-                    if getattr(self, key) != value
-                ),
-                *(
-                    (key, f"{self.dataset} has {value:,}, got {getattr(self, key):,}")
-                    for key, value in most.items()
-                    if getattr(self, key) > value
-                ),
-            ]
-            if problems:
-                named = [(f"data.{key}", text) for key, text in problems]
-                raise PydanticCustomError("conflicts", "{message}", {"message": str(named), "problems": named})
+        stated = Sizes(self.num_classes, self.image_size, self.train_images, self.test_images)
+        problems = [(f"data.{key}", text) for key, text in size_problems(self.dataset, stated)]
+        if problems:
+            raise PydanticCustomError("conflicts", "{message}", {"message": str(problems), "problems": problems})
         return self
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """What is to be known of the data set."""
+        return DATASETS[self.dataset]
 
     @property
     def num_train(self) -> int:
@@ -211,7 +217,7 @@ class EvaluationConfig(Section):
     every: Duration = Field(1_000, gt=0)
     train_images: int = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
     final_train_images: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    final_test_views: Literal[1, 10] = Field(
+    final_test_views: Later[Literal[1, 10]] = Field(
         1, description="of each test image at the last evaluation: the centre, or four corners and the centre with their flips"
     )
 
@@ -229,7 +235,7 @@ class ComputeConfig(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool | Literal["auto"] = Field("auto", description="compile the blocks; auto: where a trial shows that it pays")
     cuda_graphs: bool = Field(False, description="replay compiled blocks as CUDA graphs")
-    recompute_blocks: bool = Field(
+    recompute_blocks: Later[bool] = Field(
         False,
         description="keep the blocks' inputs alone for the backward pass and compute the rest again: less memory, more time",
     )
@@ -273,12 +279,12 @@ class RunConfig(Section):
         return math.ceil(self.data.num_train / self.recipe.batch_size)
 
     def digest(self) -> str:
-        """The run's identity: sha256 of all settings, defaults included."""
-        return digest(self.model_dump(mode="json"))
+        """The run's identity: sha256 of all settings, defaults included but for those of later settings."""
+        return digest(self.model_dump(mode="json"), type(self))
 
     def recipe_digest(self) -> str:
         """The identity of what runs of a study have in common."""
-        return digest(self.shared_settings())
+        return digest(self.shared_settings(), type(self))
 
     def shared_settings(self) -> Settings:
         """What runs of a study have in common: all settings but kind, shortcut, depth and seed."""
@@ -314,7 +320,7 @@ def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "compute.cuda_graphs", "CUDA graphs are made of compiled blocks: set compute.compile = true as well"
     if config.compute.recompute_blocks and config.compute.compile is not False:
         yield "compute.recompute_blocks", "compiled blocks cannot be recomputed: set compute.compile = false as well"
-    if config.evaluation.final_test_views != 1 and data.dataset != "folder":
+    if config.evaluation.final_test_views != 1 and not data.facts.is_folder:
         yield (
             "evaluation.final_test_views",
             "ten crops are taken of the images of a folder, which are larger than the network's input",

@@ -1,9 +1,9 @@
-"""From a data config to the data itself: the one place that knows which data sets there are."""
+"""From a data config to the data itself: the readers of the data sets in `config/datasets.py`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -27,10 +27,10 @@ def prepare(config: DataConfig, root: Path, begun: Begun | None = None) -> None:
 
     Raises DataError and ConfigError.
     """
-    if config.dataset in CIFARS:
-        CIFARS[config.dataset].prepare(root)
-    elif config.dataset == "folder":
+    if config.facts.is_folder:
         _find(config, root, begun)
+    else:
+        READERS[config.dataset].prepare(config, root)
 
 
 def load(config: DataConfig, root: Path, seed: int, begun: Begun | None = None) -> Data:
@@ -38,19 +38,9 @@ def load(config: DataConfig, root: Path, seed: int, begun: Begun | None = None) 
 
     The images of a folder must have the names of those that `begun`, a run, has seen: splits and orders rest on them.
     """
-    if config.dataset == "folder":
+    if config.facts.is_folder:
         return _load_folder(config, root, seed, begun)
-    if config.dataset in CIFARS:
-        source = CIFARS[config.dataset]
-        training, test, classes = source.load(root)
-        provenance = {"dataset": source.name, "md5": source.files}
-    else:
-        assert config.dataset == "synthetic", "`auto` is resolved before a run is created"
-        training, test = synthetic.synthesise("train", config.train_images), synthetic.synthesise("test", config.test_images)
-        provenance, classes = (
-            {"dataset": "synthetic stand-in", "generator": "resnet_lab.data.synthetic, seed 0"},
-            synthetic.CLASSES,
-        )
+    training, test, classes, provenance = READERS[config.dataset].read(config, root)
     train, validation, test = split(training, test, config, seed)
     return Data(train, validation, test, per_pixel_mean(train.images), classes, provenance)
 
@@ -69,6 +59,44 @@ def training_batches(data: Data, batch_size: int, seed: int) -> Callable[[int], 
         return FolderBatches(data.train, data.mean, data.components, batch_size, seed)
     assert isinstance(data.train, ImageSet)
     return Batches(data.train, data.mean, batch_size, seed)
+
+
+class Whole(NamedTuple):
+    """All images of a data set that is held in memory, the names of its classes, and where it comes from."""
+
+    training: ImageSet
+    test: ImageSet
+    classes: tuple[str, ...]
+    provenance: dict[str, Any]
+
+
+class Reader(NamedTuple):
+    """How a data set is read from a folder of files: `prepare` checks that it is there, unpacking it where need be."""
+
+    prepare: Callable[[DataConfig, Path], object]
+    read: Callable[[DataConfig, Path], Whole]
+
+
+def _prepare_cifar(config: DataConfig, root: Path) -> Path:
+    return CIFARS[config.dataset].prepare(root)
+
+
+def _read_cifar(config: DataConfig, root: Path) -> Whole:
+    source = CIFARS[config.dataset]
+    return Whole(*source.load(root), {"dataset": source.name, "md5": source.files})
+
+
+def _synthesise(config: DataConfig, root: Path) -> Whole:
+    training, test = synthetic.synthesise("train", config.train_images), synthetic.synthesise("test", config.test_images)
+    provenance = {"dataset": "synthetic stand-in", "generator": "resnet_lab.data.synthetic, seed 0"}
+    return Whole(training, test, synthetic.CLASSES, provenance)
+
+
+# Of every data set but a folder, whose images stay on the disk, and `auto`, which is decided before a run is created.
+READERS: Mapping[str, Reader] = {
+    **dict.fromkeys(CIFARS, Reader(_prepare_cifar, _read_cifar)),
+    "synthetic": Reader(lambda config, root: None, _synthesise),
+}
 
 
 class _Found(NamedTuple):

@@ -1,11 +1,12 @@
 """The building blocks of He et al. 2015, Fig. 2 and Fig. 5: a branch of two or three convolutions, and a shortcut or none."""
 
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from resnet_lab.config.blocks import BLOCKS, BlockType, StrideOn
 from resnet_lab.models.recompute import recomputed
 
 
@@ -25,11 +26,9 @@ class ConvNorm(nn.Module):
 class Block(nn.Module):
     """y = relu(F(x) + shortcut(x)); without a shortcut y = relu(F(x)), the same layers of a plain network.
 
-    What comes out has `expansion` times the channels of the layers inside. With `recompute` a block in training keeps its input
-    alone for the backward pass, and computes the rest again.
+    With `recompute` a block in training keeps its input alone for the backward pass, and computes the rest again.
     """
 
-    expansion: ClassVar[int]
     shortcut: nn.Module | None
     recompute = False
 
@@ -59,8 +58,6 @@ class Block(nn.Module):
 class BasicBlock(Block):
     """Two 3x3 convolutions, the first with the stride (Fig. 2)."""
 
-    expansion = 1
-
     def __init__(self, in_channels: int, width: int, stride: int, shortcut: nn.Module | None) -> None:
         super().__init__()
         self.conv1 = ConvNorm(in_channels, width, stride)
@@ -79,19 +76,21 @@ class Bottleneck(Block):
     The paper and the models it released have the stride on the first 1x1 layer, torchvision has it on the 3x3.
     """
 
-    expansion = 4
-
     def __init__(
-        self, in_channels: int, width: int, stride: int, shortcut: nn.Module | None, stride_on: Literal["1x1", "3x3"] = "1x1"
+        self, in_channels: int, width: int, stride: int, shortcut: nn.Module | None, stride_on: StrideOn = "1x1"
     ) -> None:
         super().__init__()
         first, second = (stride, 1) if stride_on == "1x1" else (1, stride)
         self.conv1 = ConvNorm(in_channels, width, first, kernel_size=1)
         self.conv2 = ConvNorm(width, width, second)
-        self.conv3 = ConvNorm(width, self.expansion * width, kernel_size=1)
+        self.conv3 = ConvNorm(width, BLOCKS["bottleneck"].expansion * width, kernel_size=1)
         self.shortcut = shortcut
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
         """The three convolutions."""
         return self.conv1, self.conv2, self.conv3
+
+
+# Called with the channels that come in, the stage's width, the stride, the shortcut, and the settings that the type has.
+BLOCK_CLASSES: Mapping[BlockType, Callable[..., Block]] = {"basic": BasicBlock, "bottleneck": Bottleneck}

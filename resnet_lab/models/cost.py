@@ -132,6 +132,7 @@ def _blocks(net: ResNet) -> dict[str, Block]:
 
 def _receptive_fields(net: ResNet, shapes: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, int]]:
     """The receptive field of every weighted layer by name, the longest way through the network."""
+    names = {module: name for name, module in net.named_modules()}
     field = _after(_Field(), net.stem.conv)
     yield "stem.conv", field.size
     if net.pool is not None:
@@ -139,9 +140,10 @@ def _receptive_fields(net: ResNet, shapes: dict[str, tuple[int, ...]]) -> Iterat
     for name, block in _blocks(net).items():
         if isinstance(block.shortcut, Projection):
             yield f"{name}.shortcut.conv", _after(field, block.shortcut.conv).size
-        for index, layer in enumerate(block.layers, start=1):
-            field = _after(field, layer.get_submodule("conv"))
-            yield f"{name}.conv{index}.conv", field.size
+        for layer in block.layers:
+            conv = layer.get_submodule("conv")
+            field = _after(field, conv)
+            yield names[conv], field.size
     last_map = shapes[list(_blocks(net))[-1]]
     yield "head", field.through(kernel=last_map[-1], stride=1).size  # the average over all positions
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_lab.config.schema import ModelConfig
-from resnet_lab.models.blocks import BasicBlock, Block, Bottleneck, ConvNorm
+from resnet_lab.models.blocks import BLOCK_CLASSES, Block, ConvNorm
 from resnet_lab.models.memory_format import memory_format_of
 from resnet_lab.models.shortcuts import make_shortcut
 from resnet_lab.rng import generator
@@ -20,7 +20,6 @@ class ResNet(nn.Module):
 
     def __init__(self, config: ModelConfig, num_classes: int | None = None) -> None:
         super().__init__()
-        expansion = _block_class(config).expansion
         channels = config.width
         self.stem, self.pool = _make_stem(config)
         stages = []
@@ -30,7 +29,7 @@ class ResNet(nn.Module):
             for block in range(num_blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
                 blocks.append(_make_block(config, channels, width, stride))
-                channels = expansion * width
+                channels = config.block_facts.expansion * width
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(channels, num_classes or config.num_classes)
@@ -59,15 +58,11 @@ def _make_stem(config: ModelConfig) -> tuple[ConvNorm, nn.MaxPool2d | None]:
 
 def _make_block(config: ModelConfig, in_channels: int, width: int, stride: int) -> Block:
     """A block with its shortcut; `width` is the channels of its layers inside."""
-    out_channels = _block_class(config).expansion * width
+    facts = config.block_facts
+    out_channels = facts.expansion * width
     shortcut = make_shortcut(config.kind, config.shortcut, in_channels, out_channels, stride, config.pad_channels)
-    if config.block == "bottleneck":
-        return Bottleneck(in_channels, width, stride, shortcut, config.stride_on)
-    return BasicBlock(in_channels, width, stride, shortcut)
-
-
-def _block_class(config: ModelConfig) -> type[Block]:
-    return Bottleneck if config.block == "bottleneck" else BasicBlock
+    settings = {name: getattr(config, name) for name in facts.settings}
+    return BLOCK_CLASSES[config.block](in_channels, width, stride, shortcut, **settings)
 
 
 def build(config: ModelConfig, seed: int, device: torch.device | None = None, num_classes: int | None = None) -> ResNet:

@@ -236,7 +236,7 @@ class Run:
     @property
     def is_stand_in(self) -> bool:
         """Whether it learns the synthetic stand-in."""
-        return self.config.data.dataset == "synthetic"
+        return self.config.data.facts.is_stand_in
 
 
 def _image_digests(environment: dict[str, Any], events: Sequence[Event]) -> Digests | None:

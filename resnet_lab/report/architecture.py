@@ -91,7 +91,9 @@ def _block_rows(cost: "Cost", block: "BlockForm", colour: str) -> list[_Row]:
 
 
 def _branch(cost: "Cost", block: "BlockForm") -> "Iterator[Layer]":
-    return (layer for layer in cost.layers if layer.name.startswith(f"{block.name}.conv"))
+    """The block's layers without the shortcut's."""
+    of_block = (layer for layer in cost.layers if layer.name.startswith(f"{block.name}."))
+    return (layer for layer in of_block if not layer.name.startswith(f"{block.name}.shortcut."))
 
 
 def _draw_column(axes: Axes, x: float, rows: Sequence[_Row]) -> None:

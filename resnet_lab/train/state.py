@@ -57,7 +57,7 @@ class TrainState:
     """
 
     net: nn.Module
-    optimizer: torch.optim.SGD
+    optimizer: torch.optim.Optimizer
     schedule: ScheduleState
     log: Window
     warmup: Window
@@ -96,14 +96,17 @@ class TrainState:
 
 
 def new_state(net: nn.Module, recipe: RecipeConfig, depth: int, compiled_batch: int | None = None) -> TrainState:
-    """The state before the first step: SGD with momentum and weight decay on all parameters, no Nesterov.
+    """The state before the first step.
 
     The fused optimiser skips an update on the device where `found_inf` is set, so a NaN never reaches the weights.
     """
     device = next(net.parameters()).device
-    optimizer = torch.optim.SGD(
-        net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimizer = _make_optimizer(net, recipe)
     found_inf = torch.zeros((), device=device)
-    optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # read by SGD.step, as GradScaler sets it
+    optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # read by its step, as GradScaler sets it
     return TrainState(net, optimizer, start(recipe, depth), Window(device), Window(device), found_inf, compiled_batch)
+
+
+def _make_optimizer(net: nn.Module, recipe: RecipeConfig) -> torch.optim.Optimizer:
+    """SGD with momentum and weight decay on all parameters, no Nesterov; fused, as every optimiser here has to be."""
+    return torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True)

@@ -8,11 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from resnet_lab.config.datasets import DATASETS, fixed_sizes, with_classes
 from resnet_lab.config.schema import ComputeConfig, DataConfig, ModelConfig
-from resnet_lab.config.terms import CLASSES
 from resnet_lab.data import folder as image_folder
 from resnet_lab.data.batches import clean_batches
-from resnet_lab.data.cifar import CIFARS
 from resnet_lab.data.folder import FolderSet
 from resnet_lab.data.images import Data, Images, ImageSet
 from resnet_lab.data.load import data_root, load
@@ -61,7 +60,7 @@ class Candidate:
     @property
     def is_stand_in(self) -> bool:
         """Whether the images are the synthetic stand-in."""
-        return self.value("images") == "synthetic"
+        return DATASETS[str(self.value("images"))].is_stand_in
 
     def value(self, name: str) -> str | int | None:
         """The value of a property; None where the network has no such property."""
@@ -98,7 +97,7 @@ def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Re
     """
     trained = load_trained([folder], at, resources)[0]
     config, model = trained.config, trained.config.model
-    residual, of_folder = model.kind == "residual", config.data.dataset == "folder"
+    residual, of_folder = model.kind == "residual", config.data.facts.is_folder
     chosen = None if views is None else known.views(views, Known("images", config.data.dataset, "run"))
     number = config.evaluation.final_test_views if views is None else views
     values = {
@@ -110,7 +109,7 @@ def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Re
         "classes": config.data.num_classes,
         "shortcuts": model.shortcut if residual else None,
         "padding": model.pad_channels if residual and model.shortcut == "A" else None,
-        "stride on": model.stride_on if model.block == "bottleneck" else None,
+        "stride on": model.stride_on if model.block_facts.chooses_stride else None,
         "images": config.data.dataset,
         "image size": config.data.image_size if of_folder else None,
         "views": number if of_folder and chosen is None else None,
@@ -147,8 +146,8 @@ def from_weights(path: Path, choices: Choices, resources: Resources, *, train: b
     device = pick_device(resources.device)
     set_up(ComputeConfig(), device, resources.threads)
     told = [each for each in (*properties, dataset, size, views, normalisation) if each is not None]
-    root, side = data_root(resources.data_dir), 32 if size is None else int(size.value)
-    if normalisation.value == "imagenet" and dataset.value == "folder" and dataset.source != "metadata" and not train:
+    root, side = data_root(resources.data_dir), _side(dataset, size)
+    if normalisation.value == "imagenet" and known.facts(dataset).is_folder and dataset.source != "metadata" and not train:
         test = _test_images(weights, found, dataset, side, root).to(device)
         seen = Seen(test, None, *_imagenet(device))
     else:
@@ -162,6 +161,15 @@ def from_weights(path: Path, choices: Choices, resources: Resources, *, train: b
         seen=seen,
         views=1 if views is None else int(views.value),
     )
+
+
+def _side(dataset: Known, size: Known | None) -> int:
+    """The side of what the network sees, in pixels."""
+    sizes = known.facts(dataset).sizes
+    if sizes is not None:
+        return sizes.image_size
+    assert size is not None, "it is known of a folder's images"
+    return int(size.value)
 
 
 def _normalised(data: Data, normalisation: str) -> Seen:
@@ -183,7 +191,7 @@ def _data(weights: Weights, found: Form, dataset: Known, size: int, root: Path) 
         except DataError:
             if dataset.source == "metadata":
                 raise  # else it was asked for another folder
-    if dataset.value == "folder":
+    if known.facts(dataset).is_folder:
         test = _test_images(weights, found, dataset, size, root)
         train, _ = image_folder.find_part(root, image_folder.TRAIN, size)
         counts = {"num_classes": found.num_classes, "train_images": len(train), "test_images": len(test)}
@@ -197,10 +205,10 @@ def _test_images(weights: Weights, found: Form, dataset: Known, size: int, root:
     try:
         test, classes = image_folder.find_part(root, image_folder.TEST, size)
     except DataError as error:
-        cifar = next((name for name in CIFARS if CLASSES[name] == found.num_classes), None)
-        if dataset.source == "option" or cifar is None:
+        other = with_classes(found.num_classes)
+        if dataset.source == "option" or other is None:
             raise
-        raise DataError(f"{error} If {weights.path} is for other images, --dataset {cifar} says so.") from error
+        raise DataError(f"{error} If {weights.path} is for other images, --dataset {other} says so.") from error
     _match(weights, found, len(classes), str(root))
     return test
 
@@ -225,7 +233,7 @@ def _match(weights: Weights, found: Form, num_classes: int, where: str) -> None:
     if found.num_classes != num_classes:
         raise ConfigError(
             f"{weights.path} tells {found.num_classes:,} classes apart, and {where} has {num_classes:,}: name the images that it "
-            "is for, --dataset cifar10, cifar100, or folder with --data-dir."
+            f"is for, --dataset {', '.join(fixed_sizes())}, or folder with --data-dir."
         )
 
 

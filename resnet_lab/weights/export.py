@@ -85,11 +85,11 @@ def cautions(written: Sequence[Written]) -> Iterator[str]:
 
 def _how_to_evaluate(file: Written) -> str:
     said = f"{file.run} and those like it: images are RGB / 255 minus the mean training image, which no such file says"
-    dataset = file.config.data.dataset
-    if dataset == "synthetic":
+    facts = file.config.data.facts
+    if facts.is_stand_in:
         return f"{said}; nor that the images are the synthetic stand-in: `evaluate` takes the run for it, or a safetensors file."
     command = shlex.join(["resnet-lab", "evaluate", "--weights", str(file.path), *_options(file.config)])
-    if dataset == "folder":
+    if facts.is_folder:
         return f"{said}: `{command} --data-dir FOLDER`, which takes the mean of 1,000 training images that it draws anew."
     return f"{said}: `{command}`."
 
@@ -98,7 +98,7 @@ def _caution(model: ModelConfig) -> str:
     unlike = unlike_torchvisions(model)
     if unlike:
         return f"under torchvision's names, though torchvision has no such network ({', '.join(unlike)})."
-    if model.block == "bottleneck" and model.stride_on == "1x1":
+    if model.block_facts.chooses_stride and model.stride_on == "1x1":
         return (
             "torchvision loads this without an error and computes something else, since its bottlenecks have the stride on the "
             "3x3 layer, and these on the first 1x1."
@@ -113,11 +113,11 @@ def _options(config: RunConfig) -> Iterator[str]:
         yield "--plain"
     elif model.shortcut == "A" and model.pad_channels == "end":
         yield from ("--padding", "end")
-    if model.block == "bottleneck" and model.stride_on == "1x1":
+    if model.block_facts.chooses_stride and model.stride_on == "1x1":
         yield from ("--stride-on", "1x1")
     yield from ("--normalisation", "per-pixel")
-    if data.dataset == "folder" or model.layout == "imagenet":  # else seen by its classes
+    if data.facts.is_folder or model.layout == "imagenet":  # else seen by its classes
         yield from ("--dataset", data.dataset)
-    if data.dataset == "folder":
+    if data.facts.is_folder:
         yield from ("--image-size", str(data.image_size))
         yield from ("--views", str(config.evaluation.final_test_views))

@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from resnet_lab.config.blocks import BLOCKS, StrideOn
+from resnet_lab.config.datasets import DATASETS, DatasetFacts, FileDataset, with_classes
 from resnet_lab.config.schema import ModelConfig
-from resnet_lab.config.terms import CLASSES, Dataset, Kind, Padding
+from resnet_lab.config.terms import Kind, Padding
 from resnet_lab.errors import ConfigError
 from resnet_lab.weights.read import Form, Weights
 
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
-StrideOn = Literal["1x1", "3x3"]
-Files = Literal["cifar10", "cifar100", "folder"]
+_NUMBERS = ("no", "one", "two", "three", "four")
 Source = Literal["tensors", "metadata", "option", "assumed", "usual", "run"]
 
 
@@ -24,7 +25,7 @@ class Choices:
     padding: Padding | None = None
     stride_on: StrideOn | None = None
     normalisation: Normalisation | None = None
-    dataset: Files | None = None
+    dataset: FileDataset | None = None
     image_size: int | None = None
     views: int | None = None
 
@@ -58,13 +59,13 @@ def network(weights: Weights, found: Form, choices: Choices) -> tuple[ModelConfi
     elif choices.padding is not None:
         why = "a plain network has no shortcuts" if kind.value == "plain" else "projections widen without zeros"
         raise ConfigError(f"--padding: {weights.path} has no channels to pad, {why}: leave it out.")
-    if found.block == "bottleneck":
+    if BLOCKS[found.block].chooses_stride:
         usual = "1x1" if weights.are_ours else "3x3"
         stride_on = _choice("stride on", "--stride-on", get_args(StrideOn), choices.stride_on, told.get("stride_on"), usual)
         known.append(stride_on)
         untold["stride_on"] = stride_on.value
     elif choices.stride_on is not None:
-        raise ConfigError(f"--stride-on: {weights.path} has basic blocks, with no 1x1 layer to choose: leave it out.")
+        raise ConfigError(f"--stride-on: {weights.path} has {found.block} blocks, with no 1x1 layer to choose: leave it out.")
     return found.config(**untold), known
 
 
@@ -79,9 +80,8 @@ def _kind(weights: Weights, found: Form, chosen: Kind | None, told: str | None) 
 def _shown(found: Form, kind: str | int) -> Iterator[Known]:
     """What the tensors show."""
     layout = "3 stages, a 3x3 stem" if found.layout == "cifar" else "4 stages, a 7x7 stem"
-    layers = "three convolutions each" if found.block == "bottleneck" else "two convolutions each"
     yield Known("layout", found.layout, "tensors", layout)
-    yield Known("blocks", found.block, "tensors", layers)
+    yield Known("blocks", found.block, "tensors", f"{_NUMBERS[BLOCKS[found.block].num_layers]} convolutions each")
     yield Known("depth", found.depth, "tensors", "number of blocks")
     yield Known("width", found.width, "tensors", "filters of the stem")
     yield Known("classes", found.num_classes, "tensors", "rows of the final layer")
@@ -90,38 +90,44 @@ def _shown(found: Form, kind: str | int) -> Iterator[Known]:
         yield Known("shortcuts", found.shortcut, "tensors", where[found.shortcut])
 
 
-def dataset(weights: Weights, found: Form, chosen: Files | None) -> Known:
+def dataset(weights: Weights, found: Form, chosen: FileDataset | None) -> Known:
     """The data set of a file: that of its metadata, else that with as many classes.
 
     A folder that is chosen may be another than that of the metadata.
     """
     about = weights.about
-    if about is not None and (chosen is None or (chosen == about.data.dataset and chosen != "folder")):
+    if about is not None and (chosen is None or (chosen == about.data.dataset and not about.data.facts.is_folder)):
         return Known("images", about.data.dataset, "metadata")
     if chosen is not None:
         return Known("images", chosen, "option")
     if found.layout == "imagenet":
         return Known("images", "folder", "tensors", f"{found.num_classes:,} classes, 7x7 stem")
-    of_cifar: dict[int, Dataset] = {CLASSES[name]: name for name in ("cifar10", "cifar100")}
-    return Known("images", of_cifar.get(found.num_classes, "folder"), "tensors", f"{found.num_classes:,} classes")
+    return Known("images", with_classes(found.num_classes) or "folder", "tensors", f"{found.num_classes:,} classes")
+
+
+def facts(dataset: Known) -> DatasetFacts:
+    """What is to be known of a known data set."""
+    return DATASETS[str(dataset.value)]
 
 
 def image_size(weights: Weights, found: Form, chosen: int | None, dataset: Known) -> Known | None:
     """Side of what the network sees of a folder's images, in pixels; None for other images. Raises ConfigError."""
-    if dataset.value != "folder":
+    sizes = facts(dataset).sizes
+    if sizes is not None:
         if chosen is not None:
-            raise ConfigError(f"--image-size: those of {dataset.value} are 32x32: leave it out.")
+            side = sizes.image_size
+            raise ConfigError(f"--image-size: those of {dataset.value} are {side}x{side}: leave it out.")
         return None
     if chosen is not None:
         return Known("image size", chosen, "option")
-    if weights.about is not None and weights.about.data.dataset == "folder":
+    if weights.about is not None and weights.about.data.facts.is_folder:
         return Known("image size", weights.about.data.image_size, "metadata")
     return Known("image size", 224 if found.layout == "imagenet" else 32, "assumed", "--image-size N")
 
 
 def views(chosen: int | None, dataset: Known) -> Known | None:
     """How many crops are seen of each test image of a folder; None for other images. Raises ConfigError."""
-    if dataset.value != "folder":
+    if not facts(dataset).is_folder:
         if chosen not in (None, 1):
             raise ConfigError(f"--views: the images of {dataset.value} are no larger than what the network sees: leave it out.")
         return None
@@ -130,7 +136,7 @@ def views(chosen: int | None, dataset: Known) -> Known | None:
 
 def normalisation(weights: Weights, chosen: Normalisation | None, dataset: Known) -> Known:
     """What the network gets of the pixels. Raises ConfigError for what a folder's images cannot have."""
-    of_folder = dataset.value == "folder"
+    of_folder = facts(dataset).is_folder
     if of_folder and chosen == "channel":
         raise ConfigError("--normalisation channel is for CIFAR; images of a folder take per-pixel or imagenet.")
     values = [each for each in get_args(Normalisation) if not (of_folder and each == "channel")]

@@ -10,12 +10,13 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
+from resnet_lab.config.blocks import BLOCKS
+
 # Ours and theirs; N is a number and * whatever follows.
 _NAMES = (
     ("stem.conv.*", "conv1.*"),
     ("stem.norm.*", "bn1.*"),
-    ("stages.N.N.convN.conv.*", "layerN.N.convN.*"),
-    ("stages.N.N.convN.norm.*", "layerN.N.bnN.*"),
+    *dict.fromkeys(row for facts in BLOCKS.values() for row in facts.names),
     ("stages.N.N.shortcut.conv.*", "layerN.N.downsample.0.*"),
     ("stages.N.N.shortcut.norm.*", "layerN.N.downsample.1.*"),
     ("head.*", "fc.*"),

@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from resnet_lab.config.depths import IMAGENET_BLOCKS
+from resnet_lab.config.blocks import BLOCKS, BlockType
+from resnet_lab.config.depths import depth_of
 from resnet_lab.config.schema import DataConfig, ModelConfig
-from resnet_lab.config.terms import Block, Layout, Shortcut
+from resnet_lab.config.terms import Layout, Shortcut
 from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.weights.naming import is_ours, named_as_in, to_ours
@@ -85,7 +86,7 @@ class Form:
     """What names and shapes tell of a network; not whether it is residual where it has no projections."""
 
     layout: Layout
-    block: Block
+    block: BlockType
     depth: int
     width: int
     shortcut: Shortcut
@@ -241,12 +242,17 @@ def form(weights: Weights) -> Form:
             f"{weights.path} holds a network of {len(stages)} stages with a {stem[2]}x{stem[3]} stem of {stem[0]} filters, which "
             "is none of the paper's: those for CIFAR-10 have 3 stages and a 3x3 stem, those for ImageNet 4 and a 7x7 stem."
         )
-    block: Block = "bottleneck" if "stages.0.0.conv3.conv.weight" in weights.state else "basic"
-    widens = first[0] * (4 if block == "bottleneck" else 1) != stem[0]
+    block = _block_type(weights)
+    widens = first[0] * BLOCKS[block].expansion != stem[0]
     changing = {(stage, 0) for stage in range(0 if widens else 1, len(stages))}
     projections = {(int(match[1]), int(match[2])) for match in _matches(_PROJECTION, weights)}
     shortcut: Shortcut = "A" if not projections else "B" if projections <= changing else "C"
     return Form(layout, block, _depth(weights.path, layout, block, stages), stem[0], shortcut, head[0])
+
+
+def _block_type(weights: Weights) -> BlockType:
+    """The last type of the table whose parameter is there; that of the first is in all networks."""
+    return [name for name, facts in BLOCKS.items() if facts.seen_by in weights.state][-1]
 
 
 def _matches(pattern: re.Pattern[str], weights: Weights) -> Iterator[re.Match[str]]:
@@ -264,13 +270,11 @@ def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
     return tuple(value.shape)
 
 
-def _depth(path: Path, layout: Layout, block: Block, stages: list[int]) -> int:
+def _depth(path: Path, layout: Layout, block: BlockType, stages: list[int]) -> int:
     """Weighted layers of a network with so many blocks in its stages. Raises ConfigError where it is not one of the paper's."""
-    if layout == "cifar" and len(set(stages)) == 1:
-        return 2 + sum(stages) * (3 if block == "bottleneck" else 2)
-    for (kind, depth), blocks in IMAGENET_BLOCKS.items():
-        if layout == "imagenet" and (kind, blocks) == (block, tuple(stages)):
-            return depth
+    depth = depth_of(layout, block, tuple(stages))
+    if depth is not None:
+        return depth
     rule = "those for CIFAR-10 have as many in every stage" if layout == "cifar" else "no network of Table 1 has these"
     raise ConfigError(f"{path} holds a network with stages of {', '.join(map(str, stages))} {block} blocks, and {rule}.")
 

@@ -57,6 +57,7 @@ def unlike_torchvisions(model: ModelConfig) -> list[str]:
     """In what a network is none of torchvision's, in words; none where it has the same layers (not: the same strides)."""
     differing = {
         "plain": model.kind == "plain",
+        f"{model.block} blocks": not model.block_facts.in_torchvision,
         f"{model.layout} layout": model.layout != "imagenet",
         f"option {model.shortcut}": model.kind == "residual" and model.shortcut != "B",
         f"width {model.width}": model.layout == "imagenet" and model.width != 64,
