@@ -35,7 +35,8 @@ def bench(
     begin = time.perf_counter()
     from resnet_lab.run import bench as measuring
     from resnet_lab.run.compute import set_up
-    from resnet_lab.run.device import Resources, pick_device
+    from resnet_lab.run.device import pick_device
+    from resnet_lab.sweep.local import LocalPool
     from resnet_lab.sweep.plan import outlook
 
     start_seconds = time.perf_counter() - begin
@@ -44,7 +45,7 @@ def bench(
     settings = source.run(kind=kind, depth=depth or min(source.sweep.depths))
     place = pick_device(device)
     found = measuring.bench(settings, place, set_up(settings.compute, place, threads), seconds)
-    _show(found, outlook(source, Resources(None, device, threads), jobs, start_seconds), as_json=as_json)
+    _show(found, outlook(source, LocalPool(device, threads, jobs), start_seconds), as_json=as_json)
 
 
 def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
@@ -92,8 +93,8 @@ def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
     ]
     display.table(("run", "mult-adds", "steps", "img/s", "time"), runs)
     display.sentence(
-        f"The sweep's {len(outlook.forecasts)} runs, {outlook.num_jobs} at once with {outlook.threads} "
-        f"thread{'s' if outlook.threads > 1 else ''} each: about {duration(outlook.seconds)}."
+        f"The sweep's {len(outlook.forecasts)} runs, {outlook.allocation.num_jobs} at once with {outlook.allocation.threads} "
+        f"thread{'s' if outlook.allocation.threads > 1 else ''} each: about {duration(outlook.seconds)}."
     )
 
 
@@ -119,5 +120,5 @@ def _values(bench: "Bench", outlook: "Outlook") -> dict[str, Any]:
         "compile_seconds": bench.compile_seconds,
         "compile_fault": bench.fault,
         "runs": [{"run": run.config.name, "steps": run.config.recipe.steps, "seconds": run.seconds} for run in outlook.forecasts],
-        "sweep": {"jobs": outlook.num_jobs, "threads": outlook.threads, "seconds": outlook.seconds},
+        "sweep": {"jobs": outlook.allocation.num_jobs, "threads": outlook.allocation.threads, "seconds": outlook.seconds},
     }

@@ -257,9 +257,10 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
     ]
     header = ("run", "state", "parameters", "mult-adds", "steps", "time left")
     _err.print(_table(header, rows, "", _err.width))
+    place = plan.allocation
     note(
-        f"{plan.study}: {len(plan.jobs)} of {len(plan.runs)} runs to do, {plan.num_jobs} at once with {plan.threads} "
-        f"thread{'s' if plan.threads > 1 else ''} each on {plan.device}: about {duration(plan.seconds)}."
+        f"{plan.study}: {len(plan.jobs)} of {len(plan.runs)} runs to do, {place.num_jobs} at once with {place.threads} "
+        f"thread{'s' if place.threads > 1 else ''} each on {place.device}: about {duration(plan.seconds)}."
         f"{_decoding(plan.runs[0].forecast)}"
     )
     if plan.seconds > _A_DAY:
@@ -278,7 +279,13 @@ def _plan_values(plan: "Plan") -> dict[str, Any]:
         }
         for run in plan.runs
     ]
-    return {"study": plan.study.name, "jobs": plan.num_jobs, "threads": plan.threads, "seconds": plan.seconds, "runs": runs}
+    return {
+        "study": plan.study.name,
+        "jobs": plan.allocation.num_jobs,
+        "threads": plan.allocation.threads,
+        "seconds": plan.seconds,
+        "runs": runs,
+    }
 
 
 @contextmanager

@@ -27,14 +27,14 @@ def sweep(
 ) -> None:
     """Train every kind, depth and seed of a config, several runs at once. Run again, it continues and skips what is finished."""
     begin = time.perf_counter()
-    from resnet_lab.run.device import Resources
+    from resnet_lab.sweep.local import LocalPool
     from resnet_lab.sweep.plan import plan
 
     start_seconds = time.perf_counter() - begin  # most of what a run's process takes to start are the same imports
     source = load_study(config, with_flags(overrides, compile=compile))
     folder = study_path(runs, study or source.name)
-    resources = Resources(data_dir, device, threads)
-    planned = plan(source, folder, resources, jobs, display.download, must_have_data=not dry_run, start_seconds=start_seconds)
+    pool = LocalPool(device, threads, jobs)
+    planned = plan(source, folder, data_dir, pool, display.download, must_have_data=not dry_run, start_seconds=start_seconds)
     if planned.stand_in:
         display.stand_in()
     display.show_plan(planned, as_json=as_json and dry_run)
