@@ -46,6 +46,7 @@ def test_a_sweep_trains_every_run_and_skips_them_the_second_time(cli, tmp_path):
     folders = [RunFolder(tmp_path / "runs" / "two" / name) for name in ("plain-8-s0", "residual-8-s0")]
     before = [(folder.path / "events.jsonl").read_bytes() for folder in folders]
     assert folders[0].read().environment["threads"] >= 1
+    assert "\n30 steps.\n" in folders[0].log_file.read_text()  # the sweep has measured and said how long it takes
     again = cli("sweep", config)
     assert again.code == 0
     assert "0 of 2 runs to do" in again.err

@@ -182,10 +182,9 @@ class TrainingScreen:
             f"{expected.multiply_adds / 1e6:.2f} M multiply-adds an image."
         )
         left = recipe.steps - expected.from_step
-        note(
-            f"{left:,} steps at about {expected.images_per_second:,.0f} images/s: {duration(expected.seconds)} with evaluations."
-            f"{_decoding(expected)}"
-        )
+        speed = expected.images_per_second
+        time_left = f" at about {speed:,.0f} images/s: {duration(expected.seconds)} with evaluations" if speed else ""
+        note(f"{left:,} steps{time_left}.{_decoding(expected)}")
         if expected.seconds > _A_DAY:
             note(
                 "That is more than a day here: the presets quick (about an hour) and demo (minutes) are smaller, --config quick."

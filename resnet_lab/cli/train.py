@@ -39,6 +39,7 @@ def train(
     data_dir: DataDir = None,
     device: Device = "auto",
     threads: Threads = None,
+    forecast: Annotated[bool, typer.Option("--forecast/--no-forecast", hidden=True)] = True,  # a sweep has made its own
 ) -> None:
     """Train one network; the same command again resumes it, or says that it is done.
 
@@ -64,15 +65,18 @@ def train(
         source = load_study(config, with_flags(overrides, compile=compile))
         settings = source.run(kind=kind, depth=depth, seed=seed)
         folder = RunFolder(study_path(runs, study or source.name) / settings.name)
-    _train(settings, folder, data_dir, device, threads)
+    _train(settings, folder, data_dir, device, threads, forecast=forecast)
 
 
-def _train(settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None) -> None:
+def _train(
+    settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None, *, forecast: bool
+) -> None:
     from resnet_lab.run.device import Resources
     from resnet_lab.run.experiment import run
 
+    resources = Resources(data_dir, device, threads)
     with stop_signals() as stop, display.training(folder) as screen:
-        for said in run(settings, folder, Resources(data_dir, device, threads), stop=lambda: bool(stop)):
+        for said in run(settings, folder, resources, stop=lambda: bool(stop), measure_speed=forecast):
             screen.show(said)
     if stop:
         raise typer.Exit(stop.exit_code)

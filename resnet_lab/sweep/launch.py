@@ -23,8 +23,11 @@ class Job:
     data_dir: Path
 
     def arguments(self) -> list[str]:
-        """Arguments of `resnet-lab` that start, resume or skip the run; a launcher adds device and threads."""
-        return ["train", "--run", str(self.folder.path), "--data-dir", str(self.data_dir)]
+        """Arguments of `resnet-lab` that start, resume or skip the run; a launcher adds device and threads.
+
+        The sweep has measured this machine's speed, which the run does not repeat for a forecast of its own.
+        """
+        return ["train", "--run", str(self.folder.path), "--data-dir", str(self.data_dir), "--no-forecast"]
 
 
 @dataclass(frozen=True)

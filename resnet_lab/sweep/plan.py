@@ -10,25 +10,14 @@ import torch
 from resnet_lab.config.files import StudyConfig
 from resnet_lab.config.schema import RunConfig, with_compile
 from resnet_lab.config.terms import Kind
-from resnet_lab.data.auto import drain, resolve
 from resnet_lab.data.load import data_root, prepare
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.models.cost import count_run
 from resnet_lab.record.store import Run, RunFolder, RunState
 from resnet_lab.record.study import begun_on_images, run_folders
+from resnet_lab.run.auto import TRIAL_SECONDS, as_in_study, decide_compile, decide_data, fetch_data, trial_pays
 from resnet_lab.run.compute import set_up
-from resnet_lab.run.estimate import (
-    TRIAL_SECONDS,
-    Forecast,
-    Speed,
-    footing,
-    forecast,
-    measure,
-    measuring_seconds,
-    neighbours,
-    trial_pays,
-)
-from resnet_lab.run.experiment import as_begun, begun_as
+from resnet_lab.run.estimate import UNMEASURED, Forecast, Speed, forecast, measure, measuring_seconds, neighbours
 from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Allocation, Job, Launcher, Outcome, start
 
@@ -135,17 +124,17 @@ def plan(
     told = expand(source)
     allocation = launcher.allocate(len(told))
     folders = [folder_of(config, study) for config in told]
-    begun = begun_as(told[0], study)
-    configs = [as_begun(config, begun) for config in told]
+    configs = [as_in_study(config, study) for config in told]
     for config, folder in zip(configs, folders, strict=True):
         folder.check(config)
     found = [folder.read() if folder.exists() else None for folder in folders]
     is_done = all(run is not None and run.state in _ENDED for run in found)
     root = data_root(data_dir)
     if must_have_data and not is_done:
-        data = drain(resolve(told[0].data, root, begun.data if begun else None), show)
-        prepare(data, root, begun_on_images(run_folders(study)))
-        configs = [config.model_copy(update={"data": data}) for config in configs]
+        for said in fetch_data(told[0], configs[0], root):
+            show(said)
+        configs = [decide_data(config, root) for config in configs]
+        prepare(configs[0].data, root, begun_on_images(run_folders(study)))
     here = _Measured(configs, {})
     if not is_done:
         here = _measured(configs, allocation, show, may_try=must_have_data)
@@ -192,22 +181,22 @@ def _measured(configs: list[RunConfig], allocation: Allocation, show: Callable[[
     with neighbours(
         with_compile(first, first.compute.compile is True), device, allocation.num_jobs - 1 if device.type == "cpu" else 0
     ):
-        stands = footing(first, device, equal_steps if may_try else 0)
-        for notice in stands.notices:
+        decided = decide_compile(first, device, equal_steps if may_try else 0)
+        for notice in decided.notices:
             show(notice)
         speeds = {}
         for kind, config in shallowest.items():
-            here = config.model_copy(update={"compute": stands.here.compute})
-            speeds[kind] = count_run(config).multiply_adds, stands.speed if config is first else measure(here, device)
-    undecided = first.compute.compile == "auto" and not may_try and trial_pays(equal_steps * stands.speed.step_seconds)
-    decided = [with_compile(config, stands.config.compute.compile is True) for config in configs]
-    return _Measured(decided, speeds, TRIAL_SECONDS if undecided else 0.0)
+            here = config.model_copy(update={"compute": decided.here.compute})
+            speeds[kind] = count_run(config).multiply_adds, decided.speed if config is first else measure(here, device)
+    undecided = first.compute.compile == "auto" and not may_try and trial_pays(equal_steps * decided.speed.step_seconds)
+    alike = [with_compile(config, decided.config.compute.compile is True) for config in configs]
+    return _Measured(alike, speeds, TRIAL_SECONDS if undecided else 0.0)
 
 
 def _planned(config: RunConfig, folder: RunFolder, run: Run | None, here: _Measured, start_seconds: float) -> PlannedRun:
     """A run with the time that is left of it."""
     if run is not None and run.state in _ENDED:
-        return PlannedRun(folder, run.state, forecast(config, count_run(config), Speed({}, 0.0), from_step=run.step), 0.0)
+        return PlannedRun(folder, run.state, forecast(config, count_run(config), UNMEASURED, from_step=run.step), 0.0)
     return PlannedRun(folder, run.state if run else "planned", *_expected(config, here, start_seconds, run.step if run else 0))
 
 
@@ -217,4 +206,5 @@ def _expected(config: RunConfig, here: _Measured, start_seconds: float, from_ste
     multiply_adds, speed = here.speeds[config.model.kind]
     speed = speed.scaled(cost.multiply_adds / multiply_adds)
     expected = forecast(config, cost, speed, from_step)
-    return expected, start_seconds + measuring_seconds(speed) + expected.seconds
+    measuring = measuring_seconds(speed) if config.compute.compile is True else 0.0
+    return expected, start_seconds + measuring + expected.seconds
