@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Compile, Device, Json, Plain, Set, Threads, kind_of, with_flags
+from resnet_lab.cli.options import Compile, ConfigArgument, Device, Jobs, Json, Plain, Set, Threads, kind_of
 from resnet_lab.config.files import load_study
 from resnet_lab.text import duration
 
@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 
 
 def bench(
-    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file (default: plateau).")] = None,
+    config: ConfigArgument = None,
     depth: Annotated[
         int | None, typer.Option(help="Depth of the network that is measured (default: the shallowest of the sweep).")
     ] = None,
     plain: Plain = None,
     overrides: Set = None,
     compile: Compile = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs of the sweep at once (default: one per core, or per GPU).")
-    ] = None,
+    jobs: Jobs = None,
     threads: Threads = None,
     device: Device = "auto",
     seconds: Annotated[float, typer.Option(min=1, help="How long to measure; compiling and the sweep come on top.")] = 20,
@@ -40,7 +38,7 @@ def bench(
     from resnet_lab.sweep.plan import outlook
 
     start_seconds = time.perf_counter() - begin
-    source = load_study(config, with_flags(overrides, compile=compile))
+    source = load_study(config, overrides or (), compile=compile)
     kind = kind_of(plain) or source.sweep.kinds[0]
     settings = source.run(kind=kind, depth=depth or min(source.sweep.depths))
     place = pick_device(device)

@@ -2,13 +2,14 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Json
 from resnet_lab.config.paper import IMAGENET
+from resnet_lab.config.terms import ImageFiles
 from resnet_lab.errors import ConfigError
 from resnet_lab.text import printable
 
@@ -19,9 +20,7 @@ _MOST_HELD_OUT = 10_000  # as the preset imagenet has them
 
 
 def data(
-    dataset: Annotated[
-        Literal["cifar10", "cifar100", "folder"], typer.Option(help="Which; a folder has train/CLASS/IMAGE and val/CLASS/IMAGE.")
-    ] = "cifar10",
+    dataset: Annotated[ImageFiles, typer.Option(help="Which; a folder has train/CLASS/IMAGE and val/CLASS/IMAGE.")] = "cifar10",
     data_dir: DataDir = None,
     fetch: Annotated[
         bool, typer.Option("--download", help="Fetch it if it is not there; an interrupted download continues.")

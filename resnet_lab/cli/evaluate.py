@@ -2,13 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, kind_of
 from resnet_lab.cli.watch import ended_by_ctrl_c
+from resnet_lab.config.terms import ImageFiles, Normalisation, Padding, StrideOn
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, find_runs
@@ -34,21 +35,17 @@ def evaluate(
     depth: Annotated[
         int | None, typer.Option(help="Check that the file's network has this depth, which is read off the file anyway.")
     ] = None,
-    padding: Annotated[
-        Literal["end", "both"] | None, typer.Option(help="Where the file's option-A shortcuts put their zero channels.")
-    ] = None,
-    stride_on: Annotated[
-        Literal["1x1", "3x3"] | None, typer.Option(help="The layer of the file's bottlenecks that has the stride.")
-    ] = None,
+    padding: Annotated[Padding | None, typer.Option(help="Where the file's option-A shortcuts put their zero channels.")] = None,
+    stride_on: Annotated[StrideOn | None, typer.Option(help="The layer of the file's bottlenecks that has the stride.")] = None,
     normalisation: Annotated[
-        Literal["per-pixel", "imagenet", "channel"] | None,
+        Normalisation | None,
         typer.Option(
             help="What the file's network gets: pixels / 255 minus the mean training image; or minus a mean and divided by a "
             "deviation by channel, ImageNet's or the training images' own."
         ),
     ] = None,
     dataset: Annotated[
-        Literal["cifar10", "cifar100", "folder"] | None,
+        ImageFiles | None,
         typer.Option(
             help="The images that the file's network is for (default: by its classes). A folder has train/CLASS and val/CLASS."
         ),

@@ -8,6 +8,7 @@ import typer
 from resnet_lab.cli import display
 from resnet_lab.cli.options import (
     Compile,
+    ConfigOption,
     DataDir,
     Device,
     Plain,
@@ -17,7 +18,6 @@ from resnet_lab.cli.options import (
     Threads,
     kind_of,
     stop_signals,
-    with_flags,
 )
 from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import RunConfig
@@ -30,7 +30,7 @@ def train(
     depth: Annotated[int | None, typer.Option(help="Weighted layers, 6n+2: 20, 32, 44, 56, 110.")] = None,
     plain: Plain = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the split, the initial values, batches and crops.")] = None,
-    config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file (default: plateau).")] = None,
+    config: ConfigOption = None,
     overrides: Set = None,
     compile: Compile = None,
     study: StudyName = None,
@@ -62,7 +62,7 @@ def train(
         folder = RunFolder(run)
         settings = folder.config()
     else:
-        source = load_study(config, with_flags(overrides, compile=compile))
+        source = load_study(config, overrides or (), compile=compile)
         settings = source.run(kind=kind, depth=depth, seed=seed)
         folder = RunFolder(study_path(runs, study or source.name) / settings.name)
     _train(settings, folder, data_dir, device, threads, forecast=forecast)

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from resnet_lab.config.schema import ModelConfig
-from resnet_lab.config.terms import CLASSES, Dataset, Kind, Padding
+from resnet_lab.config.terms import CLASSES, Dataset, ImageFiles, Kind, Normalisation, Padding, StrideOn
 from resnet_lab.errors import ConfigError
 from resnet_lab.weights.read import Form, Weights
 
-Normalisation = Literal["per-pixel", "imagenet", "channel"]
-StrideOn = Literal["1x1", "3x3"]
-Files = Literal["cifar10", "cifar100", "folder"]
 Source = Literal["tensors", "metadata", "option", "assumed", "usual", "run"]
 
 
@@ -24,7 +21,7 @@ class Choices:
     padding: Padding | None = None
     stride_on: StrideOn | None = None
     normalisation: Normalisation | None = None
-    dataset: Files | None = None
+    dataset: ImageFiles | None = None
     image_size: int | None = None
     views: int | None = None
 
@@ -90,7 +87,7 @@ def _shown(found: Form, kind: str | int) -> Iterator[Known]:
         yield Known("shortcuts", found.shortcut, "tensors", where[found.shortcut])
 
 
-def dataset(weights: Weights, found: Form, chosen: Files | None) -> Known:
+def dataset(weights: Weights, found: Form, chosen: ImageFiles | None) -> Known:
     """The data set of a file: that of its metadata, else that with as many classes.
 
     A folder that is chosen may be another than that of the metadata.
