@@ -18,7 +18,7 @@ LEVELS = (
     ("run",),
     ("analysis", "sweep", "weights"),
     ("report",),
-    ("cli",),
+    ("api", "cli"),
     ("__main__",),
 )
 WITHOUT_TORCH = ("errors", "text", "config", "study", "report", "cli", "__main__")  # nor in what they import at their top
