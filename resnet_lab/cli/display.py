@@ -22,7 +22,7 @@ from rich.text import Text
 from resnet_lab.cli import plot
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.record.lines import EvalRecord, Event, TrainRecord, ValidationRecord
-from resnet_lab.record.store import Run, RunFolder
+from resnet_lab.record.store import Follower, Run, RunFolder
 from resnet_lab.record.study import Study
 from resnet_lab.study.values import run_values
 from resnet_lab.text import duration, percent, printable
@@ -302,6 +302,7 @@ class SweepScreen:
 
     def __init__(self, plan: "Plan", live: Live | None) -> None:
         self._plan, self._live = plan, live
+        self._follower = Follower()
         self._shown_at = 0.0
         self._begin = time.monotonic()
 
@@ -311,7 +312,7 @@ class SweepScreen:
         if time.monotonic() - self._shown_at < pause:
             return
         self._shown_at = time.monotonic()
-        runs = [run.folder.read() for run in self._plan.runs]
+        runs = [self._follower.read(run.folder) for run in self._plan.runs]
         if self._live:
             table = _table(RUN_HEADER, [run_row(run) for run in runs], "", _err.width)
             self._live.update(Group(table, Text(self._total(runs))), refresh=True)
@@ -324,7 +325,7 @@ class SweepScreen:
 
     def ended(self, outcome: "Outcome") -> None:
         """A run's process has ended."""
-        run = outcome.folder.read()
+        run = self._follower.read(outcome.folder)
         last = f" {evaluation_line(run.evaluations[-1])}" if run.state == "finished" and run.evaluations else ""
         note(f"{run.name} {run.state}.{last}" if not outcome.failed else f"{run.name} failed, exit code {outcome.exit_code}.")
         self._shown_at = 0.0

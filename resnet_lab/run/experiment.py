@@ -147,7 +147,7 @@ class _Session:
             begun = read_json(self._folder.path / "environment.json")
             changed = {key: environment[key] for key in _MATTERS if environment[key] != begun.get(key, environment[key])}
             digests = self._data.digests
-            if digests is not None and digests != self._folder.image_digests:
+            if digests is not None and digests != self._folder.read_image_digests():
                 changed["images"] = digests._asdict()
             yield self._folder.append_event("resumed", self._state.step, skipped=faults, changed=changed)
         yield forecast(self._config, cost, speed, from_step=self._state.step)

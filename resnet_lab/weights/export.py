@@ -52,7 +52,7 @@ def _write(target: Path, network: Trained, at: int | None, to: WeightFiles) -> W
     if to == "torchvision":
         content = torchvision_file(network.net)
     else:
-        digests = network.folder.image_digests
+        digests = network.folder.read_image_digests()
         about = About(
             run=name,
             step=network.step,
