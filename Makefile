@@ -42,6 +42,7 @@ wheel: $(VENV)/installed-dev  ## a wheel, with the presets in it
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/configs/paper.toml
+	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/py.typed
 	for part in page.html.jinja page.css page.js; do \
 		$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/report/$$part || exit 1; done
 

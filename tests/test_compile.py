@@ -14,10 +14,11 @@ from resnet_lab.models.fold import folded
 from resnet_lab.record import checkpoint
 from resnet_lab.record.lines import TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.run import estimate
+from resnet_lab.run import auto
+from resnet_lab.run.auto import as_in_study, decide_compile
 from resnet_lab.run.compute import initial_state, set_up
-from resnet_lab.run.estimate import Speed, footing
-from resnet_lab.run.experiment import as_begun, begun_as, run
+from resnet_lab.run.estimate import Speed
+from resnet_lab.run.experiment import run
 from tests.conftest import settings, tiny
 from tests.test_train import records_of
 
@@ -128,18 +129,18 @@ def test_auto_compiles_where_a_trial_shows_that_it_pays(monkeypatch, compiled_se
         tried.append(config.compute.compile)
         return speed_of(compiled_seconds if config.compute.compile is True else 1.0)
 
-    monkeypatch.setattr(estimate, "measure", measure)
-    monkeypatch.setattr(estimate, "why_not", lambda device: None)
-    stands = footing(tiny(compute__compile="auto"), CPU, steps)
-    assert stands.config.compute.compile is pays
-    assert stands.speed.step_seconds == (compiled_seconds if pays else 1.0)
+    monkeypatch.setattr(auto, "measure", measure)
+    monkeypatch.setattr(auto, "why_not", lambda device: None)
+    decided = decide_compile(tiny(compute__compile="auto"), CPU, steps)
+    assert decided.config.compute.compile is pays
+    assert decided.speed.step_seconds == (compiled_seconds if pays else 1.0)
     assert tried == [False, True] if steps > 1_000 else tried == [False]
-    assert (stands.notices == ()) == (steps < 1_000)
+    assert (decided.notices == ()) == (steps < 1_000)
 
 
 def test_the_trial_is_for_studies_that_take_long_enough_to_win_it_back():
-    assert not estimate.trial_pays(20 * 60)  # 5 % of 20 minutes are less than a minute
-    assert estimate.trial_pays(22 * 60)
+    assert not auto.trial_pays(20 * 60)  # 5 % of 20 minutes are less than a minute
+    assert auto.trial_pays(22 * 60)
 
 
 @pytest.mark.parametrize(("bf16_seconds", "words"), [(12.0, "bf16 takes 12.0 times as long as fp32"), (0.5, None)])
@@ -147,25 +148,34 @@ def test_a_precision_that_does_not_pay_is_told_with_its_ratio(monkeypatch, bf16_
     def measure(config, device):
         return speed_of(bf16_seconds if config.compute.precision == "bf16" else 1.0)
 
-    monkeypatch.setattr(estimate, "measure", measure)
-    stands = footing(tiny(compute={"compile": False, "precision": "bf16"}), CPU)
-    assert [notice.partition(" on this CPU")[0] for notice in stands.notices] == ([words] if words else [])
-    assert footing(tiny(), CPU).notices == ()
+    monkeypatch.setattr(auto, "measure", measure)
+    decided = decide_compile(tiny(compute={"compile": False, "precision": "bf16"}), CPU)
+    assert [notice.partition(" on this CPU")[0] for notice in decided.notices] == ([words] if words else [])
+    assert decide_compile(tiny(), CPU).notices == ()
+
+
+def test_a_speed_that_nobody_asks_for_is_measured_only_where_blocks_are_compiled_or_a_trial_decides(monkeypatch):
+    measured = []
+    monkeypatch.setattr(auto, "measure", lambda config, device: measured.append(config.compute.compile) or speed_of(1.0))
+    monkeypatch.setattr(auto, "why_not", lambda device: None)
+    for setting in (False, True, "auto"):
+        decide_compile(tiny(compute__compile=setting), CPU, measure_speed=False)
+    assert measured == [True, False]
 
 
 def test_auto_is_eager_where_nothing_compiles(monkeypatch):
-    monkeypatch.setattr(estimate, "measure", lambda config, device: speed_of(1.0))
-    monkeypatch.setattr(estimate, "why_not", lambda device: "no compiler")
-    stands = footing(tiny(compute__compile="auto"), CPU, 30_000)
-    assert stands.config.compute.compile is False
-    assert stands.notices == ("Blocks are not compiled here: no compiler.",)
+    monkeypatch.setattr(auto, "measure", lambda config, device: speed_of(1.0))
+    monkeypatch.setattr(auto, "why_not", lambda device: "no compiler")
+    decided = decide_compile(tiny(compute__compile="auto"), CPU, 30_000)
+    assert decided.config.compute.compile is False
+    assert decided.notices == ("Blocks are not compiled here: no compiler.",)
 
 
 def test_a_study_is_compiled_as_its_first_run_is(tmp_path):
     first = tiny(compute__compile=True)
     RunFolder(tmp_path / first.name).create(first)
     second = tiny(seed=1, compute__compile="auto")
-    assert as_begun(second, begun_as(second, tmp_path)) == with_compile(second, True)
+    assert as_in_study(second, tmp_path) == with_compile(second, True)
 
 
 def test_runs_from_before_the_setting_were_not_compiled(tmp_path):

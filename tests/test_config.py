@@ -275,3 +275,14 @@ def test_seeds_are_outermost_so_that_a_sweep_cut_short_has_whole_pairs():
     configs = expand(load_study("smoke", ["sweep.seeds=[0, 1]"]))
     assert [config.name for config in configs[:4]] == ["plain-8-s0", "residual-8-s0", "plain-14-s0", "residual-14-s0"]
     assert len(configs) == 8
+
+
+def test_a_run_takes_only_the_names_that_it_knows():
+    with pytest.raises(TypeError, match="detph"):
+        load_study("paper").run(kind="plain", detph=56)
+
+
+def test_compile_overrides_the_file_and_other_overrides():
+    study = load_study("paper", ["compute.compile=true"], compile=False)
+    assert study.run(kind="plain", depth=20).compute.compile is False
+    assert load_study("paper").run(kind="plain", depth=20).compute.compile == "auto"

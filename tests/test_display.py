@@ -34,6 +34,14 @@ def test_a_run_of_more_than_a_day_names_the_smaller_presets(capsys, tmp_path):
         assert words in shown
 
 
+def test_a_forecast_at_a_speed_that_was_not_measured_names_the_steps_alone(capsys, tmp_path):
+    with display.training(RunFolder(tmp_path)) as screen:
+        screen.show(Forecast(tiny(), 5_006, 850_000, images_per_second=0.0, from_step=10, seconds=0.0))
+    shown = capsys.readouterr().err
+    assert "20 steps.\n" in shown
+    assert "images/s" not in shown
+
+
 def test_the_forecast_counts_steps_evaluations_and_plateau_checks():
     config = tiny()  # 30 steps; evaluations at 7, 14, 21, 28 and 30; checks every 4 steps
     assert evaluated_images(config) == 4 * (30 + 20 + 20) + (80 + 20 + 20) + 7 * 20

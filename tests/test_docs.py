@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.cli.options import with_flags
 from resnet_lab.config.files import load_study
 from resnet_lab.sweep.grid import expand
 from tests.test_cli import COMMANDS
@@ -40,7 +39,7 @@ def test_a_documented_command_is_one(cli, arguments):
         [source] = (
             values(arguments, "--config") or arguments[1:2] if command != "train" else values(arguments, "--config") or [None]
         )
-        study = load_study(source, with_flags(values(arguments, "--set"), compile=False if "--no-compile" in given else None))
+        study = load_study(source, values(arguments, "--set"), compile=False if "--no-compile" in given else None)
         if command == "sweep":
             assert expand(study)
         elif command == "train":

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.config.schema import DataConfig
 from resnet_lab.data import auto, cifar, download
 from resnet_lab.data.cifar import CIFAR10
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.errors import DataError
-from resnet_lab.run.experiment import as_begun
+from resnet_lab.record.store import RunFolder
+from resnet_lab.run.auto import as_in_study, decide_data, fetch_data
 from tests.conftest import tiny
 
 
@@ -146,12 +146,13 @@ def test_progress_tells_the_time_left():
     assert DownloadProgress("", 0, 100, 0.0, 2.0).seconds_left is None
 
 
-AUTO = DataConfig(dataset="auto")
+AUTO = tiny(data__dataset="auto")
 
 
-def resolved(config: DataConfig, folder: Path, said: list[object], begun: DataConfig | None = None) -> DataConfig:
-    """Run `resolve` to its end, collecting what it says."""
-    return auto.drain(auto.resolve(config, folder, begun), said.append)
+def resolved(folder: Path, said: list[object]) -> str:
+    """The data set of a new study that leaves it to `auto`, collecting what is said on the way."""
+    said += fetch_data(AUTO, AUTO, folder)
+    return decide_data(AUTO, folder).data.dataset
 
 
 def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, monkeypatch):
@@ -161,7 +162,7 @@ def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, mo
 
     monkeypatch.setattr(auto, "download", slow)
     said: list[object] = []
-    assert resolved(AUTO, tmp_path, said).dataset == "synthetic"
+    assert resolved(tmp_path, said) == "synthetic"
     assert len([each for each in said if isinstance(each, DownloadProgress)]) < 12
     assert "would take 51 minutes more" in str(said[-1])
     assert "resnet-lab data --download" in str(said[-1])
@@ -169,29 +170,30 @@ def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, mo
 
 def test_auto_takes_the_stand_in_where_there_is_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", "http://127.0.0.1:1/x")
-    assert resolved(AUTO, tmp_path, []).dataset == "synthetic"
+    assert resolved(tmp_path, []) == "synthetic"
 
 
 def test_auto_downloads_what_comes_quickly(server, tmp_path):
-    assert resolved(AUTO, tmp_path, []).dataset == "cifar10"
+    assert resolved(tmp_path, []) == "cifar10"
     assert (tmp_path / CIFAR10.folder).is_dir()
 
 
 def test_no_network_is_asked_where_the_data_is_present(server, tmp_path):
     (tmp_path / CIFAR10.folder).mkdir()
     (tmp_path / CIFAR10.folder / "test_batch").touch()
-    assert resolved(AUTO, tmp_path, []).dataset == "cifar10"
+    assert resolved(tmp_path, []) == "cifar10"
     assert server.asked == []
 
 
-def test_a_run_that_began_on_the_stand_in_goes_on_on_it_and_says_so(server, tmp_path):
-    said: list[object] = []
-    begun = DataConfig(dataset="synthetic")
-    assert resolved(AUTO, tmp_path, said, begun).dataset == "synthetic"
-    assert said == []
+def test_a_study_that_began_on_the_stand_in_continues_on_it_and_says_so(server, tmp_path):
+    first = tiny(seed=1)
+    RunFolder(tmp_path / "study" / first.name).create(first)
+    settled = as_in_study(AUTO, tmp_path / "study")
+    assert settled == decide_data(settled, tmp_path) == tiny()
+    assert list(fetch_data(AUTO, settled, tmp_path)) == []
     (tmp_path / CIFAR10.folder).mkdir()
     (tmp_path / CIFAR10.folder / "test_batch").touch()
-    assert resolved(AUTO, tmp_path, said, begun).dataset == "synthetic"
-    assert "CIFAR-10 is here now: --study NAME" in str(said)
-    assert as_begun(tiny(data__dataset="auto"), tiny()) == tiny()
+    assert "CIFAR-10 is here now: --study NAME" in str(list(fetch_data(AUTO, settled, tmp_path)))
+    assert list(fetch_data(tiny(), tiny(), tmp_path)) == []  # the stand-in was asked for
+    assert decide_data(settled, tmp_path) == tiny()
     assert server.asked == []

@@ -14,7 +14,7 @@ from resnet_lab.record.store import RunFolder
 from resnet_lab.run import experiment
 from resnet_lab.run.compute import initial_state
 from resnet_lab.run.device import Resources
-from resnet_lab.run.estimate import Footing, Speed
+from resnet_lab.run.estimate import Forecast
 from resnet_lab.run.experiment import run
 from tests.conftest import tiny
 
@@ -67,9 +67,7 @@ def test_checkpoints_of_the_steps_asked_for_are_there_in_the_end(tmp_path):
     assert checkpoint.steps(folder) == [3, 20, 30]
 
 
-def test_resume_is_exact_from_every_step(tmp_path, seen, monkeypatch):
-    speed = Speed({"forward": 1.0}, 1.0)  # not measured anew for each of sixty starts
-    monkeypatch.setattr(experiment, "footing", lambda config, device: Footing(config, config, speed))
+def test_resume_is_exact_from_every_step(tmp_path, seen):
     whole = RunFolder(tmp_path / "whole")
     list(run(STATEFUL, whole))
     expected = lasting(whole)
@@ -80,12 +78,18 @@ def test_resume_is_exact_from_every_step(tmp_path, seen, monkeypatch):
     for step in range(1, 30):
         parts = RunFolder(tmp_path / f"stopped-{step}")
         seen["step"] = 0
-        first = list(run(STATEFUL, parts, stop=lambda step=step: seen["step"] >= step))
+        first = list(run(STATEFUL, parts, stop=lambda step=step: seen["step"] >= step, measure_speed=False))
         assert isinstance(first[-1], Event)
         assert (first[-1].name, first[-1].step) == ("preempted", step)
-        list(run(STATEFUL, parts))
+        list(run(STATEFUL, parts, measure_speed=False))
         assert_equal(lasting(parts), expected)
         assert parts.read().state == "finished"
+
+
+def test_a_run_whose_speed_is_not_measured_promises_no_time(tmp_path):
+    [expected] = [said for said in run(tiny(), RunFolder(tmp_path / "run"), measure_speed=False) if isinstance(said, Forecast)]
+    assert (expected.images_per_second, expected.seconds) == (0.0, 0.0)
+    assert expected.multiply_adds > 0
 
 
 def test_resume_is_exact_in_three_parts_and_after_a_kill(tmp_path, seen, monkeypatch):

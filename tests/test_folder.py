@@ -323,7 +323,7 @@ def test_other_images_than_at_its_beginning_are_refused_in_a_whole_study(cli, im
 def test_an_image_that_was_replaced_is_taken_and_told(cli, images):
     config, name = config_of(log__keep=[3]), "f/residual-imagenet-18-s0"
     begun = begun_run(config, Path("runs") / name)
-    first = begun.image_digests
+    first = begun.read_image_digests()
     picture(999, 50, 50).save(images / "val" / "cat" / "00.png")
     assert cli("evaluate", name, "--at", 0, "--data-dir", images).code == 3
     said = list(run(config, begun, HERE))
@@ -332,8 +332,8 @@ def test_an_image_that_was_replaced_is_taken_and_told(cli, images):
     )
     resumed = next(each for each in said if getattr(each, "name", "") == "resumed")
     assert (resumed.step, begun.read().state) == (3, "finished")
-    assert resumed.detail["changed"]["images"] == begun.image_digests._asdict() != first._asdict()
-    assert begun.read().image_digests == begun.image_digests
+    assert resumed.detail["changed"]["images"] == begun.read_image_digests()._asdict() != first._asdict()
+    assert begun.read().image_digests == begun.read_image_digests()
     assert cli("evaluate", name, "--data-dir", images, "--device", "cpu").code == 0
 
 

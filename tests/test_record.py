@@ -10,7 +10,7 @@ from resnet_lab.errors import CheckpointError, ConfigError, DiskError, LockedErr
 from resnet_lab.record import checkpoint, files, store
 from resnet_lab.record.files import write_atomically
 from resnet_lab.record.lines import TrainRecord, ValidationRecord, event_from_line, record_from_line
-from resnet_lab.record.store import RunFolder
+from resnet_lab.record.store import Follower, RunFolder
 from resnet_lab.record.study import find_study, read_study, study_folders, study_path
 from tests.conftest import tiny
 
@@ -51,6 +51,41 @@ def test_the_last_line_of_a_step_counts_and_a_torn_line_does_not(folder):
         file.write('{"type":"train","step":3,"err')
     folder.append(record(2, 0.4))
     assert [(each.step, each.error) for each in folder.read().train] == [(1, 0.5), (2, 0.4)]
+
+
+def test_following_a_run_parses_only_the_lines_that_are_new(folder, monkeypatch):
+    parsed = []
+    monkeypatch.setattr(store, "record_from_line", lambda line: parsed.append(line) or record_from_line(line))
+    follower = Follower()
+    assert follower.read(folder).train == []
+    for step in (1, 2, 3):
+        folder.append(record(step))
+        assert [each.step for each in follower.read(folder).train] == list(range(1, step + 1))
+    assert follower.read(folder) == folder.read()
+    assert len(parsed) == 3 + 3  # once each by the follower, once each by the folder
+
+
+def test_a_followed_line_counts_once_it_is_complete_and_the_last_of_a_step_counts(folder):
+    follower = Follower()
+    folder.append(record(1, 0.5))
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"type":"train","step":2,"err')
+    assert [each.step for each in follower.read(folder).train] == [1]
+    folder.append(record(1, 0.25))
+    assert [(each.step, each.error) for each in follower.read(folder).train] == [(1, 0.25)]
+
+
+def test_a_followed_run_that_is_removed_and_begun_anew_starts_from_nothing(folder):
+    follower = Follower()
+    for step in (1, 2, 3):
+        folder.append(record(step))
+    follower.read(folder)
+    (folder.path / "metrics.jsonl").unlink()
+    assert follower.read(folder).train == []
+    folder.append(record(1, 0.125))
+    assert follower.read(folder).train == [record(1, 0.125)]
+    (folder.path / "metrics.jsonl").write_text("")
+    assert follower.read(folder).train == []
 
 
 @pytest.mark.parametrize("line", ["", "[]", "3", '{"type":"x"}', '{"type":"train","step":1}', "\x00\xff", '{"type":["train"]}'])

@@ -18,7 +18,7 @@ LEVELS = (
     ("run",),
     ("analysis", "sweep", "weights"),
     ("report",),
-    ("cli",),
+    ("api", "cli"),
     ("__main__",),
 )
 WITHOUT_TORCH = (

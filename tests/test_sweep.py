@@ -14,7 +14,8 @@ from resnet_lab.config.files import load_study
 from resnet_lab.record.lines import TrainRecord
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.estimate import Forecast
-from resnet_lab.sweep.launch import Job, LocalPool, threads_for
+from resnet_lab.sweep.launch import Allocation, Job, Outcome, start
+from resnet_lab.sweep.local import LocalPool, threads_for
 from resnet_lab.sweep.plan import Plan, PlannedRun, makespan
 from tests.conftest import settings, tiny
 
@@ -45,6 +46,7 @@ def test_a_sweep_trains_every_run_and_skips_them_the_second_time(cli, tmp_path):
     folders = [RunFolder(tmp_path / "runs" / "two" / name) for name in ("plain-8-s0", "residual-8-s0")]
     before = [(folder.path / "events.jsonl").read_bytes() for folder in folders]
     assert folders[0].read().environment["threads"] >= 1
+    assert "\n30 steps.\n" in folders[0].log_file.read_text()  # the sweep has measured and said how long it takes
     again = cli("sweep", config)
     assert again.code == 0
     assert "0 of 2 runs to do" in again.err
@@ -176,14 +178,18 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path, command):
     assert all([event.name for event in folder.events()].count("resumed") == 1 for folder in folders)
 
 
-def test_jobs_run_several_at_once_each_with_its_threads_pinned(tmp_path, monkeypatch):
-    monkeypatch.setattr(Job, "argv", lambda self: [sys.executable, "-c", PROBE, str(tmp_path), self.folder.path.name])
+def outcomes_of(folders, num_jobs, threads, program):
+    """How each run ends whose process is a program of Python in the place of `resnet-lab`."""
+    pool = LocalPool("cpu", threads, num_jobs, [sys.executable, "-c", program])
+    jobs = [Job(folder, folder.path) for folder in folders]
+    return [outcome for outcome in start(pool, jobs, pool.allocate(len(jobs)), lambda: None) if outcome]
+
+
+def test_jobs_run_several_at_once_each_with_its_threads_pinned(tmp_path):
     folders = [RunFolder(tmp_path / str(index)) for index in range(4)]
     for folder in folders:
         folder.path.mkdir()
-    jobs = [Job(folder, tmp_path, "cpu", 3) for folder in folders]
-    outcomes = [outcome for outcome in LocalPool(2).launch(jobs, lambda: None) if outcome]
-    assert {outcome.exit_code for outcome in outcomes} == {0}
+    assert {outcome.exit_code for outcome in outcomes_of(folders, 2, 3, PROBE)} == {0}
     said = [json.loads((tmp_path / f"{index}.json").read_text()) for index in range(4)]
     assert {each["threads"] for each in said} == {"3"}
     assert max(each["at_once"] for each in said) == 2
@@ -192,7 +198,8 @@ def test_jobs_run_several_at_once_each_with_its_threads_pinned(tmp_path, monkeyp
 # Waits until a partner has started, so two at once are seen however slow the machine; then counts who is still running.
 PROBE = """
 import json, os, pathlib, sys, time
-folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+place = pathlib.Path(sys.argv[sys.argv.index("--run") + 1])
+folder, name = place.parent, place.name
 running = folder / (name + ".running")
 running.touch()
 partner = folder / (str(int(name) ^ 1) + ".started")
@@ -222,7 +229,7 @@ def planned_run(tmp_path, name, seconds, step=0):
 
 def test_a_sweep_tells_the_share_of_the_work_done_and_the_time_left(tmp_path):
     runs = (planned_run(tmp_path, "plain-8-s0", 60.0), planned_run(tmp_path, "residual-8-s0", 30.0))
-    plan = Plan(tmp_path, runs, (), 1, 1, "cpu", stand_in=False, trial_seconds=0.0)
+    plan = Plan(tmp_path, runs, (), LocalPool(), Allocation(1, 1, "cpu"), stand_in=False, trial_seconds=0.0)
 
     def progress(elapsed):
         return plan.progress([run.folder.read() for run in runs], elapsed)
@@ -250,10 +257,29 @@ def test_a_diverged_run_is_counted_and_not_started_again(cli, tmp_path):
     assert "2 of 2 runs did not finish: plain-8-s0 (diverged), residual-8-s0 (diverged)" in again.err
 
 
-def test_a_child_that_dies_is_a_failed_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(Job, "argv", lambda self: [sys.executable, "-c", f"import os; os.kill(os.getpid(), {signal.SIGKILL})"])
+def test_a_child_that_dies_is_a_failed_run(tmp_path):
     folder = RunFolder(tmp_path)
-    outcomes = [outcome for outcome in LocalPool(1).launch([Job(folder, tmp_path, "cpu", 1)], lambda: None) if outcome]
-    assert outcomes[0].failed
-    assert outcomes[0].exit_code == 128 + signal.SIGKILL
+    [outcome] = outcomes_of([folder], 1, 1, f"import os; os.kill(os.getpid(), {signal.SIGKILL})")
+    assert outcome.failed
+    assert outcome.exit_code == 128 + signal.SIGKILL
     assert folder.events()[-1].name == "failed"
+
+
+def test_the_failure_of_a_run_is_recorded_whatever_launches_it_and_another_exit_leaves_it_alone(tmp_path):
+    class Cluster:
+        def allocate(self, num_runs):
+            return Allocation(num_runs, 1, "cpu")
+
+        def launch(self, jobs, allocation, stop):
+            yield None
+            for job in jobs:
+                yield Outcome(job.folder, int(job.folder.path.name))
+
+    folders = [RunFolder(tmp_path / code) for code in ("0", "1", "4", "75")]
+    for folder in folders:
+        folder.path.mkdir()
+    jobs = [Job(folder, tmp_path) for folder in folders]
+    assert next(start(Cluster(), jobs, Cluster().allocate(4), lambda: None)) is None
+    list(start(Cluster(), jobs, Cluster().allocate(4), lambda: None))
+    events = {folder.path.name: [event.detail["exit_code"] for event in folder.events()] for folder in folders}
+    assert events == {"0": [], "1": [1], "4": [], "75": []}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Compile, Device, Json, Plain, Set, Threads, kind_of, with_flags
+from resnet_lab.cli.options import Compile, ConfigArgument, Device, Jobs, Json, Plain, Set, Threads, kind_of
 from resnet_lab.config.files import load_study
 from resnet_lab.text import duration
 
@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 
 
 def bench(
-    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file (default: plateau).")] = None,
+    config: ConfigArgument = None,
     depth: Annotated[
         int | None, typer.Option(help="Depth of the network that is measured (default: the shallowest of the sweep).")
     ] = None,
     plain: Plain = None,
     overrides: Set = None,
     compile: Compile = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs of the sweep at once (default: one per core, or per GPU).")
-    ] = None,
+    jobs: Jobs = None,
     threads: Threads = None,
     device: Device = "auto",
     seconds: Annotated[float, typer.Option(min=1, help="How long to measure; compiling and the sweep come on top.")] = 20,
@@ -35,16 +33,17 @@ def bench(
     begin = time.perf_counter()
     from resnet_lab.run import bench as measuring
     from resnet_lab.run.compute import set_up
-    from resnet_lab.run.device import Resources, pick_device
+    from resnet_lab.run.device import pick_device
+    from resnet_lab.sweep.local import LocalPool
     from resnet_lab.sweep.plan import outlook
 
     start_seconds = time.perf_counter() - begin
-    source = load_study(config, with_flags(overrides, compile=compile))
+    source = load_study(config, overrides or (), compile=compile)
     kind = kind_of(plain) or source.sweep.kinds[0]
     settings = source.run(kind=kind, depth=depth or min(source.sweep.depths))
     place = pick_device(device)
     found = measuring.bench(settings, place, set_up(settings.compute, place, threads), seconds)
-    _show(found, outlook(source, Resources(None, device, threads), jobs, start_seconds), as_json=as_json)
+    _show(found, outlook(source, LocalPool(device, threads, jobs), start_seconds), as_json=as_json)
 
 
 def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
@@ -92,8 +91,8 @@ def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
     ]
     display.table(("run", "mult-adds", "steps", "img/s", "time"), runs)
     display.sentence(
-        f"The sweep's {len(outlook.forecasts)} runs, {outlook.num_jobs} at once with {outlook.threads} "
-        f"thread{'s' if outlook.threads > 1 else ''} each: about {duration(outlook.seconds)}."
+        f"The sweep's {len(outlook.forecasts)} runs, {outlook.allocation.num_jobs} at once with {outlook.allocation.threads} "
+        f"thread{'s' if outlook.allocation.threads > 1 else ''} each: about {duration(outlook.seconds)}."
     )
 
 
@@ -119,5 +118,5 @@ def _values(bench: "Bench", outlook: "Outlook") -> dict[str, Any]:
         "compile_seconds": bench.compile_seconds,
         "compile_fault": bench.fault,
         "runs": [{"run": run.config.name, "steps": run.config.recipe.steps, "seconds": run.seconds} for run in outlook.forecasts],
-        "sweep": {"jobs": outlook.num_jobs, "threads": outlook.threads, "seconds": outlook.seconds},
+        "sweep": {"jobs": outlook.allocation.num_jobs, "threads": outlook.allocation.threads, "seconds": outlook.seconds},
     }

@@ -22,7 +22,7 @@ from rich.text import Text
 from resnet_lab.cli import plot
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.record.lines import EvalRecord, Event, TrainRecord, ValidationRecord
-from resnet_lab.record.store import Run, RunFolder
+from resnet_lab.record.store import Follower, Run, RunFolder
 from resnet_lab.record.study import Study
 from resnet_lab.study.values import run_values
 from resnet_lab.text import duration, percent, printable
@@ -182,10 +182,9 @@ class TrainingScreen:
             f"{expected.multiply_adds / 1e6:.2f} M multiply-adds an image."
         )
         left = recipe.steps - expected.from_step
-        note(
-            f"{left:,} steps at about {expected.images_per_second:,.0f} images/s: {duration(expected.seconds)} with evaluations."
-            f"{_decoding(expected)}"
-        )
+        speed = expected.images_per_second
+        time_left = f" at about {speed:,.0f} images/s: {duration(expected.seconds)} with evaluations" if speed else ""
+        note(f"{left:,} steps{time_left}.{_decoding(expected)}")
         if expected.seconds > _A_DAY:
             note(
                 "That is more than a day here: the presets quick (about an hour) and demo (minutes) are smaller, --config quick."
@@ -257,9 +256,10 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
     ]
     header = ("run", "state", "parameters", "mult-adds", "steps", "time left")
     _err.print(_table(header, rows, "", _err.width))
+    place = plan.allocation
     note(
-        f"{plan.study}: {len(plan.jobs)} of {len(plan.runs)} runs to do, {plan.num_jobs} at once with {plan.threads} "
-        f"thread{'s' if plan.threads > 1 else ''} each on {plan.device}: about {duration(plan.seconds)}."
+        f"{plan.study}: {len(plan.jobs)} of {len(plan.runs)} runs to do, {place.num_jobs} at once with {place.threads} "
+        f"thread{'s' if place.threads > 1 else ''} each on {place.device}: about {duration(plan.seconds)}."
         f"{_decoding(plan.runs[0].forecast)}"
     )
     if plan.seconds > _A_DAY:
@@ -278,7 +278,13 @@ def _plan_values(plan: "Plan") -> dict[str, Any]:
         }
         for run in plan.runs
     ]
-    return {"study": plan.study.name, "jobs": plan.num_jobs, "threads": plan.threads, "seconds": plan.seconds, "runs": runs}
+    return {
+        "study": plan.study.name,
+        "jobs": plan.allocation.num_jobs,
+        "threads": plan.allocation.threads,
+        "seconds": plan.seconds,
+        "runs": runs,
+    }
 
 
 @contextmanager
@@ -296,6 +302,7 @@ class SweepScreen:
 
     def __init__(self, plan: "Plan", live: Live | None) -> None:
         self._plan, self._live = plan, live
+        self._follower = Follower()
         self._shown_at = 0.0
         self._begin = time.monotonic()
 
@@ -305,7 +312,7 @@ class SweepScreen:
         if time.monotonic() - self._shown_at < pause:
             return
         self._shown_at = time.monotonic()
-        runs = [run.folder.read() for run in self._plan.runs]
+        runs = [self._follower.read(run.folder) for run in self._plan.runs]
         if self._live:
             table = _table(RUN_HEADER, [run_row(run) for run in runs], "", _err.width)
             self._live.update(Group(table, Text(self._total(runs))), refresh=True)
@@ -318,7 +325,7 @@ class SweepScreen:
 
     def ended(self, outcome: "Outcome") -> None:
         """A run's process has ended."""
-        run = outcome.folder.read()
+        run = self._follower.read(outcome.folder)
         last = f" {evaluation_line(run.evaluations[-1])}" if run.state == "finished" and run.evaluations else ""
         note(f"{run.name} {run.state}.{last}" if not outcome.failed else f"{run.name} failed, exit code {outcome.exit_code}.")
         self._shown_at = 0.0

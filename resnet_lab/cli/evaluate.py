@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, kind_of
 from resnet_lab.cli.watch import ended_by_ctrl_c
 from resnet_lab.config.blocks import StrideOn
 from resnet_lab.config.datasets import FileDataset
+from resnet_lab.config.terms import Normalisation, Padding
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, find_runs
@@ -36,12 +37,10 @@ def evaluate(
     depth: Annotated[
         int | None, typer.Option(help="Check that the file's network has this depth, which is read off the file anyway.")
     ] = None,
-    padding: Annotated[
-        Literal["end", "both"] | None, typer.Option(help="Where the file's option-A shortcuts put their zero channels.")
-    ] = None,
+    padding: Annotated[Padding | None, typer.Option(help="Where the file's option-A shortcuts put their zero channels.")] = None,
     stride_on: Annotated[StrideOn | None, typer.Option(help="The layer of the file's bottlenecks that has the stride.")] = None,
     normalisation: Annotated[
-        Literal["per-pixel", "imagenet", "channel"] | None,
+        Normalisation | None,
         typer.Option(
             help="What the file's network gets: pixels / 255 minus the mean training image; or minus a mean and divided by a "
             "deviation by channel, ImageNet's or the training images' own."

@@ -7,16 +7,14 @@ import typer
 
 from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs
+from resnet_lab.config.terms import RecordFiles, WeightFiles
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.study import DEFAULT_ROOT, find_runs, find_study, read_study, run_folders
-
-Records = Literal["csv", "tensorboard"]
-WeightFiles = Literal["torchvision", "safetensors"]
 
 
 def export(
     to: Annotated[
-        Literal["csv", "tensorboard", "torchvision", "safetensors"],
+        Literal[RecordFiles, WeightFiles],
         typer.Option(
             "--to",
             help="Records as tables or as event files for TensorBoard; weights under torchvision's names, or as safetensors.",
@@ -48,7 +46,7 @@ def export(
         _weights(to, name, at, out, runs, as_json=as_json)
 
 
-def _records(to: Records, name: str | None, out: Path | None, runs: Path, *, as_json: bool) -> None:
+def _records(to: RecordFiles, name: str | None, out: Path | None, runs: Path, *, as_json: bool) -> None:
     from resnet_lab.record.export import write_csv, write_tensorboard
 
     study = read_study(find_study(runs, name))

@@ -17,6 +17,9 @@ DataDir = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a run; exact repetition needs the same number.")]
+ConfigArgument = Annotated[str | None, typer.Argument(help="A preset's name or a TOML file (default: plateau).")]
+ConfigOption = Annotated[str | None, typer.Option("--config", help="A preset's name or a TOML file (default: plateau).")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Runs of the sweep at once (default: one per core, or per GPU).")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as recipe.steps=2000.")
 ]
@@ -38,12 +41,6 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 def kind_of(plain: bool | None) -> Kind | None:
     """What --plain or --residual says."""
     return None if plain is None else "plain" if plain else "residual"
-
-
-def with_flags(overrides: list[str] | None, *, compile: bool | None) -> list[str]:
-    """The `--set` overrides with those that have a flag of their own."""
-    given = [] if compile is None else [f"compute.compile={str(compile).lower()}"]
-    return [*(overrides or []), *given]
 
 
 class Stop:

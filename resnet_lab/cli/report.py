@@ -9,6 +9,7 @@ from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
 from resnet_lab.cli.watch import ended_by_ctrl_c, fingerprint, looks
 from resnet_lab.errors import ConfigError
+from resnet_lab.record.store import Follower
 from resnet_lab.record.study import DEFAULT_ROOT, find_study, read_study
 from resnet_lab.study.compare import compare
 
@@ -50,9 +51,9 @@ def report(
         display.note(f"No browser can be started here: open {page} in one.")
     if watch:
         display.note("It is written anew as runs go on; reload it in the browser. Ctrl-C ends this.")
-        seen = fingerprint([found])
+        seen, read_run = fingerprint([found]), Follower().read
         with ended_by_ctrl_c():
-            for (found,) in looks(lambda: [read_study(folder)], every or EVERY):
+            for (found,) in looks(lambda: [read_study(folder, read_run)], every or EVERY):
                 if (marks := fingerprint([found])) != seen:
                     seen = marks
                     write_report(folder, compare(found), x)

@@ -8,6 +8,7 @@ from resnet_lab.cli import display
 from resnet_lab.cli.options import Json, Runs, StudyArgument
 from resnet_lab.cli.watch import ended_by_ctrl_c, looks
 from resnet_lab.errors import ConfigError
+from resnet_lab.record.store import Follower, RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, Study, find_study, read_study, study_folders
 from resnet_lab.study.values import run_values
 
@@ -22,8 +23,10 @@ def runs(
     if watch and as_json:
         raise ConfigError("--watch shows runs again and again, --json prints one object: leave out one of them.")
 
+    read_run = Follower().read if watch else RunFolder.read
+
     def _read() -> list[Study]:
-        return [read_study(folder) for folder in ([find_study(runs, study)] if study else study_folders(runs))]
+        return [read_study(folder, read_run) for folder in ([find_study(runs, study)] if study else study_folders(runs))]
 
     studies = _read()
     if as_json:

@@ -3,15 +3,16 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Json, Plain, Set, kind_of
+from resnet_lab.cli.options import ConfigOption, Json, Plain, Set, kind_of
 from resnet_lab.config.blocks import BLOCK_HELP, DEFAULT_BLOCK, BlockType
 from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.terms import Layout, Shortcut
 from resnet_lab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,21 +25,21 @@ def summary(
     ] = None,
     plain: Plain = None,
     layout: Annotated[
-        Literal["cifar", "imagenet"] | None, typer.Option(help="Sec. 4.2's networks or Table 1's (default: the config's, cifar).")
+        Layout | None, typer.Option(help="Sec. 4.2's networks or Table 1's (default: the config's, cifar).")
     ] = None,
     block: Annotated[
         BlockType | None,
         typer.Option(help=f"{BLOCK_HELP} (default: the config's, {DEFAULT_BLOCK})."),
     ] = None,
     shortcut: Annotated[
-        Literal["A", "B", "C"] | None, typer.Option(help="Identity, projections where shapes change, or everywhere (default: A).")
+        Shortcut | None, typer.Option(help="Identity, projections where shapes change, or everywhere (default: A).")
     ] = None,
     classes: Annotated[
         int | None, typer.Option(min=1, help="Outputs of the final layer (default: the config's, or the layout's 10 or 1000).")
     ] = None,
     pair: Annotated[bool, typer.Option("--pair", help="The plain and the residual network side by side.")] = False,
     draw: Annotated[Path | None, typer.Option(help="Draw both as in the paper's Fig. 3: FILE.svg, .png or .pdf.")] = None,
-    config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file (default: plateau).")] = None,
+    config: ConfigOption = None,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:

@@ -6,19 +6,31 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Compile, DataDir, Device, Json, Runs, Set, StudyName, Threads, stop_signals, with_flags
+from resnet_lab.cli.options import (
+    Compile,
+    ConfigArgument,
+    DataDir,
+    Device,
+    Jobs,
+    Json,
+    Runs,
+    Set,
+    StudyName,
+    Threads,
+    stop_signals,
+)
 from resnet_lab.config.files import load_study
 from resnet_lab.errors import SweepError
 from resnet_lab.record.study import DEFAULT_ROOT, study_path
 
 
 def sweep(
-    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file (default: plateau).")] = None,
+    config: ConfigArgument = None,
     overrides: Set = None,
     compile: Compile = None,
     study: StudyName = None,
     runs: Runs = DEFAULT_ROOT,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once (default: one per core, or per GPU).")] = None,
+    jobs: Jobs = None,
     threads: Threads = None,
     data_dir: DataDir = None,
     device: Device = "auto",
@@ -27,14 +39,14 @@ def sweep(
 ) -> None:
     """Train every kind, depth and seed of a config, several runs at once. Run again, it continues and skips what is finished."""
     begin = time.perf_counter()
-    from resnet_lab.run.device import Resources
+    from resnet_lab.sweep.local import LocalPool
     from resnet_lab.sweep.plan import plan
 
     start_seconds = time.perf_counter() - begin  # most of what a run's process takes to start are the same imports
-    source = load_study(config, with_flags(overrides, compile=compile))
+    source = load_study(config, overrides or (), compile=compile)
     folder = study_path(runs, study or source.name)
-    resources = Resources(data_dir, device, threads)
-    planned = plan(source, folder, resources, jobs, display.download, must_have_data=not dry_run, start_seconds=start_seconds)
+    pool = LocalPool(device, threads, jobs)
+    planned = plan(source, folder, data_dir, pool, display.download, must_have_data=not dry_run, start_seconds=start_seconds)
     if planned.stand_in:
         display.stand_in()
     display.show_plan(planned, as_json=as_json and dry_run)

@@ -8,6 +8,7 @@ import typer
 from resnet_lab.cli import display
 from resnet_lab.cli.options import (
     Compile,
+    ConfigOption,
     DataDir,
     Device,
     Plain,
@@ -17,7 +18,6 @@ from resnet_lab.cli.options import (
     Threads,
     kind_of,
     stop_signals,
-    with_flags,
 )
 from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import RunConfig
@@ -30,7 +30,7 @@ def train(
     depth: Annotated[int | None, typer.Option(help="Weighted layers, 6n+2: 20, 32, 44, 56, 110.")] = None,
     plain: Plain = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the split, the initial values, batches and crops.")] = None,
-    config: Annotated[str | None, typer.Option(help="A preset's name or a TOML file (default: plateau).")] = None,
+    config: ConfigOption = None,
     overrides: Set = None,
     compile: Compile = None,
     study: StudyName = None,
@@ -39,6 +39,7 @@ def train(
     data_dir: DataDir = None,
     device: Device = "auto",
     threads: Threads = None,
+    forecast: Annotated[bool, typer.Option("--forecast/--no-forecast", hidden=True)] = True,  # a sweep has made its own
 ) -> None:
     """Train one network; the same command again resumes it, or says that it is done.
 
@@ -61,18 +62,21 @@ def train(
         folder = RunFolder(run)
         settings = folder.config()
     else:
-        source = load_study(config, with_flags(overrides, compile=compile))
+        source = load_study(config, overrides or (), compile=compile)
         settings = source.run(kind=kind, depth=depth, seed=seed)
         folder = RunFolder(study_path(runs, study or source.name) / settings.name)
-    _train(settings, folder, data_dir, device, threads)
+    _train(settings, folder, data_dir, device, threads, forecast=forecast)
 
 
-def _train(settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None) -> None:
+def _train(
+    settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None, *, forecast: bool
+) -> None:
     from resnet_lab.run.device import Resources
     from resnet_lab.run.experiment import run
 
+    resources = Resources(data_dir, device, threads)
     with stop_signals() as stop, display.training(folder) as screen:
-        for said in run(settings, folder, Resources(data_dir, device, threads), stop=lambda: bool(stop)):
+        for said in run(settings, folder, resources, stop=lambda: bool(stop), measure_speed=forecast):
             screen.show(said)
     if stop:
         raise typer.Exit(stop.exit_code)

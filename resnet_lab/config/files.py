@@ -11,10 +11,11 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from resnet_lab.config.blocks import BlockType
 from resnet_lab.config.durations import DURATION_KEYS
 from resnet_lab.config.schema import RunConfig, Section
 from resnet_lab.config.settings import Settings, get, merge
-from resnet_lab.config.terms import Kind, Shortcut
+from resnet_lab.config.terms import Kind, Layout, Shortcut
 from resnet_lab.errors import ConfigError
 
 DEFAULT_PRESET = "plateau"
@@ -36,13 +37,16 @@ class SweepConfig(Section):
         return values
 
 
+Override = tuple[tuple[str, ...], Any]  # the path of a setting, and its value
+
+
 class StudyConfig:
     """A config file with its overrides: the settings that runs share, and the sweep over them."""
 
-    def __init__(self, name: str, source: str, settings: Settings, overrides: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, source: str, settings: Settings, overrides: Sequence[Override] = ()) -> None:
         self.name = name
         self._source = source
-        self._overrides = [_parse_override(text) for text in overrides]
+        self._overrides = overrides
         over: Settings = {}
         for path, value in self._overrides:
             over = merge(over, _nested(path, value))
@@ -54,16 +58,26 @@ class StudyConfig:
         with _problems_named(self.where, SweepConfig):
             self.sweep = SweepConfig.model_validate(merged.get("sweep", {}))
 
-    def run(self, *, of_sweep: bool = False, **flags: Any) -> RunConfig:
-        """The run with this `kind`, `depth`, `shortcut`, `block`, `layout` and `seed`; those not given come from the file.
+    def run(
+        self,
+        *,
+        kind: Kind | None = None,
+        depth: int | None = None,
+        shortcut: Shortcut | None = None,
+        block: BlockType | None = None,
+        layout: Layout | None = None,
+        seed: int | None = None,
+        of_sweep: bool = False,
+    ) -> RunConfig:
+        """The config of one run; what is not given comes from the file.
 
-        These are options of the command line, or values `of_sweep`. Raises ConfigError that lists everything wrong.
+        The values are named as options of the command line, or as those `of_sweep`, in a ConfigError that lists everything wrong.
         """
-        given = {key: value for key, value in flags.items() if value is not None}
-        network = {key: given[key] for key in ("kind", "depth", "shortcut", "block", "layout") if key in given}
-        settings = merge(self._settings, {"model": network})
-        if "seed" in given:
-            settings = merge(settings, {"seed": given["seed"]})
+        network = {"kind": kind, "depth": depth, "shortcut": shortcut, "block": block, "layout": layout}
+        model = {key: value for key, value in network.items() if value is not None}
+        own: Settings = {} if seed is None else {"seed": seed}
+        settings = merge(self._settings, {"model": model, **own})
+        given = {**model, **own}
 
         def _where(key: str) -> str:
             flag = key.removeprefix("model.")
@@ -84,8 +98,11 @@ class StudyConfig:
         return "--set" if any(f"{key}.".startswith(f"{path}.") for path in overridden) else self._source
 
 
-def load_study(source: str | None = None, overrides: Sequence[str] = ()) -> StudyConfig:
-    """Read a preset by name, or a TOML file by path. Raises ConfigError."""
+def load_study(source: str | None = None, overrides: Sequence[str] = (), *, compile: bool | None = None) -> StudyConfig:
+    """Read a preset by name, or a TOML file by path, `plateau` if none is given.
+
+    `overrides` are settings as `KEY=VALUE`; `compile` overrides `compute.compile`. Raises ConfigError.
+    """
     source = source or DEFAULT_PRESET
     if source.endswith(".toml") or "/" in source:
         path = Path(source)
@@ -102,7 +119,10 @@ def load_study(source: str | None = None, overrides: Sequence[str] = ()) -> Stud
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
-    return StudyConfig(path.stem, source, settings, overrides)
+    changes = [_parse_override(text) for text in overrides]
+    if compile is not None:
+        changes.append((("compute", "compile"), compile))
+    return StudyConfig(path.stem, source, settings, changes)
 
 
 def load_run(text: str, source: str) -> RunConfig:
@@ -190,7 +210,7 @@ def _nearest(word: str, candidates: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _parse_override(text: str) -> tuple[tuple[str, ...], Any]:
+def _parse_override(text: str) -> Override:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key or not all(key.split(".")):

@@ -6,6 +6,9 @@ Kind = Literal["plain", "residual"]
 Shortcut = Literal["A", "B", "C"]
 Layout = Literal["cifar", "imagenet"]
 Padding = Literal["end", "both"]
+Normalisation = Literal["per-pixel", "imagenet", "channel"]
+RecordFiles = Literal["csv", "tensorboard"]  # forms in which records are exported
+WeightFiles = Literal["torchvision", "safetensors"]  # and weights
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PROJECTION_VARIANTS = ("residual-B", "residual-C")  # their parameters are more than those of the plain network

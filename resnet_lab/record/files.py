@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,33 @@ def read_lines(path: Path) -> list[str]:
         return path.read_bytes().decode("utf-8", errors="replace").splitlines()
     except OSError:
         return []
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a file has been read: which file of the disk it is, and bytes."""
+
+    inode: int = -1
+    offset: int = 0
+
+    def follows(self, earlier: "Position") -> bool:
+        """Whether this is further in the same file, which has only grown since."""
+        return self.inode == earlier.inode and self.offset >= earlier.offset
+
+
+def read_on(path: Path, position: Position) -> tuple[list[str], Position]:
+    """The complete lines behind a position, and the position behind them; from the beginning where it is not the same file."""
+    try:
+        with path.open("rb") as file:
+            there = os.fstat(file.fileno())
+            here = Position(there.st_ino, there.st_size)
+            start = position.offset if here.follows(position) else 0
+            file.seek(start)
+            content = file.read()
+    except OSError:
+        return [], Position()
+    complete = content[: content.rfind(b"\n") + 1]
+    return complete.decode("utf-8", errors="replace").splitlines(), Position(here.inode, start + len(complete))
 
 
 def sync(path: Path) -> None:

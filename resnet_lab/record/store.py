@@ -14,7 +14,7 @@ from resnet_lab.config.files import load_run
 from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.errors import ConfigError, DiskError, LockedError
 from resnet_lab.record.digests import Digests
-from resnet_lab.record.files import append_line, disk_errors, read_json, read_lines, sync, write_json
+from resnet_lab.record.files import Position, append_line, disk_errors, read_json, read_lines, read_on, sync, write_json
 from resnet_lab.record.lines import (
     EvalRecord,
     Event,
@@ -27,6 +27,7 @@ from resnet_lab.record.lines import (
 )
 from resnet_lab.text import printable
 
+_Key = tuple[str, int]  # a record's type and step
 RunState = Literal["planned", "running", "interrupted", "diverged", "failed", "finished"]
 _LOCK_SECONDS = 2.0  # longer than a look at the lock by `RunFolder.is_locked`
 
@@ -139,16 +140,14 @@ class RunFolder:
 
     def records(self) -> list[Record]:
         """The readable records by step: the last line of each type and step counts, a torn line does not."""
-        last: dict[tuple[str, int], Record] = {}
-        for line in read_lines(self.path / "metrics.jsonl"):
-            record = record_from_line(line)
-            if record is not None:
-                last[record.type, record.step] = record
-        return sorted(last.values(), key=lambda record: record.step)
+        return _by_step(_latest(read_lines(self.path / "metrics.jsonl")))
 
     def read(self) -> "Run":
         """All that the folder says. Raises ConfigError if its config cannot be read."""
-        records = self.records()
+        return self.read_with(self.records())
+
+    def read_with(self, records: Sequence[Record]) -> "Run":
+        """As `read`, with records that have been read already."""
         events = self.events()
         return Run(
             folder=self,
@@ -161,8 +160,7 @@ class RunFolder:
             environment=read_json(self.path / "environment.json"),
         )
 
-    @property
-    def image_digests(self) -> Digests | None:
+    def read_image_digests(self) -> Digests | None:
         """What tells its folder of images from others; None where it has none, or has not begun."""
         return _image_digests(read_json(self.path / "environment.json"), self.events())
 
@@ -237,6 +235,33 @@ class Run:
     def is_stand_in(self) -> bool:
         """Whether it learns the synthetic stand-in."""
         return self.config.data.facts.is_stand_in
+
+
+class Follower:
+    """Reads runs again and again while they are trained, each time only the lines of metrics.jsonl that are new."""
+
+    def __init__(self) -> None:
+        self._positions: dict[RunFolder, Position] = {}
+        self._records: dict[RunFolder, dict[_Key, Record]] = {}
+
+    def read(self, folder: RunFolder) -> Run:
+        """All that the folder says, see RunFolder.read; a line counts once it is complete."""
+        earlier = self._positions.get(folder, Position())
+        lines, position = read_on(folder.path / "metrics.jsonl", earlier)
+        known = self._records.get(folder, {}) if position.follows(earlier) else {}
+        self._records[folder] = known | _latest(lines)
+        self._positions[folder] = position
+        return folder.read_with(_by_step(self._records[folder]))
+
+
+def _latest(lines: Sequence[str]) -> dict[_Key, Record]:
+    """The last readable record of each type and step."""
+    records = (record for line in lines if (record := record_from_line(line)) is not None)
+    return {(record.type, record.step): record for record in records}
+
+
+def _by_step(records: dict[_Key, Record]) -> list[Record]:
+    return sorted(records.values(), key=lambda record: record.step)
 
 
 def _image_digests(environment: dict[str, Any], events: Sequence[Event]) -> Digests | None:

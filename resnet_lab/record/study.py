@@ -1,6 +1,6 @@
 """Studies on disk: folders of runs, found by name and read as a whole."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,12 +82,12 @@ def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
     return list(found.values())
 
 
-def read_study(path: Path) -> Study:
-    """Read the study in a folder."""
+def read_study(path: Path, read: Callable[[RunFolder], Run] = RunFolder.read) -> Study:
+    """Read the study in a folder, each run by `read`, such as that of a Follower."""
     runs, faults = [], []
     for folder in run_folders(path):
         try:
-            runs.append(folder.read())
+            runs.append(read(folder))
         except (ConfigError, DiskError) as error:
             reason = str(error).replace(f"{path}/", "")  # a report does not tell where it was made
             faults.append(f"{folder.path.name} cannot be read: {reason}")
@@ -96,7 +96,7 @@ def read_study(path: Path) -> Study:
 
 def begun_on_images(folders: Iterable[RunFolder]) -> Begun | None:
     """The first of these runs that has begun on a folder of images."""
-    return next((Begun(folder.path, found) for folder in folders if (found := folder.image_digests) is not None), None)
+    return next((Begun(folder.path, found) for folder in folders if (found := folder.read_image_digests()) is not None), None)
 
 
 def _touched(folder: RunFolder) -> float:

@@ -53,7 +53,7 @@ def _device_name(device: torch.device) -> str:
 
 def _git_commit() -> str | None:
     """The commit of the checkout that this package runs from, with `-dirty` where files differ; None for an installed wheel."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -7,14 +7,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from resnet_lab.config.schema import Plateau, RunConfig, with_compile
+from resnet_lab.config.schema import Plateau, RunConfig
 from resnet_lab.data.batches import Batches, clean_batches
 from resnet_lab.data.images import ImageSet
-from resnet_lab.models.compile import why_not
 from resnet_lab.models.cost import Cost
 from resnet_lab.models.fold import folded
 from resnet_lab.rng import generator
@@ -26,7 +25,6 @@ from resnet_lab.train.loop import update
 PARTS = ("data", "forward", "backward", "optimizer")
 _MAX_STEPS, _MAX_SECONDS = 5, 3.0
 _NUM_IMAGES, _EVAL_IMAGES = 10_000, 500  # of 32x32 pixels; as many pixels of larger ones
-TRIAL_SECONDS, _LEAST_GAIN = 60.0, 1.05
 _MAX_NEIGHBOURS = 7  # threads of one process, which take turns in Python: more would measure that
 
 
@@ -48,9 +46,12 @@ class Speed:
         return Speed(parts, self.eval_image_seconds * factor)
 
 
+UNMEASURED = Speed({}, 0.0)
+
+
 @dataclass(frozen=True)
 class Forecast:
-    """What is about to be trained and how long it will take, evaluations included."""
+    """What is about to be trained and how long it will take, evaluations included; at a speed not measured both say 0."""
 
     config: RunConfig
     parameters: int
@@ -141,79 +142,6 @@ def median(taken: list[Speed]) -> Speed:
     """The median of every part."""
     parts = {part: statistics.median(speed.parts[part] for speed in taken) for part in PARTS}
     return Speed(parts, statistics.median(speed.eval_image_seconds for speed in taken))
-
-
-@dataclass(frozen=True)
-class Footing:
-    """How a run is computed here: `config` with `compute.compile` decided, `here` as this machine can, at what speed.
-
-    `notices` are sentences on what the user should know of it.
-    """
-
-    config: RunConfig
-    here: RunConfig
-    speed: Speed
-    notices: tuple[str, ...] = ()
-
-
-def footing(config: RunConfig, device: torch.device, equal_steps: float | None = None) -> Footing:
-    """Measure a run's speed, and decide whether its study compiles blocks where the config leaves that open.
-
-    `equal_steps` is the study's duration in steps of this network, the run's own if not given. With 0 nothing is tried.
-    """
-    stands = _decided(config, device, equal_steps)
-    if config.compute.precision == "bf16" and device.type == "cpu":
-        stands = replace(stands, notices=(*stands.notices, *_slow_bf16(stands, device)))
-    return stands
-
-
-def _slow_bf16(stands: Footing, device: torch.device) -> Iterator[str]:
-    """A sentence where fp32 is faster: on a CPU without instructions for bf16 (AVX512_BF16, AMX) by an order of magnitude."""
-    compute = stands.here.compute.model_copy(update={"precision": "fp32"})
-    fp32 = measure(stands.here.model_copy(update={"compute": compute}), device)
-    ratio = stands.speed.step_seconds / fp32.step_seconds
-    if ratio > 1:
-        yield f"bf16 takes {ratio:.1f} times as long as fp32 on this CPU: --set compute.precision=fp32 is faster."
-
-
-def _decided(config: RunConfig, device: torch.device, equal_steps: float | None) -> Footing:
-    if config.compute.compile is True:
-        fault = why_not(device)
-        here = with_compile(config, fault is None)
-        notices = () if fault is None else (f"Blocks are not compiled here: {fault}.",)
-        return Footing(config, here, measure(here, device), notices)
-    eager = with_compile(config, False)
-    speed = measure(eager, device)
-    if config.compute.compile is False:
-        return Footing(config, config, speed)
-    steps = config.recipe.steps if equal_steps is None else equal_steps
-    compiled, notice = _trial(eager, device, speed, steps * speed.step_seconds)
-    decided = with_compile(config, compiled is not None)
-    return Footing(decided, decided, compiled or speed, () if notice is None else (notice,))
-
-
-def _trial(config: RunConfig, device: torch.device, eager: Speed, seconds: float) -> tuple[Speed | None, str | None]:
-    """The speed with compiled blocks where that pays, else None; and a sentence where there is something to say.
-
-    A trial costs about a minute, compiling included. It is made only where the least gain worth having would save that minute of
-    the study's `seconds`.
-    """
-    if not trial_pays(seconds):
-        return None, None
-    fault = why_not(device)
-    if fault is not None:
-        return None, f"Blocks are not compiled here: {fault}."
-    compiled = measure(with_compile(config, True), device)
-    gain = eager.step_seconds / compiled.step_seconds
-    name = f"{config.model.family}-{config.model.depth}"
-    if gain < _LEAST_GAIN:
-        return None, f"Compiled blocks are {gain:.2f} times as fast in a trial of {name} here: this study does without."
-    return compiled, f"Compiled blocks are {gain:.2f} times as fast in a trial of {name} here: this study compiles them."
-
-
-def trial_pays(seconds: float) -> bool:
-    """Whether training of so many seconds is long enough for a trial of compiled blocks."""
-    return seconds * (1 - 1 / _LEAST_GAIN) >= TRIAL_SECONDS
 
 
 def forecast(config: RunConfig, cost: Cost, speed: Speed, from_step: int = 0) -> Forecast:

@@ -8,13 +8,11 @@ Use::
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from resnet_lab.config.schema import RunConfig, with_compile
-from resnet_lab.data.auto import resolve
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import Data, Images
 from resnet_lab.data.load import data_root, load, other_sizes, training_batches
@@ -29,10 +27,11 @@ from resnet_lab.record.lines import EvalRecord, Event, Record
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import begun_on_images, run_folders
 from resnet_lab.rng import generator
+from resnet_lab.run.auto import as_in_study, decide_compile, decide_data, fetch_data
 from resnet_lab.run.compute import initial_state, set_up
 from resnet_lab.run.device import Resources, pick_device
 from resnet_lab.run.environment import describe
-from resnet_lab.run.estimate import Forecast, Speed, footing, forecast
+from resnet_lab.run.estimate import Forecast, Speed, forecast
 from resnet_lab.train.evaluate import evaluate
 from resnet_lab.train.loop import train
 from resnet_lab.train.state import TrainState
@@ -47,37 +46,43 @@ class _Stopped(Exception):
 
 
 def run(
-    config: RunConfig, folder: RunFolder, resources: Resources = Resources(), stop: Stop = lambda: False
+    config: RunConfig,
+    folder: RunFolder,
+    resources: Resources = Resources(),
+    stop: Stop = lambda: False,
+    *,
+    measure_speed: bool = True,
 ) -> Iterator[DownloadProgress | str | Forecast | Record | Event]:
     """Train `config` in `folder` and yield what happens; an unfinished run goes on, a finished one yields its last event.
 
     Nothing is written before config, folder, device and data have been found good. Where `stop()` turns true the run is
     checkpointed and ends with a `preempted` event; called again, it goes on as if it had never stopped. `dataset = "auto"` may
-    begin with the DownloadProgress of a download and sentences on it.
+    begin with the DownloadProgress of a download and sentences on it. The speed is measured for the forecast; without
+    `measure_speed`, only where `compile = "auto"` is decided by it or blocks are compiled.
     Raises LabError subclasses: ConfigError, DataError, DivergedError, CheckpointError, DiskError, LockedError.
     """
-    begun = begun_as(config, folder.path.parent)
-    told, config = config, as_begun(config, begun)
-    folder.check(config)
+    study = folder.path.parent
+    settled = as_in_study(config, study)
+    folder.check(settled)
     ended = _how_it_ended(folder)
     if ended is not None:
         yield ended
         return
     device = pick_device(resources.device)
-    threads = set_up(config.compute, device, resources.threads)
+    threads = set_up(settled.compute, device, resources.threads)
     root = data_root(resources.data_dir)
-    resolving = resolve(told.data, root, begun.data if begun else None)
-    try:
-        while not stop():
-            yield next(resolving)
-        return  # asked to stop while it downloads: what has come is kept
-    except StopIteration as done:
-        config = config.model_copy(update={"data": done.value})
-    begun_on = begun_on_images([folder, *run_folders(folder.path.parent)])
-    data = load(config.data, root, config.seed, begun_on).to(device)
+    for said in fetch_data(config, settled, root):
+        yield said
+        if stop():
+            break
+    if stop():
+        return  # also while it downloads: what has come is kept
+    settled = decide_data(settled, root)
+    begun_on = begun_on_images([folder, *run_folders(study)])
+    data = load(settled.data, root, settled.seed, begun_on).to(device)
     if (changed := other_sizes(begun_on, data.digests)) is not None:
         yield f"{changed}; they are taken as they are."
-    yield from train_in(folder, config, data, device, threads, stop)
+    yield from train_in(folder, settled, data, device, threads, stop, measure_speed=measure_speed)
 
 
 def train_in(
@@ -88,41 +93,24 @@ def train_in(
     threads: int,
     stop: Stop,
     start: ResNet | None = None,
+    *,
+    measure_speed: bool = True,
 ) -> Iterator[str | Forecast | Record | Event]:
     """`run` with its data loaded and its device set up; the network starts as `start` where that is given, else from its seed."""
     folder.make()
     with folder.lock():
-        stands = footing(config, device)
-        config = stands.config
+        decided = decide_compile(config, device, measure_speed=measure_speed)
+        config = decided.config
         folder.create(config)
         ended = _how_it_ended(folder)  # once more: another process may have had the run since
         if ended is not None:
             yield ended
             return
-        yield from stands.notices
-        session = _Session(config, folder, data, initial_state(stands.here, device, start), stop)
-        environment = describe(device, threads, stands.here.compute, data.provenance)
-        yield from session.begin(environment, stands.speed)
+        yield from decided.notices
+        session = _Session(config, folder, data, initial_state(decided.here, device, start), stop)
+        environment = describe(device, threads, decided.here.compute, data.provenance)
+        yield from session.begin(environment, decided.speed)
         yield from session.train()
-
-
-def begun_as(told: RunConfig, study: Path) -> RunConfig | None:
-    """What settings left to `auto` go by: a run that the study has already, if it has any, since all have them alike."""
-    if "auto" not in (told.data.dataset, told.compute.compile):
-        return None
-    folders = run_folders(study)
-    return folders[0].config() if folders else None
-
-
-def as_begun(config: RunConfig, begun: RunConfig | None) -> RunConfig:
-    """The config with settings left to `auto` decided as the study has begun, if it has."""
-    if begun is None:
-        return config
-    if config.data.dataset == "auto":
-        config = config.model_copy(update={"data": config.data.model_copy(update={"dataset": begun.data.dataset})})
-    if config.compute.compile == "auto":
-        config = with_compile(config, begun.compute.compile is True)
-    return config
 
 
 def _how_it_ended(folder: RunFolder) -> Event | None:
@@ -159,7 +147,7 @@ class _Session:
             begun = read_json(self._folder.path / "environment.json")
             changed = {key: environment[key] for key in _MATTERS if environment[key] != begun.get(key, environment[key])}
             digests = self._data.digests
-            if digests is not None and digests != self._folder.image_digests:
+            if digests is not None and digests != self._folder.read_image_digests():
                 changed["images"] = digests._asdict()
             yield self._folder.append_event("resumed", self._state.step, skipped=faults, changed=changed)
         yield forecast(self._config, cost, speed, from_step=self._state.step)

@@ -59,7 +59,7 @@ def load_data(network: Trained, root: Path) -> Data:
 
     Raises ConfigError, and DataError, also where the images of a folder are not the run's.
     """
-    digests = network.folder.image_digests
+    digests = network.folder.read_image_digests()
     begun = digests and Begun(network.folder.path.parent, digests)  # the study, whose other runs have them too
     data = _data(network.config.data, root, network.config.seed, network.device, begun)
     if (changed := other_sizes(begun, data.digests)) is not None:

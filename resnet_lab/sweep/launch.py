@@ -1,44 +1,33 @@
-"""Start the runs of a sweep, each as a process of its own, several at once; skip, resume and retry are the folders' own.
+"""What a launcher is: it starts the runs of a sweep, several at once, on resources of its own.
 
-Every launcher starts the same argv, `python -m resnet_lab train --run DIR`.
+Every launcher starts `python -m resnet_lab train --run DIR`; skip, resume and retry are the run folder's. `local.py` has the one
+for this machine. Another one is another class with the methods of `Launcher`, given to `plan`.
 """
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from resnet_lab.record.files import disk_errors
+from resnet_lab.errors import DivergedError, LockedError
 from resnet_lab.record.store import RunFolder
 
-_POLL_SECONDS = 0.2
-_DIVERGED, _LOCKED = 4, 75
+_RECORDED = (DivergedError.exit_code, LockedError.exit_code)  # a diverged run records it itself, a locked one is another's
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run to start, and what it may use."""
+    """A run to start."""
 
     folder: RunFolder
     data_dir: Path
-    device: str
-    threads: int
 
-    def argv(self) -> list[str]:
-        """The command that starts, resumes or skips the run."""
-        options = ["--run", str(self.folder.path), "--data-dir", str(self.data_dir), "--device", self.device]
-        return [sys.executable, "-m", "resnet_lab", "train", *options, "--threads", str(self.threads)]
+    def arguments(self) -> list[str]:
+        """Arguments of `resnet-lab` that start, resume or skip the run; a launcher adds device and threads.
 
-    def environment(self) -> dict[str, str]:
-        """This process's environment with the threads of every maths library pinned."""
-        threads = str(self.threads)
-        return os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        The sweep has measured this machine's speed, which the run does not repeat for a forecast of its own.
+        """
+        return ["train", "--run", str(self.folder.path), "--data-dir", str(self.data_dir), "--no-forecast"]
 
 
 @dataclass(frozen=True)
@@ -55,77 +44,39 @@ class Outcome:
         return self.exit_code != 0 and not self.was_stopped
 
 
+@dataclass(frozen=True)
+class Allocation:
+    """What a launcher has for a sweep: how many runs at once, and the CPU threads and the device of each.
+
+    A plan measures speed with as many threads on this device; `cuda` stands for all GPUs.
+    """
+
+    num_jobs: int
+    threads: int
+    device: str
+
+
 class Launcher(Protocol):
-    """Runs jobs, in their order, and yields each as it ends; a stop interrupts those that run and starts no more."""
+    """Runs jobs on resources that it decides on."""
 
-    def launch(self, jobs: Sequence[Job], stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
-        """Yield an Outcome for each job that ends, and None at least once a second while nothing does.
+    def allocate(self, num_runs: int) -> Allocation:
+        """What it has for a sweep of so many runs. Raises ConfigError."""
+        ...
 
-        `stop()` gives the signal to pass on to running jobs, or None.
+    def launch(self, jobs: Sequence[Job], allocation: Allocation, stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
+        """Start jobs in their order; yield an Outcome for each that ends, and None at least once a second while nothing does.
+
+        `stop()` gives the signal to pass on to running jobs, or None. After a signal no more are started.
         """
         ...
 
 
-class LocalPool:
-    """A pool of processes on this machine."""
-
-    def __init__(self, num_jobs: int) -> None:
-        self._num_jobs = num_jobs
-
-    def launch(self, jobs: Sequence[Job], stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
-        """See Launcher."""
-        waiting = list(jobs)
-        running: dict[RunFolder, subprocess.Popen[bytes]] = {}
-        signalled = False
-        try:
-            while waiting or running:
-                if stop() is not None and not signalled:
-                    waiting.clear()
-                    _send(running.values(), stop() or signal.SIGTERM)
-                    signalled = True
-                while waiting and len(running) < self._num_jobs:
-                    job = waiting.pop(0)
-                    running[job.folder] = _start(job)
-                ended = [folder for folder, process in running.items() if process.poll() is not None]
-                for folder in ended:
-                    yield _outcome(folder, running.pop(folder).returncode, was_stopped=signalled)
-                if not ended and running:
-                    time.sleep(_POLL_SECONDS)
-                    yield None
-        finally:
-            _send(running.values(), signal.SIGTERM)
-            for process in running.values():
-                process.wait()
-
-
-def _start(job: Job) -> "subprocess.Popen[bytes]":
-    """Start a job in a session of its own, so that Ctrl-C reaches it once, through the sweep."""
-    with disk_errors(job.folder.path), job.folder.log_file.open("ab") as log:
-        return subprocess.Popen(
-            job.argv(), env=job.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-
-
-def _send(processes: "Iterable[subprocess.Popen[bytes]]", number: int) -> None:
-    for process in list(processes):
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
-
-
-def _outcome(folder: RunFolder, exit_code: int, *, was_stopped: bool) -> Outcome:
-    exit_code = 128 - exit_code if exit_code < 0 else exit_code  # killed by a signal, as a shell counts it
-    outcome = Outcome(folder, exit_code, was_stopped)
-    if outcome.failed and exit_code not in (_DIVERGED, _LOCKED):  # a diverged run says so itself, a locked one is another's
-        step = max((record.step for record in folder.records()), default=0)
-        folder.append_event("failed", step, exit_code=exit_code)
-    return outcome
-
-
-def threads_for(num_jobs: int, num_cores: int) -> int:
-    """The cores shared out among jobs that run at once."""
-    return max(1, num_cores // num_jobs)
-
-
-def num_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def start(
+    launcher: Launcher, jobs: Sequence[Job], allocation: Allocation, stop: Callable[[], int | None]
+) -> Iterator[Outcome | None]:
+    """Launch the jobs, and record the failure of a run that could not do so itself. Yields as Launcher.launch does."""
+    for outcome in launcher.launch(jobs, allocation, stop):
+        if outcome is not None and outcome.failed and outcome.exit_code not in _RECORDED:
+            step = max((record.step for record in outcome.folder.records()), default=0)
+            outcome.folder.append_event("failed", step, exit_code=outcome.exit_code)
+        yield outcome

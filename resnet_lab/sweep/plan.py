@@ -10,28 +10,16 @@ import torch
 from resnet_lab.config.files import StudyConfig
 from resnet_lab.config.schema import RunConfig, with_compile
 from resnet_lab.config.terms import Kind
-from resnet_lab.data.auto import drain, resolve
 from resnet_lab.data.load import data_root, prepare
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.models.cost import count_run
 from resnet_lab.record.store import Run, RunFolder, RunState
 from resnet_lab.record.study import begun_on_images, run_folders
+from resnet_lab.run.auto import TRIAL_SECONDS, as_in_study, decide_compile, decide_data, fetch_data, trial_pays
 from resnet_lab.run.compute import set_up
-from resnet_lab.run.device import Resources, pick_device
-from resnet_lab.run.estimate import (
-    TRIAL_SECONDS,
-    Forecast,
-    Speed,
-    footing,
-    forecast,
-    measure,
-    measuring_seconds,
-    neighbours,
-    trial_pays,
-)
-from resnet_lab.run.experiment import as_begun, begun_as
+from resnet_lab.run.estimate import UNMEASURED, Forecast, Speed, forecast, measure, measuring_seconds, neighbours
 from resnet_lab.sweep.grid import expand, folder_of
-from resnet_lab.sweep.launch import Job, LocalPool, Outcome, num_cores, threads_for
+from resnet_lab.sweep.launch import Allocation, Job, Launcher, Outcome, start
 
 _ENDED: tuple[RunState, ...] = ("finished", "diverged")
 _LEAST_SHARE = 0.05  # of the work done, before what is left is judged by it
@@ -57,9 +45,8 @@ class Plan:
     study: Path
     runs: tuple[PlannedRun, ...]
     jobs: tuple[Job, ...]
-    num_jobs: int
-    threads: int
-    device: str
+    launcher: Launcher
+    allocation: Allocation
     stand_in: bool
     trial_seconds: float
 
@@ -75,9 +62,9 @@ class Plan:
             left.append(planned.seconds * ((end - run.step) / steps if steps and run.state not in _ENDED else 0.0))
         total = sum(planned.seconds for planned in self.runs)
         done = total - sum(left)
-        expected = makespan(sorted(left, reverse=True), self.num_jobs)
+        expected = makespan(sorted(left, reverse=True), self.allocation.num_jobs)
         share = done / total if total else 1.0
-        slower = elapsed * self.num_jobs / done if share >= _LEAST_SHARE else 1.0
+        slower = elapsed * self.allocation.num_jobs / done if share >= _LEAST_SHARE else 1.0
         return share, expected * slower
 
     @property
@@ -88,13 +75,13 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Estimated wall time."""
-        return makespan([run.seconds for run in self.runs], self.num_jobs) + self.trial_seconds
+        return makespan([run.seconds for run in self.runs], self.allocation.num_jobs) + self.trial_seconds
 
     def start(self, stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
         """Write the config of every run, then launch the jobs. See Launcher.launch."""
         for run in self.runs:
             run.folder.create(run.forecast.config)
-        return LocalPool(self.num_jobs).launch(self.jobs, stop)
+        return start(self.launcher, self.jobs, self.allocation, stop)
 
 
 @dataclass(frozen=True)
@@ -103,29 +90,27 @@ class Outlook:
 
     forecasts: tuple[Forecast, ...]
     seconds: float
-    num_jobs: int
-    threads: int
+    allocation: Allocation
 
 
-def outlook(source: StudyConfig, resources: Resources, num_jobs: int | None, start_seconds: float = 0.0) -> Outlook:
+def outlook(source: StudyConfig, launcher: Launcher, start_seconds: float = 0.0) -> Outlook:
     """Measure this machine's speed for a sweep; nothing is tried with compiled blocks. Raises ConfigError.
 
     `start_seconds` is what a run's process takes to start.
     """
     configs = expand(source)
-    device = pick_device(resources.device)
-    num_jobs, _, threads = _shared_out(configs, device, resources, num_jobs)
-    here = _measured(configs, device, num_jobs, lambda _: None, may_try=False)
+    allocation = launcher.allocate(len(configs))
+    here = _measured(configs, allocation, lambda _: None, may_try=False)
     runs = [_expected(config, here, start_seconds) for config in here.configs]
-    seconds = makespan([seconds for _, seconds in runs], num_jobs) + here.trial_seconds
-    return Outlook(tuple(expected for expected, _ in runs), seconds, num_jobs, threads)
+    seconds = makespan([seconds for _, seconds in runs], allocation.num_jobs) + here.trial_seconds
+    return Outlook(tuple(expected for expected, _ in runs), seconds, allocation)
 
 
 def plan(
     source: StudyConfig,
     study: Path,
-    resources: Resources,
-    num_jobs: int | None,
+    data_dir: Path | None,
+    launcher: Launcher,
     show: Callable[[DownloadProgress | str], None],
     *,
     must_have_data: bool = True,
@@ -137,44 +122,30 @@ def plan(
     data is no error.
     """
     told = expand(source)
-    device = pick_device(resources.device)
+    allocation = launcher.allocate(len(told))
     folders = [folder_of(config, study) for config in told]
-    begun = begun_as(told[0], study)
-    configs = [as_begun(config, begun) for config in told]
+    configs = [as_in_study(config, study) for config in told]
     for config, folder in zip(configs, folders, strict=True):
         folder.check(config)
     found = [folder.read() if folder.exists() else None for folder in folders]
     is_done = all(run is not None and run.state in _ENDED for run in found)
-    root = data_root(resources.data_dir)
+    root = data_root(data_dir)
     if must_have_data and not is_done:
-        data = drain(resolve(told[0].data, root, begun.data if begun else None), show)
-        prepare(data, root, begun_on_images(run_folders(study)))
-        configs = [config.model_copy(update={"data": data}) for config in configs]
-    num_jobs, num_devices, threads = _shared_out(configs, device, resources, num_jobs)
+        for said in fetch_data(told[0], configs[0], root):
+            show(said)
+        configs = [decide_data(config, root) for config in configs]
+        prepare(configs[0].data, root, begun_on_images(run_folders(study)))
     here = _Measured(configs, {})
     if not is_done:
-        here = _measured(configs, device, num_jobs, show, may_try=must_have_data)
+        here = _measured(configs, allocation, show, may_try=must_have_data)
     runs = [
         _planned(config, folder, run, here, start_seconds)
         for config, folder, run in zip(here.configs, folders, found, strict=True)
     ]
     runs.sort(key=lambda run: run.seconds, reverse=True)
-    jobs = tuple(
-        Job(run.folder, root, f"cuda:{index % num_devices}" if num_devices > 1 else str(device), threads)
-        for index, run in enumerate(run for run in runs if run.state not in _ENDED)
-    )
-    stand_in = configs[0].data.dataset == "synthetic"
-    return Plan(study, tuple(runs), jobs, num_jobs, threads, str(device), stand_in, here.trial_seconds)
-
-
-def _shared_out(
-    configs: list[RunConfig], device: torch.device, resources: Resources, num_jobs: int | None
-) -> tuple[int, int, int]:
-    """Runs at once, devices, and CPU threads of each run, which this process takes as well."""
-    num_devices = torch.cuda.device_count() if resources.device in ("auto", "cuda") and device.type == "cuda" else 1
-    num_jobs = min(num_jobs or (num_cores() if device.type == "cpu" else num_devices), len(configs))
-    threads = set_up(configs[0].compute, device, resources.threads or threads_for(num_jobs, num_cores()))
-    return num_jobs, num_devices, threads
+    jobs = tuple(Job(run.folder, root) for run in runs if run.state not in _ENDED)
+    stand_in = configs[0].data.facts.is_stand_in
+    return Plan(study, tuple(runs), jobs, launcher, allocation, stand_in, here.trial_seconds)
 
 
 def makespan(seconds: Iterable[float], num_jobs: int) -> float:
@@ -198,32 +169,34 @@ class _Measured:
     trial_seconds: float = 0.0
 
 
-def _measured(
-    configs: list[RunConfig], device: torch.device, num_jobs: int, show: Callable[[str], None], *, may_try: bool
-) -> _Measured:
-    """Measure the shallowest net of each kind, beside as many others as will run at once."""
+def _measured(configs: list[RunConfig], allocation: Allocation, show: Callable[[str], None], *, may_try: bool) -> _Measured:
+    """Measure the shallowest net of each kind, beside as many others as will run at once, with the threads of a run."""
+    device = torch.device(allocation.device)
+    set_up(configs[0].compute, device, allocation.threads)
     by_depth = sorted(configs, key=lambda config: config.model.depth)
     shallowest = {config.model.kind: config for config in reversed(by_depth)}  # of residual ones, that with the first shortcut
     first = by_depth[0]
     work = sum(config.recipe.steps * count_run(config).multiply_adds for config in configs)
-    equal_steps = work / count_run(first).multiply_adds / num_jobs
-    with neighbours(with_compile(first, first.compute.compile is True), device, num_jobs - 1 if device.type == "cpu" else 0):
-        stands = footing(first, device, equal_steps if may_try else 0)
-        for notice in stands.notices:
+    equal_steps = work / count_run(first).multiply_adds / allocation.num_jobs
+    with neighbours(
+        with_compile(first, first.compute.compile is True), device, allocation.num_jobs - 1 if device.type == "cpu" else 0
+    ):
+        decided = decide_compile(first, device, equal_steps if may_try else 0)
+        for notice in decided.notices:
             show(notice)
         speeds = {}
         for kind, config in shallowest.items():
-            here = config.model_copy(update={"compute": stands.here.compute})
-            speeds[kind] = count_run(config).multiply_adds, stands.speed if config is first else measure(here, device)
-    undecided = first.compute.compile == "auto" and not may_try and trial_pays(equal_steps * stands.speed.step_seconds)
-    decided = [with_compile(config, stands.config.compute.compile is True) for config in configs]
-    return _Measured(decided, speeds, TRIAL_SECONDS if undecided else 0.0)
+            here = config.model_copy(update={"compute": decided.here.compute})
+            speeds[kind] = count_run(config).multiply_adds, decided.speed if config is first else measure(here, device)
+    undecided = first.compute.compile == "auto" and not may_try and trial_pays(equal_steps * decided.speed.step_seconds)
+    alike = [with_compile(config, decided.config.compute.compile is True) for config in configs]
+    return _Measured(alike, speeds, TRIAL_SECONDS if undecided else 0.0)
 
 
 def _planned(config: RunConfig, folder: RunFolder, run: Run | None, here: _Measured, start_seconds: float) -> PlannedRun:
     """A run with the time that is left of it."""
     if run is not None and run.state in _ENDED:
-        return PlannedRun(folder, run.state, forecast(config, count_run(config), Speed({}, 0.0), from_step=run.step), 0.0)
+        return PlannedRun(folder, run.state, forecast(config, count_run(config), UNMEASURED, from_step=run.step), 0.0)
     return PlannedRun(folder, run.state if run else "planned", *_expected(config, here, start_seconds, run.step if run else 0))
 
 
@@ -233,4 +206,5 @@ def _expected(config: RunConfig, here: _Measured, start_seconds: float, from_ste
     multiply_adds, speed = here.speeds[config.model.kind]
     speed = speed.scaled(cost.multiply_adds / multiply_adds)
     expected = forecast(config, cost, speed, from_step)
-    return expected, start_seconds + measuring_seconds(speed) + expected.seconds
+    measuring = measuring_seconds(speed) if config.compute.compile is True else 0.0
+    return expected, start_seconds + measuring + expected.seconds

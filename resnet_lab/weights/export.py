@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from resnet_lab.config.schema import ModelConfig, RunConfig
+from resnet_lab.config.terms import WeightFiles
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError
 from resnet_lab.record.files import disk_errors, write_atomically
 from resnet_lab.record.store import RunFolder
@@ -27,9 +27,7 @@ class Written:
     config: RunConfig
 
 
-def write_weights(
-    target: Path, folders: Sequence[RunFolder], at: int | None, to: Literal["torchvision", "safetensors"]
-) -> Iterator[Written | str]:
+def write_weights(target: Path, folders: Sequence[RunFolder], at: int | None, to: WeightFiles) -> Iterator[Written | str]:
     """Write a file for each run, of step `at` or of its newest checkpoint, and yield it, or why there is none.
 
     The file has the run's name, with the step where that is given. Raises CheckpointError where no run has such a checkpoint,
@@ -49,12 +47,12 @@ def write_weights(
         raise CheckpointError(faults[0] if len(faults) == 1 else f"None of the {len(faults)} runs has a checkpoint to export.")
 
 
-def _write(target: Path, network: Trained, at: int | None, to: Literal["torchvision", "safetensors"]) -> Written:
+def _write(target: Path, network: Trained, at: int | None, to: WeightFiles) -> Written:
     config, name = network.config, network.name
     if to == "torchvision":
         content = torchvision_file(network.net)
     else:
-        digests = network.folder.image_digests
+        digests = network.folder.read_image_digests()
         about = About(
             run=name,
             step=network.step,

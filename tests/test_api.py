@@ -1,0 +1,54 @@
+"""The Python interface: README's example runs as it is written, every function is documented and typed, and marked as typed."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import resnet_lab
+from resnet_lab import api
+from resnet_lab.errors import ConfigError
+from resnet_lab.record.lines import Event
+from tests.conftest import tiny
+
+README = Path(__file__).parent.parent / "README.md"
+FUNCTIONS = [value for value in vars(api).values() if inspect.isfunction(value) and value.__module__ == api.__name__]
+
+
+def test_the_example_in_the_readme_runs_as_it_is_written(tmp_path, capsys):
+    [example] = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    exec(example, {})
+    shown = capsys.readouterr().out
+    assert "EvalRecord(" in shown
+    assert "in plain nets" in shown
+    assert (tmp_path / "runs" / "mine" / "report" / "index.html").is_file()
+    assert {run.state for run in api.read("runs/mine").runs} == {"finished"}
+
+
+def test_a_run_continues_in_its_folder_and_its_study_has_curves(tmp_path):
+    config = tiny(recipe__steps=8)
+    assert any(isinstance(said, Event) for said in api.run(config, tmp_path / "s", device="cpu", threads=1))
+    [again] = api.run(config, tmp_path / "s")
+    assert isinstance(again, Event)
+    assert again.name == "finished"
+    study = api.read(str(tmp_path / "s"))
+    assert [run.name for run in study.runs] == [config.name]
+    assert api.write_curves(study, x="epoch").is_file()
+
+
+def test_what_is_wrong_is_said_in_a_sentence():
+    with pytest.raises(ConfigError, match="There is no preset 'papr'"):
+        api.load("papr")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_every_function_is_documented_and_typed(function):
+    assert inspect.getdoc(function)
+    signature = inspect.signature(function)
+    annotations = [signature.return_annotation, *(parameter.annotation for parameter in signature.parameters.values())]
+    assert inspect.Signature.empty not in annotations
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (Path(resnet_lab.__file__).parent / "py.typed").is_file()
