@@ -72,11 +72,11 @@ def run(
     threads = set_up(settled.compute, device, resources.threads)
     root = data_root(resources.data_dir)
     for said in fetch_data(config, settled, root):
-        yield said
         if stop():
-            break
+            return  # what has been downloaded is kept
+        yield said
     if stop():
-        return  # also while it downloads: what has come is kept
+        return
     settled = decide_data(settled, root)
     begun_on = begun_on_images([folder, *run_folders(study)])
     data = load(settled.data, root, settled.seed, begun_on).to(device)
