@@ -1,6 +1,6 @@
 """Claim: `--help`, `runs` and `compare` start in under half a second and without importing torch.
 
-`runs` and `compare` read the studies in runs/reference. Given are the time to the first line of output and the time to the end:
+`runs` and `compare` read the studies in reference. Given are the time to the first line of output and the time to the end:
 `compare` prints its table and then draws the curves, in four formats.
 
     python benchmarks/startup.py
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common import arguments, lab, middle, print_table, process
 
-REFERENCE = Path(__file__).parent.parent / "runs" / "reference"
+REFERENCE = Path(__file__).parent.parent / "reference"
 COMMANDS = {
     "--help": ["--help"],
     "runs": ["runs", "--runs", REFERENCE],
