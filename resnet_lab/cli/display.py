@@ -187,7 +187,7 @@ class TrainingScreen:
         note(f"{left:,} steps{time_left}.{_decoding(expected)}")
         if expected.seconds > _A_DAY:
             note(
-                "That is more than a day here: the presets quick (about an hour) and demo (minutes) are smaller, --config quick."
+                "That is more than a day here: the presets quick (an hour or two) and demo (minutes) are smaller, --config quick."
             )
         if self._task is not None:
             self._progress.update(self._task, total=recipe.steps, completed=expected.from_step)
@@ -263,7 +263,7 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
         f"{_decoding(plan.runs[0].forecast)}"
     )
     if plan.seconds > _A_DAY:
-        note("That is more than a day here: the presets quick (about an hour) and demo (minutes) are smaller.")
+        note("That is more than a day here: the presets quick (an hour or two) and demo (minutes) are smaller.")
 
 
 def _plan_values(plan: "Plan") -> dict[str, Any]:

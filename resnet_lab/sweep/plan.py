@@ -178,9 +178,8 @@ def _measured(configs: list[RunConfig], allocation: Allocation, show: Callable[[
     first = by_depth[0]
     work = sum(config.recipe.steps * count_run(config).multiply_adds for config in configs)
     equal_steps = work / count_run(first).multiply_adds / allocation.num_jobs
-    with neighbours(
-        with_compile(first, first.compute.compile is True), device, allocation.num_jobs - 1 if device.type == "cpu" else 0
-    ):
+    others = allocation.num_jobs - 1 if device.type == "cpu" else 0
+    with neighbours(with_compile(first, False), device, others):  # eager: they must train where nothing compiles, too
         decided = decide_compile(first, device, equal_steps if may_try else 0)
         for notice in decided.notices:
             show(notice)
