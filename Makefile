@@ -19,7 +19,7 @@ test-slow: $(VENV)/installed-dev  ## what takes long and seldom breaks
 	$(BIN)/python -m pytest -m slow
 
 test-avx2: $(VENV)/installed-dev  ## everything that computes, as on a CPU without AVX-512
-	$(AVX2) $(BIN)/python -m pytest --ignore tests/test_page.py
+	$(AVX2) $(BIN)/python -m pytest --ignore tests/report/test_page.py
 
 lint: $(VENV)/installed-dev  ## format, lint, types
 	$(BIN)/ruff format --check .

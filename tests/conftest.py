@@ -5,32 +5,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from resnet_lab.cli import display
 from resnet_lab.cli.main import main
-from resnet_lab.config.schema import RunConfig
-from resnet_lab.presentation.blocks import Document, picture
 from resnet_lab.record.store import RunFolder
-from resnet_lab.report import document, figures
-from resnet_lab.report.illustrations import illustrations
-from resnet_lab.run.device import Resources
 from resnet_lab.run.experiment import run
-from resnet_lab.study.compare import Comparison
-
-CPU = Resources(device="cpu", threads=1)
-KINDS = ("plain", "residual")
-TINY: dict[str, Any] = {
-    "model": {"kind": "residual", "depth": 8, "width": 4},
-    "data": {"dataset": "synthetic", "train_images": 100, "validation_images": 20, "test_images": 20},
-    "recipe": {"steps": 30, "batch_size": 16, "lr": 0.05, "schedule": {"name": "plateau", "every": 4, "patience": 1}},
-    "evaluation": {"every": 7, "train_images": 30},
-    "log": {"every": 5},
-    "compute": {"compile": False},
-}
+from tests.builders import CPU, KINDS, ROOT, tiny
 
 
 @pytest.fixture(autouse=True)
@@ -48,29 +31,6 @@ def _clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def settings(**changes: Any) -> dict[str, Any]:
-    """TINY with changes at dotted keys, written with `__` for the dot."""
-    values: dict[str, Any] = {key: dict(value) for key, value in TINY.items()}
-    for path, value in changes.items():
-        section, _, key = path.partition("__")
-        if key:
-            values.setdefault(section, {})[key] = value
-        else:
-            values[section] = value
-    return values
-
-
-def tiny(**changes: Any) -> RunConfig:
-    """A config of a network that trains in a tenth of a second."""
-    return RunConfig.model_validate(settings(**changes))
-
-
-def document_of(comparison: Comparison) -> Document:
-    """The report of a comparison without a folder, so without analyses."""
-    drawn = {each: figures.svg(figures.entitled(each, comparison)) for each in illustrations(comparison)}
-    return document.build(comparison, {each.stem: picture(each, svg) for each, svg in drawn.items()})
 
 
 @pytest.fixture(scope="session")
@@ -119,8 +79,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 def _real_data() -> Path | None:
-    root = Path(__file__).parent.parent
-    places = [os.environ.get("RESNET_LAB_DATA"), root / "data", root.parent / "shared" / "data"]
+    places = [os.environ.get("RESNET_LAB_DATA"), ROOT / "data", ROOT.parent / "shared" / "data"]
     found = (Path(place).resolve() for place in places if place)  # now: tests change the working directory
     return next((place for place in found if (place / "cifar-10-batches-py").is_dir()), None)
 

@@ -10,9 +10,9 @@ import resnet_lab
 from resnet_lab import api
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.lines import Event
-from tests.conftest import tiny
+from tests.builders import ROOT, tiny
 
-README = Path(__file__).parent.parent / "README.md"
+README = ROOT / "README.md"
 FUNCTIONS = [value for value in vars(api).values() if inspect.isfunction(value) and value.__module__ == api.__name__]
 
 

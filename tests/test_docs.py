@@ -3,15 +3,13 @@
 import itertools
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
 from resnet_lab.config.files import load_study
 from resnet_lab.sweep.grid import expand
-from tests.test_cli import COMMANDS
+from tests.builders import COMMANDS, ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

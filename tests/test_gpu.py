@@ -16,8 +16,7 @@ from resnet_lab.run.compute import initial_state
 from resnet_lab.run.device import Resources
 from resnet_lab.run.experiment import run
 from resnet_lab.train.loop import train
-from tests.conftest import KINDS, tiny
-from tests.test_sweep import write_config
+from tests.builders import KINDS, tiny, write_config
 
 pytestmark = [
     pytest.mark.gpu,

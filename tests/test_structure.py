@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "resnet_lab"
+from tests.builders import ROOT
+
+PACKAGE = ROOT / "resnet_lab"
 HEAVY = ("torch", "torchvision")
 # A room imports itself and rooms of levels below, so that rooms of one level do not see each other.
 LEVELS = (

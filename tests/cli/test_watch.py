@@ -1,0 +1,188 @@
+"""Following runs: looks until nothing runs, pages rewritten when a file has changed, Ctrl-C, and the browser. Nobody sleeps."""
+
+import io
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from rich.console import Console
+
+from resnet_lab.cli import display, report, watch
+from resnet_lab.record.lines import EvalRecord, TrainRecord
+from resnet_lab.record.store import RunFolder
+from resnet_lab.record.study import Study, read_study
+from resnet_lab.report import write
+from tests.builders import made_run, tiny
+
+
+@pytest.fixture
+def folder():
+    """A planned run in runs/study."""
+    config = tiny(data__dataset="cifar10")
+    folder = RunFolder(Path("runs/study") / config.name)
+    folder.create(config)
+    return folder
+
+
+@pytest.fixture
+def lock(folder):
+    """Holds the run, as a process that trains does."""
+    lock = FileLock(folder.path / ".lock")
+    with lock:
+        folder.append_event("started", 0)
+        yield lock
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Instead of sleeping, the next of these things happens; returns the pauses that were asked for."""
+
+    def play(*acts):
+        left, pauses = list(acts), []
+
+        def sleep(seconds):
+            pauses.append(seconds)
+            left.pop(0)()
+
+        monkeypatch.setattr(watch.time, "sleep", sleep)
+        return pauses
+
+    return play
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def nothing():
+    pass
+
+
+def test_looks_end_when_nothing_runs_any_more(folder, lock, script):
+    def end():
+        folder.append_event("finished", 30)
+        lock.release()
+
+    pauses = script(nothing, end)
+    states = [study.runs[0].state for (study,) in watch.looks(lambda: [read_study(Path("runs/study"))], 2.0)]
+    assert states == ["running", "running", "finished"]
+    assert pauses == [2.0, 2.0]
+
+
+def test_planned_runs_are_waited_for_but_not_for_ever(folder, script):
+    pauses = script(*[nothing] * 100)
+    for (study,) in watch.looks(lambda: [read_study(Path("runs/study"))], 25.0):
+        assert study.runs[0].state == "planned"
+    assert sum(pauses) == 50.0
+
+
+def test_runs_watch_prints_lines_where_there_is_no_terminal(cli, folder, lock, script):
+    def step():
+        folder.append(TrainRecord(5, 0.5, 1.0, 0.1, 80, 1.0))
+
+    def end():
+        folder.append_event("finished", 30)
+        lock.release()
+
+    pauses = script(step, end)
+    answer = cli("runs", "--watch")
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        f"runs/study: 0 of 1 finished: {folder.path.name} 0/30",
+        f"runs/study: 0 of 1 finished: {folder.path.name} 5/30",
+        "runs/study: 1 of 1 finished",
+    ]
+    assert pauses == [30.0, 30.0]
+
+
+@pytest.mark.parametrize("command", ["runs", "report"])
+def test_ctrl_c_is_130_without_a_word(cli, lock, script, command):
+    script(nothing, interrupt)
+    answer = cli(command, "study", "--watch")
+    assert answer.code == 130
+    assert "Abort" not in answer.out + answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_at_a_terminal_the_tables_are_live(folder, monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(display, "_out", Console(file=screen, force_terminal=True, width=80, height=40))
+    run = made_run("plain", 56)
+    with display.following() as following:
+        assert following.pause == 2.0
+        new = Study(Path("runs/new"), (made_run("residual", 20),), ("x cannot be read: torn",))
+        following.show([Study(Path("runs/old"), (run,)), new])
+    text = screen.getvalue()
+    assert text.index("runs/new") < text.index("runs/old")
+    for words in ("plain-56-s0", "residual-20-s0", "x cannot be read: torn"):
+        assert words in text
+
+
+def test_a_row_of_a_long_run_fits_80_columns(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(display, "_out", Console(file=screen, width=80))
+    run = made_run("residual", 110, state="interrupted", recipe__steps=64_000)
+    run.train.append(TrainRecord(32_000, 0.1234, 1.0, 0.1, 80, 0.05))
+    run.evaluations.append(EvalRecord(32_000, 0.1, 0.1, 30, None, None, 0.1234, 0.1, 1.0))
+    display.table(display.RUN_HEADER, [display.run_row(run)])
+    _, row = screen.getvalue().splitlines()
+    assert len(row.rstrip()) <= 80
+    for words in ("residual-110-s0", "interrupted", "32,000/64,000", "12.34 %"):
+        assert words in row
+
+
+def test_runs_watch_where_there_are_none_says_so(cli):
+    assert "There are no runs in runs" in cli("runs", "--watch").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["runs", "--watch", "--json"], "leave out one of them"),
+        (["report", "--watch", "--json"], "leave out one of them"),
+        (["report", "--every", "9"], "add --watch"),
+    ],
+)
+def test_options_that_clash_are_refused(cli, folder, arguments, sentence):
+    answer = cli(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert sentence in answer.err
+
+
+@pytest.mark.parametrize(("arguments", "pause"), [([], 5.0), (["--every", "60"], 60.0)])
+def test_report_watch_writes_when_a_file_has_changed_and_once_more_at_the_end(
+    cli, folder, lock, script, monkeypatch, arguments, pause
+):
+    written = []
+
+    def write_report(study, comparison, x):
+        written.append([run.state for run in read_study(study).runs])
+        return study / "report" / "index.html", study / "report" / "report.md"
+
+    def step():
+        folder.append(TrainRecord(5, 0.5, 1.0, 0.1, 80, 1.0))
+
+    monkeypatch.setattr(write, "write_report", write_report)
+    pauses = script(nothing, step, nothing, lock.release)
+    answer = cli("report", "--watch", *arguments)
+    assert answer.code == 0, answer.err
+    assert written == [["running"], ["running"], ["interrupted"]]
+    assert pauses == [pause] * 4
+    assert "the page is complete" in answer.err
+
+
+def test_report_watch_of_ended_runs_writes_the_page_once(cli, folder, script):
+    folder.append_event("finished", 30)
+    assert script() == []
+    assert cli("report", "--watch").code == 0
+    assert Path("runs/study/report/index.html").exists()
+
+
+def test_report_open_opens_the_page(cli, folder, monkeypatch):
+    opened = []
+    monkeypatch.setattr(report.webbrowser, "open", lambda address: opened.append(address) or True)
+    answer = cli("report", "--open")
+    assert opened == [Path("runs/study/report/index.html").resolve().as_uri()]
+    assert "No browser" not in answer.err
+    monkeypatch.setattr(report.webbrowser, "open", lambda address: False)
+    assert "No browser can be started here: open runs/study/report/index.html in one." in cli("report", "--open").err

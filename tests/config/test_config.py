@@ -1,0 +1,288 @@
+"""Settings: durations, identity, presets, and one clear sentence for everything that can be wrong with them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from resnet_lab.config.durations import to_steps
+from resnet_lab.config.files import load_run, load_study, presets
+from resnet_lab.config.identity import Later
+from resnet_lab.config.paper import departures
+from resnet_lab.config.schema import Milestones, Plateau, RecipeConfig, RunConfig, differences
+from resnet_lab.errors import ConfigError
+from resnet_lab.models.resnet import ResNet
+from resnet_lab.sweep.grid import expand
+from tests.builders import settings, tiny
+
+
+@pytest.mark.parametrize(
+    ("written", "steps"),
+    [
+        (400, 400),
+        ("400 steps", 400),
+        ("3 epochs", 1056),
+        ("0.5 epoch", 176),
+        ("50 %", 32_000),
+        ("12.5%", 8_000),
+        ("5 weeks", None),
+    ],
+)
+def test_durations_become_steps(written, steps):
+    assert to_steps(written, epoch_steps=352, total_steps=64_000) == steps
+
+
+def test_every_duration_of_a_config_is_converted_once():
+    config = load_study(
+        "paper",
+        [
+            "recipe.steps=2 epochs",
+            "recipe.schedule.milestones=['50 %', '1.5 epochs']",
+            "evaluation.every=25 %",
+            "log.every=10 steps",
+            "recipe.warmup.window=10 %",
+        ],
+    ).run(kind="plain", depth=20)
+    assert config.epoch_steps == 391
+    assert config.recipe.steps == 782
+    assert config.recipe.schedule == Milestones(name="milestones", milestones=(391, 586))
+    assert (config.evaluation.every, config.log.every, config.recipe.warmup.window) == (196, 10, 78)
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_the_default_is_the_plateau_recipe_that_was_asked_for():
+    config = load_study().run(kind="plain", depth=56)
+    assert config == RunConfig.model_validate({"model": {"kind": "plain", "depth": 56}, "recipe": {}})
+    recipe = config.recipe
+    assert (recipe.lr, recipe.momentum, recipe.weight_decay, recipe.batch_size, recipe.steps) == (0.1, 0.9, 1e-4, 128, 64_000)
+    assert recipe.schedule == Plateau(name="plateau", every=352, patience=15, max_drops=2)
+    assert (config.data.num_train, config.data.validation_images) == (45_000, 5_000)
+
+
+def test_the_paper_preset_is_the_paper():
+    config = load_study("paper").run(kind="residual", depth=110)
+    assert config.data.num_train == 50_000
+    assert config.recipe.schedule == Milestones(name="milestones", milestones=(32_000, 48_000))
+    assert config.recipe.steps == 64_000
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_every_preset_loads_and_builds_and_says_what_it_costs(name):
+    for config in expand(load_study(name)):
+        assert sum(1 for _ in ResNet(config.model).parameters()) > 0
+    header = presets()[name].read_text().partition("\n\n")[0]
+    assert header.startswith(f"# {name}: ")
+    assert "resnet-lab" in header
+    assert "Cost:" in header
+
+
+def test_identity_holds_all_settings_and_defaults():
+    config = tiny()
+    assert config.digest() == load_run(json.dumps(config.model_dump(mode="json")), "config.json").digest()
+    assert config.digest() != tiny(seed=1).digest()
+    assert config.digest() != tiny(recipe__momentum=0.8).digest()
+    assert config.recipe_digest() == tiny(seed=1, model={"kind": "plain", "depth": 14, "width": 4}).recipe_digest()
+    assert config.recipe_digest() != tiny(model={"kind": "plain", "depth": 14, "width": 8}).recipe_digest()
+    assert differences(config, tiny(recipe__lr=0.2)) == [("recipe.lr", 0.05, 0.2)]
+
+
+def test_a_setting_that_came_later_changes_no_identity_of_before():
+    assert tiny().digest() == "4a8cf86429d1b4069134f12291d4c9a39d22b96e2a1c267aec12c7467a6d705f"
+    assert tiny().recipe_digest() == "cdd08662b9bb0a130eddc2f1546bcdabd3c93d18d5ebe67a78d15b6de0eb2c8e"
+    assert tiny(model__shortcut="B").digest() != tiny().digest()
+    assert tiny(model__pad_channels="both").recipe_digest() != tiny().recipe_digest()
+    assert tiny(model__kind="plain", model__pad_channels="both").model.pad_channels == "both"  # a study's, so not refused
+
+
+class WithNesterov(RecipeConfig):
+    nesterov: Later[bool] = False
+
+
+class LaterRun(RunConfig):
+    recipe: WithNesterov
+
+
+def test_an_added_setting_leaves_identities_as_they_were_and_is_a_departure_from_the_paper():
+    before = tiny()
+    same, other = (LaterRun.model_validate(settings(recipe__nesterov=nesterov)) for nesterov in (False, True))
+    assert (same.digest(), same.recipe_digest()) == (before.digest(), before.recipe_digest())
+    assert other.digest() != before.digest()
+    assert departures(same) == departures(before)
+    assert [each for each in departures(other) if each not in departures(before)] == [
+        "recipe.nesterov is True; the paper's recipe has False."
+    ]
+
+
+def test_width_is_the_papers_of_the_layout_unless_given():
+    imagenet = {"kind": "plain", "depth": 18, "layout": "imagenet"}
+    assert [tiny(model=model).model.width for model in (imagenet, imagenet | {"width": 8})] == [64, 8]
+    assert tiny(model={"kind": "plain", "depth": 20}).model.width == 16
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ({"kind": "plain", "depth": 56}, "plain-56-s0"),
+        ({"kind": "residual", "depth": 56}, "residual-56-s0"),
+        ({"kind": "residual", "depth": 56, "shortcut": "B"}, "residual-B-56-s0"),
+        ({"kind": "residual", "depth": 164, "block": "bottleneck"}, "residual-bottleneck-164-s0"),
+        (
+            {"kind": "residual", "depth": 50, "block": "bottleneck", "shortcut": "B", "layout": "imagenet"},
+            "residual-B-bottleneck-imagenet-50-s0",
+        ),
+    ],
+)
+def test_a_runs_name_says_what_is_not_the_papers_cifar_network(model, name):
+    assert tiny(model=model).name == name
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model__depth": 57}, "Depth 57 is not 6n+2 (n blocks a stage); the nearest valid: 56 and 62."),
+        ({"model__depth": 2}, "nearest valid: 8."),
+        (
+            {"model": {"kind": "plain", "depth": 20, "shortcut": "C"}},
+            "model.shortcut: a plain network has no shortcuts to be option C",
+        ),
+        ({"recipe__steps": -1}, "recipe.steps: input should be greater than or equal to 0, got -1."),
+        ({"recipe__stps": 1}, "recipe.stps is not a setting (did you mean 'recipe.steps'?)."),
+        ({"recipe__lr": "fast"}, "recipe.lr: input should be a valid number, got 'fast'."),
+        (
+            {"recipe__steps": "5 weeks"},
+            "recipe.steps: must be a whole number, or a duration such as '400 steps' or '3 epochs', got '5 weeks'.",
+        ),
+        ({"recipe__steps": True}, "recipe.steps: input should be a valid integer, got True."),
+        ({"recipe__batch_size": 81}, "recipe.batch_size: a batch of 81 is larger than the 80 training images."),
+        ({"data__validation_images": 100}, "data.validation_images: 100 of 100 images leave none to train on."),
+        ({"data__validation_images": 0}, "recipe.schedule.name: a plateau schedule needs validation images"),
+        ({"recipe__schedule": {"name": "cosine"}}, "recipe.schedule.name must be 'plateau' or 'milestones', got 'cosine'."),
+        ({"recipe__schedule": {"name": "milestones", "milestones": [30]}}, "milestones [30] must lie inside the 30 steps"),
+        ({"log__keep": [3, 31]}, "log.keep: checkpoints are kept of steps 1 to 30 (recipe.steps), not of 31."),
+        ({"recipe__schedule": {"name": "milestones", "milestones": [9, 3]}}, "milestones must increase, got [9, 3]."),
+        (
+            {"recipe__schedule": {"name": "milestones", "patience": 3}},
+            "recipe.schedule.patience belongs to recipe.schedule.name = 'plateau'",
+        ),
+        ({"model": {"depth": 20}}, "model.kind is not set; say --plain or --residual."),
+    ],
+)
+def test_wrong_settings_get_one_sentence(changes, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_run(json.dumps(settings(**changes)), "runs/x/config.json")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_errors_are_listed_together_each_with_its_place(tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[recipe]\nlr = 'high'\n[dota]\nx = 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_study(str(file), ["recipe.momentum=2"]).run(kind="plain", depth=21)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    assert any(line.startswith(f"{file}: recipe.lr") for line in lines)
+    assert any(line.startswith("--set: recipe.momentum") for line in lines)
+    assert any(line.startswith(f"{file}: dota is not a setting") for line in lines)
+    assert any(line.startswith("Depth 21") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("source", "overrides", "sentence"),
+    [
+        ("papr", [], "There is no preset 'papr' (did you mean 'paper'?); presets are"),
+        ("./none.toml", [], "There is no config file ./none.toml"),
+        ("demo", ["recipe.lr"], "--set takes KEY=VALUE"),
+        ("demo", ["sweep.depths=20"], "--set: sweep.depths: input should be a list, got 20."),
+        ("demo", ["sweep.kinds=['flat']"], "--set: sweep.kinds.0: input should be 'plain' or 'residual', got 'flat'."),
+    ],
+)
+def test_wrong_sources_get_one_sentence(source, overrides, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_study(source, overrides)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"recipe__steps": "50 %"}, "recipe.steps: must be a whole number, or a duration such as '400 steps' or '3 epochs'"),
+        ({"recipe__batch_size": float("nan")}, "recipe.batch_size: input should be a valid integer, got nan."),
+        (
+            {"evaluation__final_train_images": 0},
+            "evaluation.final_train_images: input should be greater than or equal to 1, got 0.",
+        ),
+        ({"evaluation__final_train_images": "some"}, "evaluation.final_train_images: input should be 'all', got 'some'."),
+    ],
+)
+def test_messages_name_the_key_and_not_pydantics_insides(changes, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_run(json.dumps(settings(**changes)), "config.json")
+    assert f"config.json: {sentence}" in str(caught.value)
+
+
+def test_settings_that_do_not_fit_together_are_all_listed():
+    with pytest.raises(ConfigError) as caught:
+        load_study("paper", ["recipe.batch_size=99999", "recipe.steps=100"]).run(kind="plain", depth=20)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("data.validation_images=50000", "data.validation_images: 50000 of 50000 images leave none to train on."),
+        ("data.train_images=1000", "data.validation_images: 5000 of 1000 images leave none to train on."),
+        ("recipe.schedule.milestones=[1]", "belongs to recipe.schedule.name = 'milestones', which is not the schedule here."),
+        ("model=5", "--set: model is a section, such as [model], got 5."),
+    ],
+)
+def test_the_cause_is_named_and_not_what_follows_from_it(override, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_study(None, [override]).run(kind="plain", depth=20)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_small_share_of_a_short_run_is_a_step():
+    config = load_study("quick", ["recipe.steps=5", "recipe.schedule.milestones=[2]"]).run(kind="plain", depth=20)
+    assert config.evaluation.every == 1
+
+
+def test_a_sweep_takes_no_setting_of_one_run():
+    with pytest.raises(ConfigError, match=r"--set: seed is for a single run; in a sweep, set sweep\.seeds"):
+        expand(load_study("quick", ["seed=3"]))
+    with pytest.raises(ConfigError, match=r"--set: model\.shortcut is for a single run; in a sweep, set sweep\.shortcuts"):
+        expand(load_study("quick", ["model.shortcut=B"]))
+
+
+def test_a_sweep_over_shortcuts_has_its_plain_runs_once():
+    configs = expand(load_study("smoke", ["sweep.depths=[8]", "sweep.shortcuts=['A', 'B', 'C']"]))
+    assert [config.name for config in configs] == ["plain-8-s0", "residual-8-s0", "residual-B-8-s0", "residual-C-8-s0"]
+
+
+def test_a_run_stands_in_a_sweep_once():
+    with pytest.raises(ConfigError, match=r"--set: sweep\.seeds: each may stand here once, got \[0, 0\]"):
+        load_study("smoke", ["sweep.seeds=[0, 0]"])
+
+
+def test_broken_toml_is_named(tmp_path: Path):
+    (tmp_path / "broken.toml").write_text("recipe = [")
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        load_study(str(tmp_path / "broken.toml"))
+
+
+def test_seeds_are_outermost_so_that_a_sweep_cut_short_has_whole_pairs():
+    configs = expand(load_study("smoke", ["sweep.seeds=[0, 1]"]))
+    assert [config.name for config in configs[:4]] == ["plain-8-s0", "residual-8-s0", "plain-14-s0", "residual-14-s0"]
+    assert len(configs) == 8
+
+
+def test_a_run_takes_only_the_names_that_it_knows():
+    with pytest.raises(TypeError, match="detph"):
+        load_study("paper").run(kind="plain", detph=56)
+
+
+def test_compile_overrides_the_file_and_other_overrides():
+    study = load_study("paper", ["compute.compile=true"], compile=False)
+    assert study.run(kind="plain", depth=20).compute.compile is False
+    assert load_study("paper").run(kind="plain", depth=20).compute.compile == "auto"

@@ -1,0 +1,219 @@
+"""The comparison by hand-made runs: means, gaps, verdicts, and what is missing."""
+
+import dataclasses
+import json
+
+import pytest
+
+from resnet_lab.study.spread import Spread, half_width
+from resnet_lab.study.values import comparison_values
+from tests.builders import compared, four_runs, made_run
+
+
+def test_cells_hold_one_value_a_seed_of_the_last_evaluation():
+    comparison = compared([made_run("plain", 20, seed, train=train) for seed, train in [(1, 0.2), (0, 0.1), (2, 0.6)]])
+    (cell,) = comparison.cells
+    assert cell.seeds == (0, 1, 2)
+    assert cell.train_error == Spread((0.1, 0.2, 0.6))
+    assert cell.test_error == Spread((0.2, 0.2, 0.2))
+    assert cell.running_train_error is not None
+    assert cell.running_train_error.mean == pytest.approx(0.35)
+    assert cell.best_test_error == Spread((0.02, 0.02, 0.02))
+    assert (cell.parameters, cell.train_images) == (123, 10_000)
+
+
+def test_the_verdict_names_the_gap_of_each_kind():
+    comparison = compared(four_runs())
+    plain, residual = comparison.gaps
+    assert (plain.shallow, plain.deep, plain.degradation, residual.degradation) == (20, 56, "shown", "not shown")
+    assert plain.train_error.values == (pytest.approx(0.1),)
+    assert plain.test_error.values == (pytest.approx(0.15),)
+    assert comparison.verdict == (
+        "Degradation shown in plain nets. Training error 20.00 % at depth 20, 30.00 % at depth 56: +10.00 points "
+        "(one seed, too few for an interval).",
+        "Degradation not shown in residual nets. Training error 10.00 % at depth 20, 5.00 % at depth 56: -5.00 points "
+        "(one seed, too few for an interval).",
+    )
+    assert comparison.missing == ()
+    assert comparison.shows_degradation
+
+
+def test_shortcuts_are_compared_one_by_one_and_what_is_no_matched_pair_is_said():
+    projections = [made_run("residual", depth, train=0.12, shortcut=option, parameters=number)
+                   for option in "BC" for depth, number in ((20, 130), (56, 1_140))]  # fmt: skip
+    comparison = compared([*four_runs(), *projections])
+    assert [(cell.variant, cell.depth) for cell in comparison.cells] == [
+        ("plain", 20), ("residual", 20), ("residual-B", 20), ("residual-C", 20),
+        ("plain", 56), ("residual", 56), ("residual-B", 56), ("residual-C", 56),
+    ]  # fmt: skip
+    assert all(len(cell.seeds) == 1 for cell in comparison.cells)
+    assert [gap.variant for gap in comparison.gaps] == ["plain", "residual", "residual-B", "residual-C"]
+    assert [gain.name for gain in comparison.gains[:3]] == [
+        "residual - plain at 20", "residual-B - plain at 20", "residual-C - plain at 20"
+    ]  # fmt: skip
+    assert comparison.interaction is not None
+    assert comparison.interaction.train_error.mean == pytest.approx(-0.15)  # of option A
+    assert comparison.shows_degradation
+    assert len(comparison.unmatched) == 4
+    assert comparison.unmatched[2] == (
+        "residual-B-56 and plain-56 are no matched pair: its projections give the residual network 1,017 parameters more "
+        "(1,140 against 123)."
+    )
+    values = comparison_values(comparison)
+    assert values["unmatched"] == list(comparison.unmatched)
+    assert [tuple(values["gaps"][at][key] for key in ("variant", "kind", "shortcut")) for at in (0, 1, 2)] == [
+        ("plain", "plain", "A"), ("residual", "residual", "A"), ("residual-B", "residual", "B")
+    ]  # fmt: skip
+    for values_of_one in (values["cells"][3], next(run for run in values["runs"] if run["run"] == "residual-C-20-s0")):
+        assert [values_of_one[key] for key in ("variant", "kind", "shortcut", "depth")] == ["residual-C", "residual", "C", 20]
+    assert compared(four_runs()).unmatched == ()
+    assert comparison.missing == ()
+
+
+def test_a_study_of_projections_alone_lacks_no_option_a():
+    comparison = compared([made_run(kind, depth, shortcut=option) for kind, option in (("plain", "A"), ("residual", "B"))
+                               for depth in (20, 56)])  # fmt: skip
+    assert comparison.missing == ()
+    assert comparison.interaction is None
+    assert comparison.runs[0].config.recipe_digest() == comparison.runs[-1].config.recipe_digest()
+
+
+def test_gains_and_the_interaction_are_paired():
+    comparison = compared([*four_runs(seed=0), *four_runs(plain_deep=0.4, seed=1), made_run("plain", 20, 2)])
+    shallow, deep = comparison.gains
+    assert (shallow.name, shallow.seeds, shallow.train_error.mean) == ("residual - plain at 20", (0, 1), pytest.approx(-0.1))
+    assert deep.train_error.values == (pytest.approx(-0.25), pytest.approx(-0.35))
+    assert comparison.interaction is not None
+    assert comparison.interaction.train_error.values == (pytest.approx(-0.15), pytest.approx(-0.25))
+    assert comparison.interaction.test_error.values == (pytest.approx(-0.15), pytest.approx(-0.15))
+    assert [each.name for each in comparison.differences] == [
+        "plain, 56 - 20", "residual, 56 - 20", "residual - plain at 20", "residual - plain at 56", "interaction"
+    ]  # fmt: skip
+
+
+def test_a_gap_within_the_margin_of_the_images_is_none():
+    comparison = compared(four_runs(plain_deep=0.205))
+    assert comparison.gaps[0].margin == pytest.approx(2 * (0.2 * 0.8 / 1e4 + 0.205 * 0.795 / 1e4) ** 0.5)
+    assert comparison.gaps[0].degradation == "not shown"
+
+
+@pytest.mark.parametrize(
+    ("residual", "expected"),
+    [({}, False), ({20: 0.1}, False), ({20: 0.1, 56: 0.2}, False), ({20: 0.1, 56: 0.115}, True), ({20: 0.1, 56: 0.1}, True)],
+)
+def test_the_papers_finding_takes_residual_networks_of_two_depths_that_are_not_shown_to_degrade(residual, expected):
+    plain = [made_run("plain", 20, train=0.1), made_run("plain", 56, train=0.4)]
+    comparison = compared([*plain, *(made_run("residual", depth, train=train) for depth, train in residual.items())])
+    assert comparison.shows_degradation is expected
+
+
+@pytest.mark.parametrize(("deep", "expected"), [(0.2, "not shown"), (0.215, "undecided"), (0.22, "undecided"), (0.23, "shown")])
+def test_one_or_two_seeds_do_not_decide_what_seeds_may_make(deep, expected):
+    comparison = compared(four_runs(plain_deep=deep))
+    assert comparison.gaps[0].degradation == expected
+    assert ("undecided: needs 2 more seeds." in comparison.verdict[0]) == (expected == "undecided")
+    two = compared([*four_runs(plain_deep=deep), *four_runs(plain_deep=deep, seed=1)])
+    assert two.gaps[0].degradation == expected
+    assert ("undecided: needs 1 more seed." in two.verdict[0]) == (expected == "undecided")
+
+
+def test_from_three_seeds_on_the_interval_decides():
+    gaps = {"clear": (0.1, 0.11, 0.12), "none": (0.0, 0.001, -0.001), "small": (0.004, 0.005, 0.006), "wide": (0.0, 0.05, 0.01)}
+    outcomes = {}
+    for name, values in gaps.items():
+        runs = [run for seed, gap in enumerate(values) for run in four_runs(plain_deep=0.2 + gap, seed=seed)]
+        outcomes[name] = compared(runs)
+    assert {name: outcome.gaps[0].degradation for name, outcome in outcomes.items()} == {
+        "clear": "shown", "none": "not shown", "small": "shown", "wide": "undecided"
+    }  # fmt: skip
+    clear = outcomes["clear"].verdict[0]
+    assert "+11.00 points (95 % interval +8.52 to +13.48 over 3 seeds; sign-flip test p = 0.125)." in clear
+    assert outcomes["clear"].gaps[0].seeds_needed == 0
+    wide = outcomes["wide"].gaps[0]
+    assert wide.seeds_needed is not None
+    assert f"needs {wide.seeds_needed} more seeds" in outcomes["wide"].verdict[0]
+    deviation = wide.train_error.deviation
+    half = [half_width(3 + more, deviation) for more in (wide.seeds_needed - 1, wide.seeds_needed)]
+    assert half[0] >= wide.train_error.mean > half[1]  # so many seeds and no fewer bring zero out of the interval
+
+
+def test_a_hopeless_spread_says_so():
+    runs = [run for seed, gap in enumerate((-0.1, 0.14, 0.01)) for run in four_runs(plain_deep=0.2 + gap, seed=seed)]
+    comparison = compared(runs)
+    assert comparison.gaps[0].seeds_needed is None
+    assert "needs more than 50 more seeds" in comparison.verdict[0]
+
+
+def test_only_shared_seeds_count():
+    runs = [made_run("plain", 20, seed, train=0.2) for seed in range(3)]
+    runs += [made_run("plain", 56, seed, train=error) for seed, error in [(0, 0.3), (1, 0.1), (7, 0.9)]]
+    (gap,) = compared(runs).gaps
+    assert gap.seeds == (0, 1)
+    assert gap.degradation == "undecided"
+
+
+def test_lost_runs_are_counted_and_chance_is_named():
+    runs = [
+        made_run("plain", 56, 0, train=0.899),
+        made_run("plain", 56, 1, state="diverged"),
+        made_run("plain", 56, 2, state="failed"),
+    ]
+    (cell,) = compared(runs).cells
+    assert cell.lost == ("plain-56-s1 (diverged)", "plain-56-s2 (failed)")
+    assert cell.at_chance == ("plain-56-s0",)
+    assert compared([made_run("plain", 56, train=0.85)]).cells[0].at_chance == ()
+    of_100 = {"dataset": "cifar100", "train_images": 100, "validation_images": 20, "test_images": 20}
+    assert compared([made_run("plain", 56, train=0.92, data=of_100)]).cells[0].at_chance == ()
+    assert compared([made_run("plain", 56, train=0.99, data=of_100)]).cells[0].at_chance == ("plain-56-s0",)
+
+
+def test_runs_on_other_images_of_a_folder_are_left_out():
+    of_folder = {"dataset": "folder", "num_classes": 3, "train_images": 100, "validation_images": 20, "test_images": 20}
+    runs = [
+        dataclasses.replace(
+            made_run("plain", depth, data=of_folder),
+            environment={"data": {"sha256": {"names": names, "files": files}}} if names else {},
+        )
+        for depth, names, files in ((20, "a", "1"), (32, "b", "2"), (44, None, None), (56, "a", "3"))
+    ]
+    comparison = compared(runs)
+    assert [run.name for run in comparison.runs] == ["plain-20-s0", "plain-44-s0", "plain-56-s0"]
+    assert comparison.missing[:2] == (
+        "plain-32-s0: left out, trained on other images of a folder.",
+        "plain-56-s0: some of the images were files of other sizes than for plain-20-s0.",
+    )
+
+
+def test_the_values_are_json_and_hide_the_best_over_time(tmp_path):
+    comparison = compared([run for seed in range(3) for run in four_runs(seed=seed)])
+    values = json.loads(json.dumps(comparison_values(comparison)))
+    assert values["format"] == 2
+    first = values["cells"][0]["train_error"]
+    assert (first["values"], first["deviation"]) == ([0.2] * 3, 0.0)
+    assert [first["mean"], *first["interval"]] == pytest.approx([0.2] * 3)
+    assert values["gaps"][0]["p_value"] == 0.125
+    assert "best_test_error" not in values["cells"][0]
+    assert comparison_values(comparison, best=True)["cells"][0]["best_test_error"]["mean"] == 0.02
+
+
+def test_runs_of_another_recipe_are_left_out_and_the_keys_named():
+    comparison = compared([*four_runs(), made_run("plain", 32, recipe__lr=0.3)])
+    assert {cell.depth for cell in comparison.cells} == {20, 56}
+    assert any("plain-32-s0: left out, of another recipe (recipe.lr = 0.3)" in sentence for sentence in comparison.missing)
+
+
+@pytest.mark.parametrize(
+    ("runs", "sentence"),
+    [
+        ([], "There is no finished plain run"),
+        ([made_run("plain", 20)], "There is only depth 20 of plain nets"),
+        ([made_run("plain", 20)], "There is no finished residual run"),
+        ([made_run("plain", 20), made_run("plain", 56, seed=1)], "share no seed"),
+        ([made_run("plain", 20, state="running")], "plain-20-s0 is running, at step 30 of 30, and not in the table."),
+        ([made_run("plain", 20, state="diverged")], "plain-20-s0 is diverged"),
+    ],
+)
+def test_what_is_missing_is_said(runs, sentence):
+    comparison = compared(runs)
+    assert any(sentence in each for each in comparison.missing)
+    assert comparison.verdict[0].startswith("No verdict")
