@@ -42,7 +42,7 @@ def fetch_data(config: RunConfig, settled: RunConfig, root: Path) -> Iterator[Do
     """
     if settled.data.dataset == "auto":
         yield from images.fetch(root)
-    elif config.data.dataset == "auto" and settled.data.dataset == "synthetic" and images.at_hand(root) == "cifar10":
+    elif config.data.dataset == "auto" and settled.data.dataset == "synthetic" and images.available_dataset(root) == "cifar10":
         yield (
             "This study began on the synthetic stand-in and continues on it. CIFAR-10 is here now: --study NAME starts "
             "another on it."
@@ -51,7 +51,7 @@ def fetch_data(config: RunConfig, settled: RunConfig, root: Path) -> Iterator[Do
 
 def decide_data(config: RunConfig, root: Path) -> RunConfig:
     """The config with its data set decided: `auto` is CIFAR-10 where `root` has it now, else the synthetic stand-in."""
-    return _with_dataset(config, images.at_hand(root)) if config.data.dataset == "auto" else config
+    return _with_dataset(config, images.available_dataset(root)) if config.data.dataset == "auto" else config
 
 
 def _with_dataset(config: RunConfig, dataset: Dataset) -> RunConfig:

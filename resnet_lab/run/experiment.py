@@ -15,7 +15,7 @@ from torch import nn
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import Data, Images
-from resnet_lab.data.load import data_root, load, other_sizes, training_batches
+from resnet_lab.data.load import data_root, load, size_change, training_batches
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.errors import DataError, DivergedError
 from resnet_lab.models.cost import count_run
@@ -25,7 +25,7 @@ from resnet_lab.record import checkpoint
 from resnet_lab.record.files import read_json, write_json
 from resnet_lab.record.lines import EvalRecord, Event, Record
 from resnet_lab.record.store import RunFolder
-from resnet_lab.record.study import begun_on_images, run_folders
+from resnet_lab.record.study import recorded_images, run_folders
 from resnet_lab.rng import generator
 from resnet_lab.run.auto import as_in_study, decide_compile, decide_data, fetch_data
 from resnet_lab.run.compute import initial_state, set_up
@@ -78,9 +78,9 @@ def run(
     if stop():
         return
     settled = decide_data(settled, root)
-    begun_on = begun_on_images([folder, *run_folders(study)])
+    begun_on = recorded_images([folder, *run_folders(study)])
     data = load(settled.data, root, settled.seed, begun_on).to(device)
-    if (changed := other_sizes(begun_on, data.digests)) is not None:
+    if (changed := size_change(begun_on, data.digests)) is not None:
         yield f"{changed}; they are taken as they are."
     yield from train_in(folder, settled, data, device, threads, stop, measure_speed=measure_speed)
 

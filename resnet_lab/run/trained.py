@@ -10,11 +10,11 @@ import torch
 
 from resnet_lab.config.schema import DataConfig, RunConfig
 from resnet_lab.data.images import Data
-from resnet_lab.data.load import load, other_sizes
+from resnet_lab.data.load import load, size_change
 from resnet_lab.errors import CheckpointError, DataError
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.record import checkpoint
-from resnet_lab.record.digests import Begun
+from resnet_lab.record.digests import RecordedImages
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.compute import set_up
 from resnet_lab.run.device import Resources, pick_device
@@ -60,9 +60,9 @@ def load_data(network: Trained, root: Path) -> Data:
     Raises ConfigError, and DataError, also where the images of a folder are not the run's.
     """
     digests = network.folder.read_image_digests()
-    begun = digests and Begun(network.folder.path.parent, digests)  # the study, whose other runs have them too
-    data = _data(network.config.data, root, network.config.seed, network.device, begun)
-    if (changed := other_sizes(begun, data.digests)) is not None:
+    recorded = digests and RecordedImages(network.folder.path.parent, digests)  # the study, whose other runs have them too
+    data = _data(network.config.data, root, network.config.seed, network.device, recorded)
+    if (changed := size_change(recorded, data.digests)) is not None:
         raise DataError(f"{changed}: name the folder with those files with --data-dir.")
     return data
 
@@ -77,5 +77,5 @@ def _state(folder: RunFolder, at: int | None) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=2)  # runs of one seed share their data
-def _data(config: DataConfig, root: Path, seed: int, device: torch.device, begun: Begun | None) -> Data:
-    return load(config, root, seed, begun).to(device)
+def _data(config: DataConfig, root: Path, seed: int, device: torch.device, recorded: RecordedImages | None) -> Data:
+    return load(config, root, seed, recorded).to(device)

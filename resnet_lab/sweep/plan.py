@@ -14,7 +14,7 @@ from resnet_lab.data.load import data_root, prepare
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.models.cost import count_run
 from resnet_lab.record.store import Run, RunFolder, RunState
-from resnet_lab.record.study import begun_on_images, run_folders
+from resnet_lab.record.study import recorded_images, run_folders
 from resnet_lab.run.auto import TRIAL_SECONDS, as_in_study, decide_compile, decide_data, fetch_data, trial_pays
 from resnet_lab.run.compute import set_up
 from resnet_lab.run.estimate import UNMEASURED, Forecast, Speed, forecast, measure, measuring_seconds, neighbours
@@ -134,7 +134,7 @@ def plan(
         for said in fetch_data(told[0], configs[0], root):
             show(said)
         configs = [decide_data(config, root) for config in configs]
-        prepare(configs[0].data, root, begun_on_images(run_folders(study)))
+        prepare(configs[0].data, root, recorded_images(run_folders(study)))
     here = _Measured(configs, {})
     if not is_done:
         here = _measured(configs, allocation, show, may_try=must_have_data)
