@@ -22,7 +22,7 @@ from torchvision import transforms
 from resnet_lab.config.schema import DataConfig
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.load import load
-from resnet_lab.run.device import wait
+from resnet_lab.run.device import synchronize
 
 BATCH_SIZE = 128
 
@@ -31,11 +31,11 @@ def speed(batches: Iterable[tuple[torch.Tensor, torch.Tensor]], count: int, devi
     """Images per second over `count` batches, on the device, after the first, whose time is that of starting workers."""
     iterator = ((images.to(device), labels.to(device)) for images, labels in batches)
     next(iterator)
-    wait(device)
+    synchronize(device)
     begin, images = time.perf_counter(), 0
     for _ in range(count):
         images += len(next(iterator)[1])
-    wait(device)
+    synchronize(device)
     return images / (time.perf_counter() - begin)
 
 

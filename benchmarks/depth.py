@@ -18,7 +18,7 @@ from common import arguments, folder, lab, middle, print_table, process
 from resnet_lab.config.schema import RunConfig, with_compile
 from resnet_lab.models.cost import count as count_cost
 from resnet_lab.run.compute import initial_state
-from resnet_lab.run.device import wait
+from resnet_lab.run.device import synchronize
 from resnet_lab.train.loop import update
 
 DEPTHS = (8, 20, 32, 44, 56, 110)
@@ -36,7 +36,7 @@ def steps(depth: int, kind: str, count: int, *, compiled: bool, device: str) -> 
     for _ in range(count + 1):
         begin = time.perf_counter()
         update(state, (images, labels), 0.01, "fp32")
-        wait(place)
+        synchronize(place)
         times.append(time.perf_counter() - begin)
     print(json.dumps({"first": times[0], "steps": times[1:], "multiply_adds": count_cost(config.model).multiply_adds}))
 

@@ -14,7 +14,7 @@ from resnet_lab.data.cifar import CIFARS, DATA_VARIABLE
 from resnet_lab.data.folder import FolderBatches, FolderSet
 from resnet_lab.data.images import Data, ImageSet, per_pixel_mean, split
 from resnet_lab.errors import ConfigError, DataError
-from resnet_lab.record.digests import RecordedImages, Digests
+from resnet_lab.record.digests import Digests, RecordedImages
 
 
 def data_root(option: Path | None) -> Path:
@@ -128,8 +128,8 @@ def _list_folder(config: DataConfig, root: Path, recorded: RecordedImages | None
     digests = folder.digests(root, training, test)
     if recorded is not None and digests.names != recorded.digests.names:
         raise DataError(
-            f"The images in {root} are not those of {recorded.run}: it is another folder, or files were added, removed or renamed. "
-            "Name the original folder with --data-dir, or start another study with --study NAME."
+            f"The images in {root} are not those of {recorded.run}: it is another folder, or files were added, removed or "
+            "renamed. Name the original folder with --data-dir, or start another study with --study NAME."
         )
     sizes = {
         "num_classes": (len(classes), len(classes) != config.num_classes),

@@ -1,4 +1,4 @@
-"""A run's network at one of its checkpoints, and the data that it was trained on."""
+"""Loading of a run's network from a checkpoint, and of the data that it was trained on."""
 
 import functools
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ class Trained:
 
 
 def load_trained(folders: Sequence[RunFolder], at: int | None, resources: Resources) -> list[Trained]:
-    """The networks of these runs at step `at`, at their newest checkpoint if not given; 0 is the initial network.
+    """The networks of these runs at step `at`, by default at their newest checkpoint; 0 is the initial network.
 
-    Raises CheckpointError where one has no such checkpoint that can be loaded, ConfigError, DiskError.
+    Raises CheckpointError if a run has no such checkpoint or it cannot be loaded, ConfigError, DiskError.
     """
     device = pick_device(resources.device)
     networks = []
@@ -55,15 +55,15 @@ def load_trained(folders: Sequence[RunFolder], at: int | None, resources: Resour
 
 
 def load_data(network: Trained, root: Path) -> Data:
-    """The run's data, on the network's device; `root` is where it is looked for.
+    """The run's data, loaded from the folder `root` to the network's device.
 
-    Raises ConfigError, and DataError, also where the images of a folder are not the run's.
+    Raises ConfigError, and DataError, also if a folder's images are not those that the run was trained on.
     """
     digests = network.folder.read_image_digests()
-    recorded = digests and RecordedImages(network.folder.path.parent, digests)  # the study, whose other runs have them too
+    recorded = digests and RecordedImages(network.folder.path.parent, digests)  # shared by all runs of the study
     data = _data(network.config.data, root, network.config.seed, network.device, recorded)
     if (changed := size_change(recorded, data.digests)) is not None:
-        raise DataError(f"{changed}: name the folder with those files with --data-dir.")
+        raise DataError(f"{changed}: use --data-dir to name the folder with the original files.")
     return data
 
 
@@ -72,7 +72,7 @@ def _state(folder: RunFolder, at: int | None) -> dict[str, Any]:
         return checkpoint.load(folder, at)
     state, _ = checkpoint.load_newest(folder)
     if state is None:
-        raise CheckpointError(f"{folder.path} has no checkpoint yet: train it first, or look at its initial network with --at 0.")
+        raise CheckpointError(f"{folder.path} has no checkpoint yet: train it first, or use --at 0 for its initial network.")
     return state
 
 

@@ -17,7 +17,7 @@ from resnet_lab.record.store import Run, RunFolder, RunState
 from resnet_lab.record.study import recorded_images, run_folders
 from resnet_lab.run.auto import TRIAL_SECONDS, as_in_study, decide_compile, decide_data, fetch_data, trial_pays
 from resnet_lab.run.compute import set_up
-from resnet_lab.run.estimate import UNMEASURED, Forecast, Speed, forecast, measure, measuring_seconds, neighbours
+from resnet_lab.run.estimate import UNMEASURED, Forecast, Speed, background_training, forecast, measure, measuring_seconds
 from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Allocation, Job, Launcher, Outcome, start
 
@@ -179,13 +179,13 @@ def _measured(configs: list[RunConfig], allocation: Allocation, show: Callable[[
     work = sum(config.recipe.steps * count_run(config).multiply_adds for config in configs)
     equal_steps = work / count_run(first).multiply_adds / allocation.num_jobs
     others = allocation.num_jobs - 1 if device.type == "cpu" else 0
-    with neighbours(with_compile(first, False), device, others):  # eager: they must train where nothing compiles, too
+    with background_training(with_compile(first, False), device, others):  # eager: they must train where nothing compiles, too
         decided = decide_compile(first, device, equal_steps if may_try else 0)
         for notice in decided.notices:
             show(notice)
         speeds = {}
         for kind, config in shallowest.items():
-            here = config.model_copy(update={"compute": decided.here.compute})
+            here = config.model_copy(update={"compute": decided.effective.compute})
             speeds[kind] = count_run(config).multiply_adds, decided.speed if config is first else measure(here, device)
     undecided = first.compute.compile == "auto" and not may_try and trial_pays(equal_steps * decided.speed.step_seconds)
     alike = [with_compile(config, decided.config.compute.compile is True) for config in configs]

@@ -1,4 +1,4 @@
-"""The training loop: a generator that makes one update after another and yields the records that are due."""
+"""The training loop: a generator that performs updates and yields the records due after each."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,12 +27,12 @@ def train(
     validate: Callable[[], tuple[float, float]],
     precision: Precision = "fp32",
 ) -> Iterator[tuple[Record, ...]]:
-    """Train to the recipe's last step, yielding after every update the records due at it: none, one or two.
+    """Train to the recipe's last step, yielding after every update the records due at that step: none, one or two.
 
-    `batch_at(step)` gives images `(N, 3, H, W)` and labels `(N,)`; `validate()` gives validation error and loss and is called
-    by a plateau schedule alone. Raises DivergedError, with the weights of the last finite loss, where the loss is not finite.
+    `batch_at(step)` gives images `(N, 3, H, W)` and labels `(N,)`. `validate()` gives validation error and loss; only a plateau
+    schedule calls it. Raises DivergedError if the loss becomes NaN or infinite; the weights keep the last finite update.
     """
-    reading_is_free = state.found_inf.device.type == "cpu"
+    is_synchronous = state.found_inf.device.type == "cpu"  # reading a value from the device costs nothing
     state.net.train()
     while state.step < recipe.steps:
         begin = time.perf_counter()
@@ -41,7 +41,7 @@ def train(
         state.step += 1
         state.log.add(loss, wrong, num_images)
         log_due = state.step % log_every == 0 or state.step == recipe.steps
-        if log_due or reading_is_free:
+        if log_due or is_synchronous:
             state.raise_if_diverged()
         if state.schedule.warming_up:
             state.warmup.add(loss, wrong, num_images)
@@ -58,10 +58,10 @@ def train(
 def update(
     state: TrainState, batch: Batch, lr: float, precision: Precision, done: Callable[[str], None] = lambda part: None
 ) -> tuple[Tensor, Tensor, int]:
-    """One step of SGD. Returns the batch's mean loss and number of errors, on the device, and its size.
+    """One update. Returns the batch's mean loss and number of misclassified images, on the device, and the batch size.
 
-    A loss that is not finite sets `found_inf` for good, and with it the optimiser leaves the weights alone.
-    `done` is told when each part of the step has been given to the device: "forward", "backward", "optimizer".
+    A loss that is not finite sets `found_inf` permanently, and the optimiser then skips updates.
+    `done` is called after each part of the step has been queued on the device: "forward", "backward", "optimizer".
     """
     images, labels = batch
     for group in state.optimizer.param_groups:
@@ -82,7 +82,7 @@ def update(
 
 
 def _eager_if_short(compiled_batch: int | None, num_images: int) -> AbstractContextManager[Any]:
-    """An epoch's short last batch goes through the blocks uncompiled: another shape would have to be compiled for it."""
+    """Run the smaller last batch of an epoch uncompiled, since compiled blocks have static shapes."""
     if compiled_batch in (None, num_images):
         return nullcontext()
     return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
