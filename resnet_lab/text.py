@@ -27,7 +27,7 @@ def duration(seconds: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as percent with two decimals, such as `8.75 %`."""
+    """A fraction as a percentage with two decimals, such as `8.75 %`."""
     return f"{100 * fraction:.2f} %"
 
 

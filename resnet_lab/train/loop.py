@@ -56,12 +56,12 @@ def train(
 
 
 def update(
-    state: TrainState, batch: Batch, lr: float, precision: Precision, done: Callable[[str], None] = lambda part: None
+    state: TrainState, batch: Batch, lr: float, precision: Precision, on_part: Callable[[str], None] = lambda part: None
 ) -> tuple[Tensor, Tensor, int]:
     """One update. Returns the batch's mean loss and number of misclassified images, on the device, and the batch size.
 
     A loss that is not finite sets `found_inf` permanently, and the optimiser then skips updates.
-    `done` is called after each part of the step has been queued on the device: "forward", "backward", "optimizer".
+    `on_part` is called after each part of the step has been queued on the device: "forward", "backward", "optimizer".
     """
     images, labels = batch
     for group in state.optimizer.param_groups:
@@ -70,14 +70,14 @@ def update(
         logits = state.net(images)
         loss = functional.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels)
     state.optimizer.zero_grad(set_to_none=True)
-    done("forward")
+    on_part("forward")
     loss.backward()  # type: ignore[no-untyped-call]
-    done("backward")
+    on_part("backward")
     with torch.no_grad():
         torch.maximum(state.found_inf, (~torch.isfinite(loss)).float(), out=state.found_inf)
         wrong = (logits.argmax(1) != labels).sum()
     state.optimizer.step()
-    done("optimizer")
+    on_part("optimizer")
     return loss.detach(), wrong, len(labels)
 
 

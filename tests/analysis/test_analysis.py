@@ -205,13 +205,11 @@ def test_checkpoints_are_never_replaced_by_random_weights(study):
     assert [subject.step for subject in subjects([folder], 4, CPU)] == [4]
     initial = next(subjects([folder], 0, CPU))
     assert same_tensors(initial.net.state_dict(), build(initial.config.model, 0).state_dict())
-    with pytest.raises(CheckpointError, match="no checkpoint of step 5; there are those of: 4, 8"):
+    with pytest.raises(CheckpointError, match="no checkpoint at step 5; available steps: 4, 8"):
         subjects([folder], 5, CPU)
     fresh = RunFolder(study / "plain-14-s9")
     fresh.create(tiny(model__kind="plain", model__depth=14, seed=9))
-    with pytest.raises(
-        CheckpointError, match="has no checkpoint yet: train it first, or look at its initial network with --at 0"
-    ):
+    with pytest.raises(CheckpointError, match=r"has no checkpoint yet: .* use --at 0 for its initial network"):
         subjects([folder, fresh], None, CPU)
 
 
@@ -349,14 +347,14 @@ def test_a_missing_checkpoint_ends_with_6_and_a_missing_depth_with_2(study, cli)
     common = ("--runs", study.parent, "--device", "cpu", "--threads", 1)
     answer = cli("analyze", "responses", "s", "--at", 5, *common)
     assert (answer.code, answer.out) == (6, "")
-    assert "there are those of: 4, 8" in answer.err
+    assert "available steps: 4, 8" in answer.err
     answer = cli("analyze", "identity", "s/plain-8-s0", *common)
     assert answer.code == 2
     assert "or give --depth" in answer.err
     assert cli("analyze", "identity", "s/plain-8-s0", "--depth", 8, *common).code == 2
     answer = cli("analyze", "identity", "s/plain-8-s0", "--depth", 21, *common)
     assert answer.code == 2
-    assert "the nearest valid: 20 and 26" in answer.err
+    assert "nearest valid: 20 and 26" in answer.err
     assert cli("analyze", "identity", "s/plain-8-s0", "--depth", 20, "--fast", *common).code == 0
 
 

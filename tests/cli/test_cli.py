@@ -169,40 +169,48 @@ def test_version(cli):
 
 
 BAD = [
-    (["train", "--depth", "57", "--plain"], 2, "Depth 57 is not 6n+2 (n blocks a stage); the nearest valid: 56 and 62."),
-    (["train", "--depth", "56"], 2, "say --plain or --residual"),
-    (["train", "--plain"], 2, "say --depth N"),
+    (
+        ["train", "--depth", "57", "--plain"],
+        2,
+        "Depth 57 is not of the form 6n+2 (n blocks per stage); nearest valid: 56 and 62.",
+    ),
+    (["train", "--depth", "56"], 2, "use --plain or --residual"),
+    (["train", "--plain"], 2, "use --depth N"),
     (["train", "--depth", "56", "--plain", "--config", "papr"], 2, "did you mean 'paper'?"),
     (["train", "--depth", "56", "--plain", "--set", "recipe.stps=1"], 2, "did you mean 'recipe.steps'?"),
     (["train", "--depth", "56", "--plain", "--set", "recipe.steps=-5"], 2, "greater than or equal to 0"),
     (["train", "--depth", "56", "--plain", "--set", "recipe.batch_size=99999"], 2, "larger than the 45000 training images"),
-    (["train", "--depth", "56", "--plain", "--config", "paper", "--set", "recipe.steps=100"], 2, "must lie inside the 100 steps"),
-    (["train", "--depth", "56", "--plain"], 3, "There is no CIFAR-10 in data: `resnet-lab data --download` fetches it"),
-    (["train", "--depth", "56", "--plain", "--data-dir", "nowhere"], 3, "There is no CIFAR-10 in nowhere"),
-    (["train", "--depth", "56", "--plain", "--device", "tpu"], 2, "There is no device 'tpu' here; --device takes auto or one of"),
-    (["train", "--depth", "56", "--plain", "--study", "../x"], 2, "--study takes a plain folder name"),
+    (
+        ["train", "--depth", "56", "--plain", "--config", "paper", "--set", "recipe.steps=100"],
+        2,
+        "must be below the run's 100 steps",
+    ),
+    (["train", "--depth", "56", "--plain"], 3, "CIFAR-10 is not in data: download it with `resnet-lab data --download`"),
+    (["train", "--depth", "56", "--plain", "--data-dir", "nowhere"], 3, "CIFAR-10 is not in nowhere"),
+    (["train", "--depth", "56", "--plain", "--device", "tpu"], 2, "Device 'tpu' is not available; --device accepts auto, "),
+    (["train", "--depth", "56", "--plain", "--study", "../x"], 2, "--study expects a plain folder name"),
     (["train", "--run", "nowhere"], 2, "There is no run in nowhere"),
     (["train", "--run", "nowhere", "--depth", "8"], 2, "leave out --depth"),
     (["train", "--depth", "many"], 2, "Invalid value"),
     (["sweep", "papr"], 2, "did you mean 'paper'?"),
-    (["sweep", "paper"], 3, "There is no CIFAR-10"),
-    (["sweep", "smoke", "--set", "sweep.depths=[8, 9]"], 2, "Depth 9 is not 6n+2"),
+    (["sweep", "paper"], 3, "CIFAR-10 is not in data"),
+    (["sweep", "smoke", "--set", "sweep.depths=[8, 9]"], 2, "Depth 9 is not of the form 6n+2"),
     (["sweep", "smoke", "--jobs", "0"], 2, "--jobs"),
     (["sweep", "smoke", "--set", "sweep.seeds=[-1]"], 2, "--set: seed: input should be greater than or equal to 0"),
     (["summary", "--depth", "8", "--plain", "--set", 'data.dataset=["a"]'], 2, "--set: data.dataset"),
-    (["compare"], 2, "There are no runs in runs: start with `resnet-lab sweep demo`"),
-    (["compare", "nothing"], 2, "There is no study 'nothing' in runs; there are none yet."),
+    (["compare"], 2, "There are no runs in runs: run `resnet-lab sweep demo`"),
+    (["compare", "nothing"], 2, "There is no study 'nothing' in runs; it has none yet."),
     (["report"], 2, "There are no runs in runs"),
     (["runs", "nothing"], 2, "There is no study 'nothing'"),
-    (["summary", "--depth", "21", "--plain"], 2, "the nearest valid: 20 and 26"),
+    (["summary", "--depth", "21", "--plain"], 2, "nearest valid: 20 and 26"),
     (
         ["summary", "--depth", "20", "--plain", "--shortcut", "B"],
         2,
-        "--shortcut: model.shortcut: a plain network has no shortcuts",
+        "--shortcut: model.shortcut: option B does not apply to a plain network",
     ),
     (["summary", "--depth", "20", "--pair", "--plain"], 2, "leave --plain or --residual out"),
     (["summary", "--depth", "20", "--plain", "--draw", "nowhere/x.svg"], 2, "there is no folder nowhere; make it first"),
-    (["data"], 3, "There is no CIFAR-10 in data"),
+    (["data"], 3, "CIFAR-10 is not in data"),
     (["evaluate"], 2, "Name either a run, such as quick/residual-20-s0, or a file with --weights FILE"),
     (["evaluate", "--weights", "nowhere.pth"], 2, "There is no file nowhere.pth"),
     (["evaluate", "--weights", "."], 2, "is a folder"),
@@ -234,7 +242,7 @@ def test_an_empty_data_folder_is_said(cli):
     for arguments in (["data"], ["train", "--depth", "8", "--plain"], ["sweep", "paper"]):
         answer = cli(*arguments)
         assert answer.code == 3
-        assert "There is no CIFAR-10 in data" in answer.err
+        assert "CIFAR-10 is not in data" in answer.err
     assert list(Path("data").iterdir()) == []
 
 
@@ -268,14 +276,14 @@ def test_a_runs_folder_that_cannot_be_written_is_exit_74(cli):
     for arguments in (["train", "--depth", "8", "--plain"], ["sweep"]):
         answer = cli(*arguments, *(["--config", "smoke"] if arguments[0] == "train" else ["smoke"]), "--runs", "file")
         assert answer.code == 74
-        assert "name another folder with --runs" in answer.err
+        assert "choose another folder with --runs" in answer.err
 
 
 def test_a_run_of_another_configuration_is_refused(cli):
     RunFolder(Path("runs/smoke/plain-8-s0")).create(tiny())
     answer = cli("train", "--config", "smoke", "--depth", "8", "--plain")
     assert answer.code == 2
-    assert "holds a run of another configuration" in answer.err
+    assert "holds a run with another config" in answer.err
     assert "--study NAME" in answer.err
 
 

@@ -139,11 +139,11 @@ def test_a_runs_name_says_what_is_not_the_papers_cifar_network(model, name):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model__depth": 57}, "Depth 57 is not 6n+2 (n blocks a stage); the nearest valid: 56 and 62."),
+        ({"model__depth": 57}, "Depth 57 is not of the form 6n+2 (n blocks per stage); nearest valid: 56 and 62."),
         ({"model__depth": 2}, "nearest valid: 8."),
         (
             {"model": {"kind": "plain", "depth": 20, "shortcut": "C"}},
-            "model.shortcut: a plain network has no shortcuts to be option C",
+            "model.shortcut: option C does not apply to a plain network",
         ),
         ({"recipe__steps": -1}, "recipe.steps: input should be greater than or equal to 0, got -1."),
         ({"recipe__stps": 1}, "recipe.stps is not a setting (did you mean 'recipe.steps'?)."),
@@ -154,17 +154,17 @@ def test_a_runs_name_says_what_is_not_the_papers_cifar_network(model, name):
         ),
         ({"recipe__steps": True}, "recipe.steps: input should be a valid integer, got True."),
         ({"recipe__batch_size": 81}, "recipe.batch_size: a batch of 81 is larger than the 80 training images."),
-        ({"data__validation_images": 100}, "data.validation_images: 100 of 100 images leave none to train on."),
+        ({"data__validation_images": 100}, "data.validation_images: 100 of 100 images leaves none to train on."),
         ({"data__validation_images": 0}, "recipe.schedule.name: a plateau schedule needs validation images"),
         ({"recipe__schedule": {"name": "cosine"}}, "recipe.schedule.name must be 'plateau' or 'milestones', got 'cosine'."),
-        ({"recipe__schedule": {"name": "milestones", "milestones": [30]}}, "milestones [30] must lie inside the 30 steps"),
-        ({"log__keep": [3, 31]}, "log.keep: checkpoints are kept of steps 1 to 30 (recipe.steps), not of 31."),
+        ({"recipe__schedule": {"name": "milestones", "milestones": [30]}}, "milestones [30] must be below the run's 30 steps"),
+        ({"log__keep": [3, 31]}, "log.keep: steps must be between 1 and 30 (recipe.steps), got 31."),
         ({"recipe__schedule": {"name": "milestones", "milestones": [9, 3]}}, "milestones must increase, got [9, 3]."),
         (
             {"recipe__schedule": {"name": "milestones", "patience": 3}},
-            "recipe.schedule.patience belongs to recipe.schedule.name = 'plateau'",
+            "recipe.schedule.patience applies only to recipe.schedule.name = 'plateau'",
         ),
-        ({"model": {"depth": 20}}, "model.kind is not set; say --plain or --residual."),
+        ({"model": {"depth": 20}}, "model.kind is not set; use --plain or --residual."),
     ],
 )
 def test_wrong_settings_get_one_sentence(changes, sentence):
@@ -190,9 +190,9 @@ def test_several_errors_are_listed_together_each_with_its_place(tmp_path: Path):
 @pytest.mark.parametrize(
     ("source", "overrides", "sentence"),
     [
-        ("papr", [], "There is no preset 'papr' (did you mean 'paper'?); presets are"),
+        ("papr", [], "There is no preset 'papr' (did you mean 'paper'?); the presets are"),
         ("./none.toml", [], "There is no config file ./none.toml"),
-        ("demo", ["recipe.lr"], "--set takes KEY=VALUE"),
+        ("demo", ["recipe.lr"], "--set expects KEY=VALUE"),
         ("demo", ["sweep.depths=20"], "--set: sweep.depths: input should be a list, got 20."),
         ("demo", ["sweep.kinds=['flat']"], "--set: sweep.kinds.0: input should be 'plain' or 'residual', got 'flat'."),
     ],
@@ -230,10 +230,10 @@ def test_settings_that_do_not_fit_together_are_all_listed():
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("data.validation_images=50000", "data.validation_images: 50000 of 50000 images leave none to train on."),
-        ("data.train_images=1000", "data.validation_images: 5000 of 1000 images leave none to train on."),
-        ("recipe.schedule.milestones=[1]", "belongs to recipe.schedule.name = 'milestones', which is not the schedule here."),
-        ("model=5", "--set: model is a section, such as [model], got 5."),
+        ("data.validation_images=50000", "data.validation_images: 50000 of 50000 images leaves none to train on."),
+        ("data.train_images=1000", "data.validation_images: 5000 of 1000 images leaves none to train on."),
+        ("recipe.schedule.milestones=[1]", "applies only to recipe.schedule.name = 'milestones'."),
+        ("model=5", "--set: model must be a section [model], got 5."),
     ],
 )
 def test_the_cause_is_named_and_not_what_follows_from_it(override, sentence):
@@ -261,7 +261,7 @@ def test_a_sweep_over_shortcuts_has_its_plain_runs_once():
 
 
 def test_a_run_stands_in_a_sweep_once():
-    with pytest.raises(ConfigError, match=r"--set: sweep\.seeds: each may stand here once, got \[0, 0\]"):
+    with pytest.raises(ConfigError, match=r"--set: sweep\.seeds: values must be unique, got \[0, 0\]"):
         load_study("smoke", ["sweep.seeds=[0, 0]"])
 
 

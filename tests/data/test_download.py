@@ -111,7 +111,7 @@ def test_a_part_that_is_already_whole_is_taken(server, tmp_path):
 
 def test_a_connection_that_closes_early_keeps_what_came(server, tmp_path):
     server.cut = 100_000
-    with pytest.raises(DataError, match="The same command continues it"):
+    with pytest.raises(DataError, match="Run the same command to resume"):
         list(download.download(CIFAR10, tmp_path))
     assert (tmp_path / f"{CIFAR10.archive}.part").stat().st_size == 100_000
 
@@ -164,7 +164,7 @@ def test_auto_takes_the_stand_in_where_the_download_would_take_long(tmp_path, mo
     said: list[object] = []
     assert resolved(tmp_path, said) == "synthetic"
     assert len([each for each in said if isinstance(each, DownloadProgress)]) < 12
-    assert "would take 51 minutes more" in str(said[-1])
+    assert "would take another 51 minutes" in str(said[-1])
     assert "resnet-lab data --download" in str(said[-1])
 
 
@@ -193,7 +193,7 @@ def test_a_study_that_began_on_the_stand_in_continues_on_it_and_says_so(server, 
     assert list(fetch_data(AUTO, settled, tmp_path)) == []
     (tmp_path / CIFAR10.folder).mkdir()
     (tmp_path / CIFAR10.folder / "test_batch").touch()
-    assert "CIFAR-10 is here now: --study NAME" in str(list(fetch_data(AUTO, settled, tmp_path)))
+    assert "CIFAR-10 is available now" in str(list(fetch_data(AUTO, settled, tmp_path)))
     assert list(fetch_data(tiny(), tiny(), tmp_path)) == []  # the stand-in was asked for
     assert decide_data(settled, tmp_path) == tiny()
     assert server.asked == []

@@ -110,7 +110,7 @@ def test_hidden_names_are_no_classes_and_no_images(images):
     after = folder.find(images, 32)
     assert (after[2], after[1].files, after[0].files) == (before[2], before[1].files, before[0].files)
     (images / "val" / "ant" / "again").symlink_to("..")
-    with pytest.raises(DataError, match="are the same folder, through a link: remove the link"):
+    with pytest.raises(DataError, match="are the same folder through a symbolic link"):
         folder.find(images, 32)
 
 
@@ -119,10 +119,10 @@ def test_hidden_names_are_no_classes_and_no_images(images):
     [
         (lambda root: (root / "val").rename(root / "test"), "There is no folder val in"),
         (lambda root: (root / "val" / "cat").rename(root / "val" / "dog"), "different classes, such as 'cat'"),
-        (lambda root: [file.unlink() for file in (root / "train" / "bee").iterdir()], "is no folder of images"),
+        (lambda root: [file.unlink() for file in (root / "train" / "bee").iterdir()], "is not a folder of images"),
         (
             lambda root: shutil.copytree(root / "train" / "bee", shutil.rmtree(root / "val") or root / "val"),
-            "has no folders in it",
+            "has no class folders",
         ),
     ],
 )
@@ -177,7 +177,7 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path, order, mode):
     assert found[0].flatten().tolist() == [level // 256 for level in levels]
     assert torch.equal(found[0], found[2])
     Image.new("F", (3, 3), 0.5).save(tmp_path / "f.tiff")
-    with pytest.raises(DataError, match=r"f\.tiff cannot be read as an image .*mode F, whose black and white are not known"):
+    with pytest.raises(DataError, match=r"f\.tiff cannot be read as an image .*mode F has no defined range"):
         folder.decode(folder._Crop(str(tmp_path / "f.tiff"), 3, 3, (0.0, 0.0)))
 
 
@@ -193,7 +193,7 @@ def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
 def test_sides_go_from_256_to_480_and_crops_anywhere():
     drawn = folder.draw(generator(0, "test"), 20_000, 224)
     assert set(drawn.sides.tolist()) == set(range(256, 481))
-    assert (drawn.places.min() >= 0, drawn.places.max() < 1) == (True, True)
+    assert (drawn.positions.min() >= 0, drawn.positions.max() < 1) == (True, True)
     assert 0.45 < drawn.flips.float().mean() < 0.55
     assert drawn.colours.std().item() == pytest.approx(0.1, rel=0.02)
     assert folder.test_side(224) == 256
@@ -243,7 +243,7 @@ def test_a_batch_is_crop_mean_colour_and_flip(images):
     drawn = folder.draw(generator(0, "data/augment", 2), 8, 32)
     assert len(set(drawn.flips.tolist())) == 2
     for place, index in enumerate(batches.order(2).tolist()):
-        crop = folder._Crop(data.train.files[index], 32, int(drawn.sides[place]), drawn.places[place].tolist())
+        crop = folder._Crop(data.train.files[index], 32, int(drawn.sides[place]), drawn.positions[place].tolist())
         seen = folder.decode(crop).flip(-1) if drawn.flips[place] else folder.decode(crop)
         expected = seen.float() / 255 - data.mean + (drawn.colours[place] @ data.components)[:, None, None]
         torch.testing.assert_close(inputs[place], expected)
@@ -303,7 +303,7 @@ def test_other_images_than_at_its_beginning_are_refused_in_a_whole_study(cli, im
     begun = begun_run(config, Path("runs") / name)
     before = begun.records()
     change(images)
-    words = rf"The images in images are not those of runs/{name}.*Name that folder with --data-dir; another folder takes another"
+    words = rf"The images in images are not those of runs/{name}.*Name the original folder with --data-dir"
     for other, seed in ((begun, 0), (RunFolder(Path("runs/f/residual-imagenet-18-s1")), 1)):
         with pytest.raises(DataError, match=words):
             list(run(config_of(seed=seed), other, HERE))
@@ -346,12 +346,12 @@ def test_as_many_threads_decode_as_torch_has_and_none_waits(images):
         asked.append(index)
         return [folder._Crop(train.files[index], 32, 37, (0.5, 0.5))]
 
-    ahead = folder._Ahead(crops, 1, 36)
-    assert ahead(0).shape == (1, 3, 32, 32)
+    decoder = folder._Decoder(crops, 1, 36)
+    assert decoder(0).shape == (1, 3, 32, 32)
     assert asked == list(range(9))  # four crops a thread ahead
-    assert ahead._pool._max_workers == 2
-    assert len(folder._Ahead(crops, 256)._begun) == 0
-    assert folder._Ahead(crops, 256)._steps == 2
+    assert decoder._pool._max_workers == 2
+    assert len(folder._Decoder(crops, 256)._pending) == 0
+    assert folder._Decoder(crops, 256)._batches_ahead == 2
 
 
 @pytest.mark.parametrize(("part", "goes_on_at"), [("train", 5), ("validation", 0), ("test", 6)])
@@ -385,17 +385,17 @@ def test_the_preset_is_the_papers_recipe_but_for_the_held_out_images():
     deeper = load_study("imagenet", ["model.block=bottleneck", "model.shortcut=B"]).run(kind="residual", depth=152)
     assert len(departures(deeper)) == 2
     others = [
-        (["model.shortcut=B"], 18, "network of 18 layers has option A"),
-        (["model.block=bottleneck"], 50, "networks of bottlenecks have option B"),
+        (["model.shortcut=B"], 18, "18-layer network uses option A"),
+        (["model.block=bottleneck"], 50, "bottleneck networks use option B"),
         (["model.block=bottleneck", "model.shortcut=B", "model.stride_on=3x3"], 50, "released models have it on the first 1x1"),
-        (["recipe.warmup.from_depth=34"], 34, "the paper says so of CIFAR networks alone"),
+        (["recipe.warmup.from_depth=34"], 34, "the paper warms up only CIFAR networks"),
     ]
     for overrides, depth, words in others:
         found = departures(load_study("imagenet", overrides).run(kind="residual", depth=depth))
         assert (len(found), words in found[2]) == (3, True), found
     assert "128 images" not in " ".join(always(config))
     assert "128 images" in " ".join(always(load_study("paper").run(kind="plain", depth=20)))
-    assert "10 images; the paper's on 50,000" in " ".join(departures(config_of(data=OF_FOLDER | {"test_images": 10})))
+    assert "10 images; the paper's is measured on 50,000" in " ".join(departures(config_of(data=OF_FOLDER | {"test_images": 10})))
 
 
 def test_a_sweep_over_a_folder_from_the_command_line(cli, images):
@@ -450,11 +450,11 @@ def test_an_image_that_cannot_be_read_is_named(cli, images):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["data.dataset=folder"], "state how many classes the folder has"),
-        (["data.num_classes=20"], "data.num_classes: cifar10 has 10, got 20"),
-        (["data.dataset=cifar100", "data.image_size=64"], "data.image_size: cifar100 has 32, got 64"),
-        (["data.train_images=60000"], "data.train_images: cifar10 has 50,000, got 60,000"),
-        (["evaluation.final_test_views=10"], "ten crops are taken of the images of a folder"),
+        (["data.dataset=folder"], "required for a folder of images"),
+        (["data.num_classes=20"], "data.num_classes: must be 10 for cifar10, got 20"),
+        (["data.dataset=cifar100", "data.image_size=64"], "data.image_size: must be 32 for cifar100, got 64"),
+        (["data.train_images=60000"], "data.train_images: cifar10 has only 50,000, got 60,000"),
+        (["evaluation.final_test_views=10"], "ten crops require images larger than the network's input"),
         (["evaluation.final_test_views=3"], "evaluation.final_test_views"),
     ],
 )

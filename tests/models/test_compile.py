@@ -129,7 +129,7 @@ def test_auto_compiles_where_a_trial_shows_that_it_pays(monkeypatch, compiled_se
         return speed_of(compiled_seconds if config.compute.compile is True else 1.0)
 
     monkeypatch.setattr(auto, "measure", measure)
-    monkeypatch.setattr(auto, "why_not", lambda device: None)
+    monkeypatch.setattr(auto, "compile_problem", lambda device: None)
     decided = decide_compile(tiny(compute__compile="auto"), CPU, steps)
     assert decided.config.compute.compile is pays
     assert decided.speed.step_seconds == (compiled_seconds if pays else 1.0)
@@ -156,7 +156,7 @@ def test_a_precision_that_does_not_pay_is_told_with_its_ratio(monkeypatch, bf16_
 def test_a_speed_that_nobody_asks_for_is_measured_only_where_blocks_are_compiled_or_a_trial_decides(monkeypatch):
     measured = []
     monkeypatch.setattr(auto, "measure", lambda config, device: measured.append(config.compute.compile) or speed_of(1.0))
-    monkeypatch.setattr(auto, "why_not", lambda device: None)
+    monkeypatch.setattr(auto, "compile_problem", lambda device: None)
     for setting in (False, True, "auto"):
         decide_compile(tiny(compute__compile=setting), CPU, measure_speed=False)
     assert measured == [True, False]
@@ -164,10 +164,10 @@ def test_a_speed_that_nobody_asks_for_is_measured_only_where_blocks_are_compiled
 
 def test_auto_is_eager_where_nothing_compiles(monkeypatch):
     monkeypatch.setattr(auto, "measure", lambda config, device: speed_of(1.0))
-    monkeypatch.setattr(auto, "why_not", lambda device: "no compiler")
+    monkeypatch.setattr(auto, "compile_problem", lambda device: "no compiler")
     decided = decide_compile(tiny(compute__compile="auto"), CPU, 30_000)
     assert decided.config.compute.compile is False
-    assert decided.notices == ("Blocks are not compiled here: no compiler.",)
+    assert decided.notices == ("Blocks are not compiled: no compiler.",)
 
 
 def test_a_study_is_compiled_as_its_first_run_is(tmp_path):

@@ -142,4 +142,4 @@ def test_a_folder_that_cannot_be_made_is_exit_74(cli):
     Path("file").write_text("in the way")
     answer = cli("export", "--to", "csv", "--out", "file")
     assert answer.code == 74
-    assert "name another folder with --out" in answer.err
+    assert "choose another folder with --out" in answer.err

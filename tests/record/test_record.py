@@ -167,7 +167,7 @@ def test_checkpoints_of_the_steps_asked_for_stay(folder):
         checkpoint.save(folder, step, {"step": step}, keep=(2, 350))
     assert checkpoint.steps(folder) == [2, 300, 400]
     assert checkpoint.load(folder, 2) == {"step": 2}
-    with pytest.raises(CheckpointError, match=r"no checkpoint of step 10; there are those of: 2, 300, 400\."):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at step 10; available steps: 2, 300, 400\."):
         checkpoint.load(folder, 10)
     damage(folder.checkpoints / "step-00000300.pt")
     with pytest.raises(CheckpointError, match=r"step-00000300\.pt is damaged"):
@@ -267,5 +267,5 @@ def test_studies_are_found_newest_last_and_an_unreadable_run_is_named(folder, tm
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/root"])
 def test_a_study_is_a_plain_folder_name(name, tmp_path):
-    with pytest.raises(ConfigError, match="--study takes a plain folder name"):
+    with pytest.raises(ConfigError, match="--study expects a plain folder name"):
         study_path(tmp_path, name)

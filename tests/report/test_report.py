@@ -183,7 +183,14 @@ def test_an_empty_folder_of_runs_is_a_page_too(tmp_path):
 def test_the_papers_recipe_departs_in_nothing_and_others_say_where():
     assert departures(load_study("paper").run(kind="plain", depth=56)) == []
     found = " ".join(departures(load_study("smoke").run(kind="plain", depth=8)))
-    for words in ("synthetic stand-in", "800 images are trained on", "30 steps", "batch has 32", "starts at 0.05", "stem has 4"):
+    for words in (
+        "synthetic stand-in",
+        "800 images are used for training",
+        "30 steps",
+        "batch has 32",
+        "starts at 0.05",
+        "stem has 4",
+    ):
         assert words in found
     assert "plateau" not in found
     assert any("15 checks" in sentence for sentence in departures(load_study().run(kind="plain", depth=20)))

@@ -9,7 +9,7 @@ import torch
 
 from resnet_lab.run import bench as measuring
 from resnet_lab.run.bench import Bench
-from resnet_lab.run.estimate import PARTS, Speed, measure, measuring_seconds, neighbours, sample
+from resnet_lab.run.estimate import PARTS, Speed, background_training, measure, measuring_seconds, sample
 from tests.builders import tiny, write_config
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def test_the_limit_is_the_multiply_adds_at_the_speed_of_a_matrix_product():
 
 
 def test_a_bench_measures_both_and_says_where_nothing_compiles(monkeypatch):
-    monkeypatch.setattr(measuring, "why_not", lambda device: "no compiler")
+    monkeypatch.setattr(measuring, "compile_problem", lambda device: "no compiler")
     found = measuring.bench(tiny(compute__compile="auto"), CPU, 1, seconds=0.5)
     assert found.flops > 1e9
     assert found.num_steps > 1
@@ -54,13 +54,13 @@ def test_measuring_takes_the_time_it_is_said_to_take():
     assert measuring_seconds(quick) == pytest.approx((1 + 5) * 0.1 + 1.0)
 
 
-def test_neighbours_train_while_something_is_measured_and_no_longer(monkeypatch):
+def test_background_training_lasts_as_long_as_the_measurement(monkeypatch):
     before = threading.active_count()
-    with neighbours(tiny(), CPU, 2):
+    with background_training(tiny(), CPU, 2):
         assert threading.active_count() == before + 2
         assert measure(tiny(), CPU).step_seconds > 0
     assert threading.active_count() == before
-    with neighbours(tiny(), CPU, 0):
+    with background_training(tiny(), CPU, 0):
         assert threading.active_count() == before
 
 

@@ -205,7 +205,7 @@ def test_a_diverging_run_is_marked_and_stays_so(tmp_path):
     with pytest.raises(DivergedError):
         list(run(config, folder))
     assert folder.read().state == "diverged"
-    with pytest.raises(DivergedError, match="would do so again"):
+    with pytest.raises(DivergedError, match="would diverge again"):
         list(run(config, folder))
 
 
@@ -240,7 +240,7 @@ def test_auto_from_python_takes_what_is_there(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", "http://127.0.0.1:1/x")
     folder = RunFolder(tmp_path / "run")
     said = list(run(tiny(data__dataset="auto", recipe__steps=1), folder))
-    assert any("synthetic stand-in takes its place" in each for each in said if isinstance(each, str))
+    assert any("Using the synthetic stand-in" in each for each in said if isinstance(each, str))
     assert folder.config().data.dataset == "synthetic"
     assert [event.name for event in run(tiny(data__dataset="auto", recipe__steps=1), folder)] == ["finished"]
 

@@ -78,7 +78,7 @@ def test_a_dry_run_needs_no_data_and_a_sweep_does(cli, tmp_path):
     assert cli("sweep", config, "--dry-run").code == 0
     answer = cli("sweep", config)
     assert answer.code == 3
-    assert "There is no CIFAR-10 in data" in answer.err
+    assert "CIFAR-10 is not in data" in answer.err
     assert not (tmp_path / "runs").exists()
 
 
