@@ -200,7 +200,7 @@ def test_other_networks_than_the_papers_for_cifar_are_departures():
     overrides = ["model.layout=imagenet", "model.block=bottleneck", "model.shortcut=B"]
     found = departures(load_study("paper", overrides).run(kind="residual", depth=50))
     assert [sentence.split()[:3] for sentence in found] == [
-        ["The", "network", "is"], ["Blocks", "are", "bottlenecks;"], ["Shortcuts", "are", "of"]
+        ["The", "network", "has"], ["Blocks", "are", "bottlenecks;"], ["Shortcuts", "are", "option"]
     ]  # fmt: skip
 
 

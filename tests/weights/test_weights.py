@@ -414,7 +414,10 @@ def test_a_run_is_named_and_says_itself_what_it_is(cli, study):
         (["s/plain-8-s0", "--weights", "x.pth"], "Name either a run"),
         (["s"], "s has 4 runs: name one of them, such as s/plain-14-s0"),
         (["s/plain-8-s0", "--plain", "--padding", "end"], "leave out --plain/--residual, --padding"),
-        (["s/nothing"], "There is no run 'nothing' in runs/s; there are plain-14-s0, plain-8-s0, residual-14-s0, residual-8-s0."),
+        (
+            ["s/nothing"],
+            "There is no run 'nothing' in runs/s; the runs are plain-14-s0, plain-8-s0, residual-14-s0, residual-8-s0.",
+        ),
         (["t/nothing"], "There is no study 't/nothing'"),
     ):
         answer = cli("evaluate", *arguments)
