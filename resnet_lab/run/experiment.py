@@ -52,6 +52,7 @@ def run(
     stop: Stop = lambda: False,
     *,
     measure_speed: bool = True,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Iterator[DownloadProgress | str | Forecast | Record | Event]:
     """Train `config` in `folder` and yield its progress; resumes an unfinished run, yields the last event of a finished one.
 
@@ -82,7 +83,9 @@ def run(
     data = load(config.data, root, config.seed, recorded).to(device)
     if (changed := size_change(recorded, data.digests)) is not None:
         yield f"{changed}; training continues with the changed files."
-    yield from train_in(folder, config, data, device, threads, stop, measure_speed=measure_speed)
+    yield from train_in(
+        folder, config, data, device, threads, stop, measure_speed=measure_speed, checkpoint_seconds=checkpoint_seconds
+    )
 
 
 def train_in(
@@ -95,6 +98,7 @@ def train_in(
     start: ResNet | None = None,
     *,
     measure_speed: bool = True,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Iterator[str | Forecast | Record | Event]:
     """Like `run`, with the data loaded and the device set up; weights are copied from `start` if given, else from the seed."""
     folder.make()
@@ -107,7 +111,7 @@ def train_in(
             yield end
             return
         yield from decided.notices
-        session = _Session(config, folder, data, initial_state(decided.effective, device, start), stop)
+        session = _Session(config, folder, data, initial_state(decided.effective, device, start), stop, checkpoint_seconds)
         environment = describe(device, threads, decided.effective.compute, data.provenance)
         yield from session.begin(environment, decided.speed)
         yield from session.train()
@@ -127,8 +131,11 @@ def _final_event(folder: RunFolder) -> Event | None:
 class _Session:
     """The work of one process on a run, from start or resume to the end or a stop."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder, data: Data, state: TrainState, stop: Stop) -> None:
+    def __init__(
+        self, config: RunConfig, folder: RunFolder, data: Data, state: TrainState, stop: Stop, checkpoint_seconds: float
+    ) -> None:
         self._config, self._folder, self._data, self._state, self._stop = config, folder, data, state, stop
+        self._checkpoint_seconds = checkpoint_seconds
         self._batches = training_batches(data, config.recipe.batch_size, config.seed)
         self._saved_at = time.monotonic()
         self._mid_step = False
@@ -189,7 +196,7 @@ class _Session:
                 yield record
             if self._stop():
                 raise _Stopped
-            due = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
+            due = time.monotonic() - self._saved_at > self._checkpoint_seconds
             if due or state.step == config.recipe.steps or state.step in config.log.keep:
                 yield self._save()
             yield from self._evaluate_if_due()

@@ -1,0 +1,141 @@
+"""Runs in processes of their own, which start in a tenth of a second: a server that has imported torch forks them."""
+
+import io
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from resnet_lab.config.schema import RunConfig
+from resnet_lab.errors import LabError
+from resnet_lab.record.store import RunFolder
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(  # torch imports the compiler when it is told how deterministic to be
+    ["torch._inductor", "resnet_lab.run.experiment", "resnet_lab.cli.main", "tests.reliability.processes"]
+)
+
+
+def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
+    """Call `target`, a function of a module, in a new process."""
+    process = _CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def exit_code(process: BaseProcess, seconds: float = 300.0) -> int:
+    """Wait for a process to end; minus the signal's number where a signal ended it."""
+    process.join(seconds)
+    assert process.exitcode is not None, "the process did not end in time"
+    return process.exitcode
+
+
+def train(path: str, values: dict[str, Any], log: str = "/dev/null", checkpoint_seconds: float = 0.0, edge: int = -1) -> None:
+    """Train a run, with a checkpoint at every step unless told otherwise. At the disk operation number `edge` SIGKILL strikes.
+
+    Prints to `log` what a traceback or an error says; exits as the command line does. Without an edge to die at, the number of
+    operations is written to `log`.
+    """
+    from resnet_lab.run.device import Resources
+    from resnet_lab.run.experiment import run
+
+    with Path(log).open("w") as stderr:
+        sys.stderr = stderr
+        edges = Edges(edge)
+        edges.install()
+        try:
+            for _ in run(
+                RunConfig.model_validate(values),
+                RunFolder(Path(path)),
+                Resources(device="cpu", threads=1),
+                measure_speed=False,
+                checkpoint_seconds=checkpoint_seconds,
+            ):
+                pass
+        except LabError as error:
+            stderr.write(str(error))
+            sys.exit(error.exit_code)
+        stderr.write(str(edges.count))
+
+
+class Edges:
+    """Counts operations on the disk - opening to write, half a write, a whole one, fsync, rename, removal - and dies at one.
+
+    Half a write means that the first half of the bytes has reached the file, and the rest never does.
+    """
+
+    def __init__(self, die_at: int = -1, budget: int | None = None) -> None:
+        self.count, self._die_at, self._budget = 0, die_at, budget
+
+    def install(self) -> None:
+        """Wrap the operations of this process, which is a test's own, for good."""
+        opened = Path.open
+
+        def open_file(path: Path, mode: str = "r", *arguments: Any, **more: Any) -> Any:
+            if not {"w", "a"} & set(mode) or "b" not in mode:
+                return opened(path, mode, *arguments, **more)
+            self.pass_one()
+            return _Counted(opened(path, mode, buffering=0), self)
+
+        Path.open = open_file  # type: ignore[assignment,method-assign]
+        for name in ("fsync", "replace", "unlink"):
+            setattr(os, name, self._counted(getattr(os, name)))
+
+    def _counted(self, operation: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            self.pass_one()
+            result = operation(*arguments, **more)
+            self.pass_one()
+            return result
+
+        return call
+
+    def pass_one(self) -> None:
+        """One operation; the last of this process where it is the one to die at."""
+        if self.count == self._die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(60)
+        self.count += 1
+
+
+class _Counted(io.RawIOBase):
+    """A file whose every write has three edges: before, half-way and after."""
+
+    def __init__(self, file: Any, edges: Edges) -> None:
+        self._file, self._edges = file, edges
+
+    def write(self, content: Any) -> int:
+        """Write in two halves."""
+        self._edges.pass_one()
+        half = len(content) // 2
+        self._file.write(content[:half])
+        self._edges.pass_one()
+        self._file.write(content[half:])
+        self._edges.pass_one()
+        return len(content)
+
+    def tell(self) -> int:
+        """As the file's."""
+        return int(self._file.tell())
+
+    def truncate(self, size: int | None = None) -> int:
+        """As the file's."""
+        return int(self._file.truncate(size))
+
+    def fileno(self) -> int:
+        """As the file's."""
+        return int(self._file.fileno())
+
+    def flush(self) -> None:
+        """Nothing waits: the file is unbuffered."""
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            self._file.close()
+        super().close()
