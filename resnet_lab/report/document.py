@@ -44,7 +44,7 @@ def build(comparison: Comparison, pictures: Mapping[str, Picture], reasons: Sect
             _runs(runs),
             _events(runs),
         ]
-    return Document(f"Plain and residual networks: {comparison.study}", _notices(comparison), tuple(sections))
+    return Document(f"Plain and residual networks: {comparison.study.name}", _notices(comparison), tuple(sections))
 
 
 def _notices(comparison: Comparison) -> tuple[str, ...]:

@@ -220,7 +220,7 @@ def _panels() -> tuple[Figure, Sequence[Axes]]:
 def entitled(illustration: Illustration, comparison: Comparison) -> Figure:
     """Draw an illustration; over it what it shows, of which study, and whether that has learnt the stand-in."""
     figure = illustration.draw()
-    name = printable(comparison.study).replace("$", r"\$")  # which begins a formula
+    name = printable(comparison.study.name).replace("$", r"\$")  # which begins a formula
     title = f"{name}: {illustration.title}"
     if comparison.stand_in:
         figure.suptitle(f"{STAND_IN_NOTICE}\n{title}", fontsize=10, color="#b00020", weight="bold")

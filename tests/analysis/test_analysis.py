@@ -338,7 +338,7 @@ def test_analyze_prints_draws_and_fills_the_report(study, cli):
     for stem in ("responses", "gradients", "identity-8-to-14"):
         assert (study / f"{stem}.png").stat().st_size > 10_000
     (study / "plain-8-s0" / "analysis" / "junk.json").write_text('{"analysis": "responses", "step": -1}')
-    page, text = write_report(study, compare_study(study))
+    page, text = write_report(compare_study(study))
     for words in ("Why", "The identity construction", "Layer responses", "Gradients", "The solution exists"):
         assert words in page.read_text()
     assert "plain-8-s0/analysis/junk.json is no result of an analysis" in text.read_text().replace("\\", "")
@@ -362,7 +362,7 @@ def test_a_missing_checkpoint_ends_with_6_and_a_missing_depth_with_2(study, cli)
 
 def test_without_analyses_the_report_has_no_why(study):
     assert findings(read_study(study).runs) == ([], [])
-    assert ">Why<" not in write_report(study, compare_study(study))[0].read_text()
+    assert ">Why<" not in write_report(compare_study(study))[0].read_text()
 
 
 def test_every_analysis_is_registered_under_the_name_that_its_results_have():
@@ -385,7 +385,7 @@ def test_a_report_reads_every_result_once(study, monkeypatch):
     opened = []
     read_bytes = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
-    write_report(study, compare_study(study))
+    write_report(compare_study(study))
     assert opened.count("gradients-00000008.json") == 1
 
 

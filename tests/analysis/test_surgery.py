@@ -290,7 +290,7 @@ def test_surgery_at_the_command_line_and_in_the_report(study, cli):
     assert built["train_losses"][1] == pytest.approx(loss, rel=0.02)  # batch statistics, and the same function
     for stem in ("paths", "landscape-2d-moving", "landscape-2d-moving-surface", "landscape-1d-batch", "lines"):
         assert (study / f"{stem}.png").stat().st_size > 10_000
-    page = write_report(study, compare_study(study))[0].read_text()
+    page = write_report(compare_study(study))[0].read_text()
     assert "<image" not in page
     for words in ("Blocks removed", "The loss surface", "Straight lines between networks"):
         assert f"<h3>{words}</h3>" in page

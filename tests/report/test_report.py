@@ -43,7 +43,7 @@ class Balance(HTMLParser):
 
 
 def write(study):
-    return write_report(study, compare_study(study))
+    return write_report(compare_study(study))
 
 
 PAYLOAD = "<script>alert(1)</script>"
