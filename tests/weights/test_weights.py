@@ -26,7 +26,7 @@ from resnet_lab.weights import known
 from resnet_lab.weights import read as weights
 from resnet_lab.weights.known import Choices
 from resnet_lab.weights.read import About
-from resnet_lab.weights.write import safetensors_file, torchvision_file, unlike_torchvisions
+from resnet_lab.weights.write import safetensors_file, torchvision_differences, torchvision_file
 from tests.builders import tiny
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(5))
@@ -93,7 +93,7 @@ def prefixed(state, prefix):
 
 def loaded(path, **untold):
     found = weights.read(path)
-    form = weights.form(found)
+    form = weights.recognise(found)
     return weights.network(found, form.config(**untold), form.num_classes).eval()
 
 
@@ -143,7 +143,7 @@ def test_a_file_is_known_by_what_it_holds_and_not_by_its_name():
 def test_the_usual_projections_are_option_b(projection):
     net = Usual(projection=projection)
     torch.save(net.state_dict(), "their.pt")
-    assert weights.form(weights.read(Path("their.pt"))).shortcut == "B"
+    assert weights.recognise(weights.read(Path("their.pt"))).shortcut == "B"
     assert close(loaded(Path("their.pt"), kind="residual")(IMAGES), net(IMAGES))
 
 
@@ -182,7 +182,7 @@ def test_what_is_exported_comes_back_as_the_same_network(model, to):
     path.write_bytes(torchvision_file(net) if to == "pth" else safetensors_file(net, about))
     found = weights.read(path)
     untold = {key: getattr(config, key) for key in ("kind", "pad_channels", "stride_on")}
-    assert weights.form(found).config(**untold) == config
+    assert weights.recognise(found).config(**untold) == config
     assert found.about == (None if to == "pth" else about)
     assert found.are_ours == (to == "safetensors")
     assert torch.equal(loaded(path, **untold)(IMAGES), net(IMAGES))
@@ -197,8 +197,8 @@ def test_torchvision_loads_our_export_and_gives_the_same_outputs():
     reference.load_state_dict(state, strict=True)
     images = torch.rand(2, 3, 64, 64)
     assert close(reference.eval()(images), net(images))
-    assert unlike_torchvisions(ModelConfig(kind="residual", layout="imagenet", depth=18, shortcut="B")) == []
-    assert unlike_torchvisions(ModelConfig(kind="plain", depth=20)) == ["plain", "cifar layout"]
+    assert torchvision_differences(ModelConfig(kind="residual", layout="imagenet", depth=18, shortcut="B")) == []
+    assert torchvision_differences(ModelConfig(kind="plain", depth=20)) == ["plain", "cifar layout"]
 
 
 def test_safetensors_are_the_same_bytes_again_and_anyone_reads_them():
@@ -378,7 +378,7 @@ def test_what_a_file_cannot_tell_is_assumed_by_its_names_and_can_be_changed(cli)
 def test_torchvisions_bottlenecks_are_taken_to_have_the_stride_where_it_has_it():
     torch.save(torchvision.models.resnet50(num_classes=10).state_dict(), "their.pth")
     found = weights.read(Path("their.pth"))
-    model, properties = known.network(found, weights.form(found), Choices())
+    model, properties = known.network(found, weights.recognise(found), Choices())
     assert (model.stride_on, model.depth, model.shortcut) == ("3x3", 50, "B")
     assert {each.name: each.source for each in properties}["stride on"] == "assumed"
 
@@ -428,8 +428,8 @@ def test_images_are_normalised_as_is_said():
     found = {}
     for name in ("per-pixel", "imagenet", "channel"):
         candidate = evaluation.from_weights(Path("their.pth"), Choices(normalisation=name), Resources(device="cpu"))
-        found[name] = torch.cat([inputs for inputs, _ in evaluation._batches(candidate.seen, candidate.seen.train)])
-    plain = candidate.seen.train.images.double() / 255
+        found[name] = torch.cat([inputs for inputs, _ in evaluation._batches(candidate.inputs, candidate.inputs.train)])
+    plain = candidate.inputs.train.images.double() / 255
     mean, std = (
         torch.tensor(each, dtype=torch.float64).view(3, 1, 1) for each in (evaluation.IMAGENET_MEAN, evaluation.IMAGENET_STD)
     )
