@@ -21,7 +21,7 @@ from resnet_lab.analysis.construction import (
     stage_statistics,
 )
 from resnet_lab.analysis.gradients import gradient_norms, gradients
-from resnet_lab.analysis.identity import continuation, continuation_folder, identity, kept, starting_point, with_continuation
+from resnet_lab.analysis.identity import continuation, continuation_folder, identity, saved, starting_point, with_continuation
 from resnet_lab.analysis.registry import analyses, findings, read
 from resnet_lab.analysis.responses import Moments, layer_moments, responses
 from resnet_lab.analysis.results import save
@@ -297,11 +297,11 @@ def test_training_goes_on_from_the_construction_and_resumes(study, monkeypatch):
 def test_a_construction_that_is_known_is_not_computed_again(study):
     shallow = next(subjects([RunFolder(study / "plain-8-s0")], None, CPU))
     result = identity(shallow, 14, None, 10)
-    assert kept(shallow, 14, None, 10) is None
+    assert saved(shallow, 14, None, 10) is None
     save(shallow.folder, result)
-    assert kept(shallow, 14, None, 10) == result
-    assert kept(shallow, 14, None, None) is kept(shallow, 20, None, 10) is None
-    assert kept(shallow, 14, next(subjects([RunFolder(study / "plain-14-s0")], None, CPU)), 10) is None
+    assert saved(shallow, 14, None, 10) == result
+    assert saved(shallow, 14, None, None) is saved(shallow, 20, None, 10) is None
+    assert saved(shallow, 14, next(subjects([RunFolder(study / "plain-14-s0")], None, CPU)), 10) is None
 
 
 def test_the_recipe_of_the_continuation_keeps_its_shape():
