@@ -20,7 +20,7 @@ def _sentence(gap: Gap) -> str:
     lead = {
         "shown": f"Degradation shown in {gap.variant} nets",
         "not shown": f"Degradation not shown in {gap.variant} nets",
-        "undecided": f"Degradation in {gap.variant} nets undecided; run {_more_seeds(gap.seeds_needed)}",
+        "undecided": f"Degradation in {gap.variant} nets undecided; {_advice(gap.seeds_needed)}",
     }
     return (
         f"{lead[gap.degradation]}. Training error {percent(gap.shallow_train_error)} at depth {gap.shallow}, "
@@ -28,10 +28,10 @@ def _sentence(gap: Gap) -> str:
     )
 
 
-def _more_seeds(number: int | None) -> str:
-    if number is None:
-        return f"more than {MANY_SEEDS} more seeds"
-    return f"{number} more seed{'s' if number > 1 else ''}"
+def _advice(seeds_needed: int | None) -> str:
+    if seeds_needed is None:
+        return f"more than {MANY_SEEDS} more seeds would be needed"
+    return f"run {seeds_needed} more seed{'s' if seeds_needed > 1 else ''}"
 
 
 def _certainty(gap: Gap) -> str:

@@ -134,7 +134,7 @@ def test_the_construction_with_projections_and_bottlenecks(model, depth):
 
 def test_a_plain_bottleneck_has_no_construction():
     net, config = trained_network("plain", depth=11, block="bottleneck")
-    with pytest.raises(ConfigError, match="no construction for plain-bottleneck-11-s0: a plain bottleneck block cannot"):
+    with pytest.raises(ConfigError, match="plain-bottleneck-11-s0: a plain bottleneck block cannot"):
         construct(net, config, 20)
 
 
@@ -339,9 +339,9 @@ def test_analyze_prints_draws_and_fills_the_report(study, cli):
         assert (study / f"{stem}.png").stat().st_size > 10_000
     (study / "plain-8-s0" / "analysis" / "junk.json").write_text('{"analysis": "responses", "step": -1}')
     page, text = write_report(compare_study(study))
-    for words in ("Why", "The identity construction", "Layer responses", "Gradients", "The solution exists"):
+    for words in ("Why", "The identity construction", "Layer responses", "Gradients", "A solution exists"):
         assert words in page.read_text()
-    assert "plain-8-s0/analysis/junk.json is no result of an analysis" in text.read_text().replace("\\", "")
+    assert "plain-8-s0/analysis/junk.json is not a valid result of an analysis" in text.read_text().replace("\\", "")
     assert "trained on" in text.read_text()
 
 
@@ -376,7 +376,7 @@ def test_a_file_that_is_no_result_is_named_and_left_out(study, content):
     folder = RunFolder(study / "plain-8-s0")
     folder.make_analysis()
     (folder.analysis / "odd.json").write_text(content, encoding="latin-1")
-    assert read(folder) == ([], ["plain-8-s0/analysis/odd.json is no result of an analysis and is left out."])
+    assert read(folder) == ([], ["plain-8-s0/analysis/odd.json is not a valid result of an analysis and is left out."])
 
 
 def test_a_report_reads_every_result_once(study, monkeypatch):

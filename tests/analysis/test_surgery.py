@@ -299,10 +299,10 @@ def test_surgery_at_the_command_line_and_in_the_report(study, cli):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["s/plain-8-s0", "s/residual-8-s0"], "a line takes two runs of the same kind"),
-        (["s/plain-14-s0", "s/plain-8-s0"], "their parameters have other shapes"),
-        (["s", "s/plain-8-s0"], "name two runs, and no studies"),
-        (["s/plain-8-s0", "s/plain-8-s0"], "name two runs, and no studies"),
+        (["s/plain-8-s0", "s/residual-8-s0"], "choose two runs of the same kind"),
+        (["s/plain-14-s0", "s/plain-8-s0"], "have different shapes"),
+        (["s", "s/plain-8-s0"], "name two runs, not studies"),
+        (["s/plain-8-s0", "s/plain-8-s0"], "name two runs, not studies"),
     ],
 )
 def test_lines_that_there_are_not(study, cli, arguments, sentence):
