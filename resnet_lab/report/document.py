@@ -123,7 +123,7 @@ def _published(comparison: Comparison) -> Section:
     if not depths:
         return Section(
             "Paper against ours",
-            (Text("No comparison: published numbers need runs with the paper's recipe at published depths."),),
+            (Text("No comparison: these runs do not use the paper's recipe at published depths."),),
         )
     ours = {(cell.variant, cell.depth): cell for cell in comparison.cells}
     rows = tuple(

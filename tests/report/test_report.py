@@ -269,7 +269,7 @@ def test_figure_1_shows_the_shallowest_and_the_deepest_plain_network():
 
 def test_published_numbers_stand_only_beside_the_papers_recipe(comparison):
     assert figures.published_depths(comparison) == []
-    assert "published numbers need runs with the paper's recipe" in html.render(document_of(comparison)).replace("&#39;", "'")
+    assert "do not use the paper's recipe at published depths" in html.render(document_of(comparison)).replace("&#39;", "'")
     runs = [
         dataclasses.replace(made_run(kind, 20), config=load_study("paper").run(kind=kind, depth=20))
         for kind in ("plain", "residual")
