@@ -1,6 +1,5 @@
 """`resnet-lab compare`: the table, the verdict and the curves of a study."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -37,7 +36,7 @@ def compare(
         display.result_json(comparison_values(comparison, best=best))
     else:
         _show(comparison, best=best)
-    _draw(folder, comparison, x)
+    _draw(comparison, x)
     if not as_json:
         display.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` makes the page.")
     if expect_degradation and not comparison.shows_degradation:
@@ -57,7 +56,7 @@ def _show(comparison: Comparison, *, best: bool) -> None:
         display.note(sentence)
 
 
-def _draw(folder: Path, comparison: Comparison, x: Literal["step", "epoch", "hours"]) -> None:
+def _draw(comparison: Comparison, x: Literal["step", "epoch", "hours"]) -> None:
     from resnet_lab.report.write import write_comparison  # slow to import; the table is there before it
 
-    write_comparison(folder, comparison, x)
+    write_comparison(comparison, x)

@@ -258,7 +258,7 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
     _err.print(_table(header, rows, "", _err.width))
     place = plan.allocation
     note(
-        f"{plan.study}: {len(plan.jobs)} of {len(plan.runs)} runs to do, {place.num_jobs} at once with {place.threads} "
+        f"{plan.study_path}: {len(plan.jobs)} of {len(plan.runs)} runs to do, {place.num_jobs} at once with {place.threads} "
         f"thread{'s' if place.threads > 1 else ''} each on {place.device}: about {duration(plan.seconds)}."
         f"{_decoding(plan.runs[0].forecast)}"
     )
@@ -279,7 +279,7 @@ def _plan_values(plan: "Plan") -> dict[str, Any]:
         for run in plan.runs
     ]
     return {
-        "study": plan.study.name,
+        "study": plan.study_path.name,
         "jobs": plan.allocation.num_jobs,
         "threads": plan.allocation.threads,
         "seconds": plan.seconds,
@@ -337,9 +337,9 @@ def sweep_result(plan: "Plan", *, as_json: bool) -> None:
     """How the sweep ended."""
     runs = [run.folder.read() for run in plan.runs]
     if as_json:
-        result_json({"study": plan.study.name, "runs": [run_values(run) for run in runs]})
+        result_json({"study": plan.study_path.name, "runs": [run_values(run) for run in runs]})
     elif all(run.state == "finished" for run in runs):
-        note(f"All {len(runs)} runs of {plan.study} are finished: `resnet-lab compare {plan.study}` shows them.")
+        note(f"All {len(runs)} runs of {plan.study_path} are finished: `resnet-lab compare {plan.study_path}` shows them.")
 
 
 RUN_HEADER = ("run", "state", "step", "train", "test", "img/s", "left")  # with its rows 80 columns for usual names

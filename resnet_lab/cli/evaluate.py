@@ -100,10 +100,10 @@ def evaluate(
     if not as_json:
         _show_candidate(candidate)
     with ended_by_ctrl_c():
-        on_test = measure(candidate, candidate.seen.test, candidate.views)
+        on_test = measure(candidate, candidate.inputs.test, candidate.views)
         if not as_json:
             _show("test", on_test)
-        on_train = measure(candidate, candidate.seen.train) if train and candidate.seen.train is not None else None
+        on_train = measure(candidate, candidate.inputs.train) if train and candidate.inputs.train is not None else None
     if as_json:
         display.result_json(_values(candidate, on_test, on_train))
     elif on_train is not None:
@@ -176,7 +176,7 @@ def _values(candidate: "Candidate", on_test: "Measured", on_train: "Measured | N
         "padding": candidate.value("padding"),
         "normalisation": candidate.value("normalisation"),
         "images": candidate.value("images"),
-        "image_size": candidate.seen.test.size,
+        "image_size": candidate.inputs.test.size,
         "views": candidate.views,
         "known_from": {known.name: known.source for known in candidate.known},
         "assumed": {known.name: known.how for known in candidate.known if known.source == "assumed"},

@@ -39,7 +39,7 @@ def report(
     folder = find_study(runs, study)
     found = read_study(folder)
     comparison = compare(found)
-    page, markdown = write_report(folder, comparison, x)
+    page, markdown = write_report(comparison, x)
     if comparison.stand_in:
         display.stand_in()
     if as_json:
@@ -56,5 +56,5 @@ def report(
             for (found,) in looks(lambda: [read_study(folder, read_run)], every or EVERY):
                 if (marks := fingerprint([found])) != seen:
                     seen = marks
-                    write_report(folder, compare(found), x)
+                    write_report(compare(found), x)
         display.note("No run is running any more: the page is complete.")

@@ -1,7 +1,7 @@
-"""What a launcher is: it starts the runs of a sweep, several at once, on resources of its own.
+"""The interface of launchers, which start the runs of a sweep, several at once, on resources that they manage.
 
-Every launcher starts `python -m resnet_lab train --run DIR`; skip, resume and retry are the run folder's. `local.py` has the one
-for this machine. Another one is another class with the methods of `Launcher`, given to `plan`.
+Every launcher starts `python -m resnet_lab train --run DIR`, which skips, resumes or retries the run according to its folder.
+`local.py` has the launcher for this machine. To add one, write a class with the methods of `Launcher` and pass it to `plan`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from typing import Protocol
 from resnet_lab.errors import DivergedError, LockedError
 from resnet_lab.record.store import RunFolder
 
-_RECORDED = (DivergedError.exit_code, LockedError.exit_code)  # a diverged run records it itself, a locked one is another's
+_NOT_FAILED = (DivergedError.exit_code, LockedError.exit_code)  # a diverged run records that itself; a locked one runs elsewhere
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Job:
     def arguments(self) -> list[str]:
         """Arguments of `resnet-lab` that start, resume or skip the run; a launcher adds device and threads.
 
-        The sweep has measured this machine's speed, which the run does not repeat for a forecast of its own.
+        The run makes no forecast of its own, since the sweep has already measured the speed.
         """
         return ["train", "--run", str(self.folder.path), "--data-dir", str(self.data_dir), "--no-forecast"]
 
@@ -40,15 +40,15 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether the run did not finish and the sweep had not asked it to stop."""
+        """Whether the run ended with an error without having been stopped by the sweep."""
         return self.exit_code != 0 and not self.was_stopped
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """What a launcher has for a sweep: how many runs at once, and the CPU threads and the device of each.
+    """A launcher's resources for a sweep: the number of concurrent runs, and the CPU threads and the device of each.
 
-    A plan measures speed with as many threads on this device; `cuda` stands for all GPUs.
+    The planner measures the speed with this number of threads on this device; `cuda` means all GPUs.
     """
 
     num_jobs: int
@@ -57,16 +57,16 @@ class Allocation:
 
 
 class Launcher(Protocol):
-    """Runs jobs on resources that it decides on."""
+    """Runs jobs on resources that it allocates itself."""
 
     def allocate(self, num_runs: int) -> Allocation:
-        """What it has for a sweep of so many runs. Raises ConfigError."""
+        """Return the resources for a sweep of this many runs. Raises ConfigError."""
         ...
 
     def launch(self, jobs: Sequence[Job], allocation: Allocation, stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
-        """Start jobs in their order; yield an Outcome for each that ends, and None at least once a second while nothing does.
+        """Start the jobs in order; yield an Outcome whenever one ends, and None at least once a second in between.
 
-        `stop()` gives the signal to pass on to running jobs, or None. After a signal no more are started.
+        `stop()` returns the number of the signal to pass on to running jobs, or None. After a signal no more jobs are started.
         """
         ...
 
@@ -74,9 +74,9 @@ class Launcher(Protocol):
 def start(
     launcher: Launcher, jobs: Sequence[Job], allocation: Allocation, stop: Callable[[], int | None]
 ) -> Iterator[Outcome | None]:
-    """Launch the jobs, and record the failure of a run that could not do so itself. Yields as Launcher.launch does."""
+    """Launch the jobs, and record a `failed` event for each run whose process failed. Yields like Launcher.launch."""
     for outcome in launcher.launch(jobs, allocation, stop):
-        if outcome is not None and outcome.failed and outcome.exit_code not in _RECORDED:
+        if outcome is not None and outcome.failed and outcome.exit_code not in _NOT_FAILED:
             step = max((record.step for record in outcome.folder.records()), default=0)
             outcome.folder.append_event("failed", step, exit_code=outcome.exit_code)
         yield outcome

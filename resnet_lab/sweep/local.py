@@ -1,4 +1,4 @@
-"""The launcher for this machine: each run is a process of its own, on one of its devices, with a share of its cores."""
+"""The launcher for this machine: each run is a separate process, on one of the devices and with a share of the cores."""
 
 import contextlib
 import os
@@ -22,7 +22,8 @@ _PROGRAM = (sys.executable, "-m", "resnet_lab")
 class LocalPool:
     """A pool of processes on this machine. See Launcher.
 
-    Device and threads are those of every run, as in Resources. `num_jobs` run at once: if not given, one per core, or per GPU.
+    `device` and `threads` apply to every run, as in Resources. `num_jobs` is the number of concurrent runs; the default is one
+    per core, or one per GPU.
     """
 
     def __init__(
@@ -37,8 +38,8 @@ class LocalPool:
     def allocate(self, num_runs: int) -> Allocation:
         """See Launcher."""
         device = pick_device(self._device)
-        places = num_cores() if device.type == "cpu" else len(self._devices(str(device)))
-        num_jobs = min(self._num_jobs or places, num_runs)
+        max_jobs = num_cores() if device.type == "cpu" else len(self._devices(str(device)))
+        num_jobs = min(self._num_jobs or max_jobs, num_runs)
         return Allocation(num_jobs, self._threads or threads_for(num_jobs, num_cores()), str(device))
 
     def launch(self, jobs: Sequence[Job], allocation: Allocation, stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
@@ -68,12 +69,12 @@ class LocalPool:
                 process.wait()
 
     def _devices(self, device: str) -> list[str]:
-        """The devices that jobs take in turn: every GPU, unless one is named."""
+        """The devices over which jobs are distributed in turn: every GPU, unless one is specified."""
         several = device == "cuda" and torch.cuda.device_count() > 1
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())] if several else [device]
 
     def _start(self, job: Job, device: str, threads: int) -> "subprocess.Popen[bytes]":
-        """Start a job in a session of its own, so that Ctrl-C reaches it once, through the sweep."""
+        """Start a job in a new session, so that Ctrl-C reaches it only once, through the sweep."""
         argv = [*self._program, *job.arguments(), "--device", device, "--threads", str(threads)]
         with disk_errors(job.folder.path), job.folder.log_file.open("ab") as log:
             return subprocess.Popen(
@@ -82,7 +83,7 @@ class LocalPool:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """This process's environment with the threads of every maths library pinned."""
+    """This process's environment with the number of threads of every maths library pinned."""
     return os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
 
@@ -93,16 +94,16 @@ def _send(processes: "Iterable[subprocess.Popen[bytes]]", number: int) -> None:
 
 
 def _exit_code(process: "subprocess.Popen[bytes]") -> int:
-    """A process killed by a signal counts 128 and its number, as in a shell."""
+    """The exit code as in a shell: 128 plus the number of the signal for a process killed by one."""
     code: int = process.returncode
     return 128 - code if code < 0 else code
 
 
 def threads_for(num_jobs: int, num_cores: int) -> int:
-    """The cores shared out among jobs that run at once."""
+    """CPU threads per job, when the cores are divided among concurrent jobs."""
     return max(1, num_cores // num_jobs)
 
 
 def num_cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

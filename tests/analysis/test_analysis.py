@@ -21,7 +21,7 @@ from resnet_lab.analysis.construction import (
     stage_statistics,
 )
 from resnet_lab.analysis.gradients import gradient_norms, gradients
-from resnet_lab.analysis.identity import continuation, continuation_folder, identity, kept, starting_point, with_continuation
+from resnet_lab.analysis.identity import continuation, continuation_folder, identity, saved, starting_point, with_continuation
 from resnet_lab.analysis.registry import analyses, findings, read
 from resnet_lab.analysis.responses import Moments, layer_moments, responses
 from resnet_lab.analysis.results import save
@@ -134,7 +134,7 @@ def test_the_construction_with_projections_and_bottlenecks(model, depth):
 
 def test_a_plain_bottleneck_has_no_construction():
     net, config = trained_network("plain", depth=11, block="bottleneck")
-    with pytest.raises(ConfigError, match="no construction for plain-bottleneck-11-s0: a plain bottleneck block cannot"):
+    with pytest.raises(ConfigError, match="plain-bottleneck-11-s0: a plain bottleneck block cannot"):
         construct(net, config, 20)
 
 
@@ -295,11 +295,11 @@ def test_training_goes_on_from_the_construction_and_resumes(study, monkeypatch):
 def test_a_construction_that_is_known_is_not_computed_again(study):
     shallow = next(subjects([RunFolder(study / "plain-8-s0")], None, CPU))
     result = identity(shallow, 14, None, 10)
-    assert kept(shallow, 14, None, 10) is None
+    assert saved(shallow, 14, None, 10) is None
     save(shallow.folder, result)
-    assert kept(shallow, 14, None, 10) == result
-    assert kept(shallow, 14, None, None) is kept(shallow, 20, None, 10) is None
-    assert kept(shallow, 14, next(subjects([RunFolder(study / "plain-14-s0")], None, CPU)), 10) is None
+    assert saved(shallow, 14, None, 10) == result
+    assert saved(shallow, 14, None, None) is saved(shallow, 20, None, 10) is None
+    assert saved(shallow, 14, next(subjects([RunFolder(study / "plain-14-s0")], None, CPU)), 10) is None
 
 
 def test_the_recipe_of_the_continuation_keeps_its_shape():
@@ -336,10 +336,10 @@ def test_analyze_prints_draws_and_fills_the_report(study, cli):
     for stem in ("responses", "gradients", "identity-8-to-14"):
         assert (study / f"{stem}.png").stat().st_size > 10_000
     (study / "plain-8-s0" / "analysis" / "junk.json").write_text('{"analysis": "responses", "step": -1}')
-    page, text = write_report(study, compare_study(study))
-    for words in ("Why", "The identity construction", "Layer responses", "Gradients", "The solution exists"):
+    page, text = write_report(compare_study(study))
+    for words in ("Why", "The identity construction", "Layer responses", "Gradients", "A solution exists"):
         assert words in page.read_text()
-    assert "plain-8-s0/analysis/junk.json is no result of an analysis" in text.read_text().replace("\\", "")
+    assert "plain-8-s0/analysis/junk.json is not a valid result of an analysis" in text.read_text().replace("\\", "")
     assert "trained on" in text.read_text()
 
 
@@ -360,7 +360,7 @@ def test_a_missing_checkpoint_ends_with_6_and_a_missing_depth_with_2(study, cli)
 
 def test_without_analyses_the_report_has_no_why(study):
     assert findings(read_study(study).runs) == ([], [])
-    assert ">Why<" not in write_report(study, compare_study(study))[0].read_text()
+    assert ">Why<" not in write_report(compare_study(study))[0].read_text()
 
 
 def test_every_analysis_is_registered_under_the_name_that_its_results_have():
@@ -374,7 +374,7 @@ def test_a_file_that_is_no_result_is_named_and_left_out(study, content):
     folder = RunFolder(study / "plain-8-s0")
     folder.make_analysis()
     (folder.analysis / "odd.json").write_text(content, encoding="latin-1")
-    assert read(folder) == ([], ["plain-8-s0/analysis/odd.json is no result of an analysis and is left out."])
+    assert read(folder) == ([], ["plain-8-s0/analysis/odd.json is not a valid result of an analysis and is left out."])
 
 
 def test_a_report_reads_every_result_once(study, monkeypatch):
@@ -383,7 +383,7 @@ def test_a_report_reads_every_result_once(study, monkeypatch):
     opened = []
     read_bytes = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
-    write_report(study, compare_study(study))
+    write_report(compare_study(study))
     assert opened.count("gradients-00000008.json") == 1
 
 

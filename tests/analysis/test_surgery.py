@@ -13,7 +13,7 @@ from resnet_lab.analysis.construction import construct
 from resnet_lab.analysis.definition import Finding
 from resnet_lab.analysis.landscape import FAST, Slice, direction, displaced, interpolated, landscape, line
 from resnet_lab.analysis.paths import block_names, paths, random_removals, without
-from resnet_lab.analysis.subject import some, subjects
+from resnet_lab.analysis.subject import subjects, subset
 from resnet_lab.config.schema import ModelConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.errors import ConfigError
@@ -137,20 +137,20 @@ def test_the_middle_of_a_slice_is_the_network(study, bn):
     found = result_of(landscape(run, Slice(dims=2, points=3, images=30, bn=bn)))
     assert isinstance(found, Landscape)
     assert found.coordinates == (-1.0, 0.0, 1.0)
-    images = some(run.data.train, 30, "train")
-    net = folded(run.net) if bn == "moving" else module.normalising_itself(run.net)
+    images = subset(run.data.train, 30, "train")
+    net = folded(run.net) if bn == "moving" else module.with_batch_statistics(run.net)
     error, loss = evaluate(net, clean_batches(images, run.data.mean, None if bn == "moving" else 250))
     assert (found.losses[1][1], found.errors[1][1]) == (loss, error)
     axes = [direction(run.net, 0, axis) for axis in (0, 1)]
     corner = displaced(run.net, axes, (1.0, -1.0))  # first row, last column
-    net = folded(corner) if bn == "moving" else module.normalising_itself(corner)
+    net = folded(corner) if bn == "moving" else module.with_batch_statistics(corner)
     assert found.losses[0][2] == evaluate(net, clean_batches(images, run.data.mean, None if bn == "moving" else 250))[1]
 
 
 def test_with_batch_statistics_the_scale_of_a_filter_does_not_matter(study):
     run = subject(study)
     images = random_batch(50)[0]
-    net = module.normalising_itself(run.net)
+    net = module.with_batch_statistics(run.net)
     with torch.no_grad():
         expected = net.eval()(images)
         for name in direction(run.net, 0, 0):
@@ -192,7 +192,7 @@ def test_a_line_ends_in_its_two_networks(study):
     found = result_of(line(run, other, "other", 7, points=7, images=20, bn="moving"))
     assert isinstance(found, Line)
     assert found.positions == (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
-    train, test = some(run.data.train, 20, "train"), some(run.data.test, 20, "test")
+    train, test = subset(run.data.train, 20, "train"), subset(run.data.test, 20, "test")
     for place, net in ((1, run.net), (5, other)):
         error, loss = evaluate(folded(net), clean_batches(train, run.data.mean))
         assert found.train_losses[place] == pytest.approx(loss, rel=1e-5)
@@ -285,12 +285,12 @@ def test_surgery_at_the_command_line_and_in_the_report(study, cli):
     built = json.loads(answer.out)["results"][0]
     assert built["other"] == "plain-14-s0"
     run = subject(study, "plain-8-s0")
-    images = some(run.data.train, 200, "train")
-    loss = evaluate(module.normalising_itself(run.net), clean_batches(images, run.data.mean, 250))[1]
+    images = subset(run.data.train, 200, "train")
+    loss = evaluate(module.with_batch_statistics(run.net), clean_batches(images, run.data.mean, 250))[1]
     assert built["train_losses"][1] == pytest.approx(loss, rel=0.02)  # batch statistics, and the same function
     for stem in ("paths", "landscape-2d-moving", "landscape-2d-moving-surface", "landscape-1d-batch", "lines"):
         assert (study / f"{stem}.png").stat().st_size > 10_000
-    page = write_report(study, compare_study(study))[0].read_text()
+    page = write_report(compare_study(study))[0].read_text()
     assert "<image" not in page
     for words in ("Blocks removed", "The loss surface", "Straight lines between networks"):
         assert f"<h3>{words}</h3>" in page
@@ -299,10 +299,10 @@ def test_surgery_at_the_command_line_and_in_the_report(study, cli):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["s/plain-8-s0", "s/residual-8-s0"], "a line takes two runs of the same kind"),
-        (["s/plain-14-s0", "s/plain-8-s0"], "their parameters have other shapes"),
-        (["s", "s/plain-8-s0"], "name two runs, and no studies"),
-        (["s/plain-8-s0", "s/plain-8-s0"], "name two runs, and no studies"),
+        (["s/plain-8-s0", "s/residual-8-s0"], "choose two runs of the same kind"),
+        (["s/plain-14-s0", "s/plain-8-s0"], "have different shapes"),
+        (["s", "s/plain-8-s0"], "name two runs, not studies"),
+        (["s/plain-8-s0", "s/plain-8-s0"], "name two runs, not studies"),
     ],
 )
 def test_lines_that_there_are_not(study, cli, arguments, sentence):

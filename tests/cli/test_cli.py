@@ -80,7 +80,7 @@ def test_summary_of_a_pair_says_what_differs_and_draws_it(cli):
     assert "zero-padded identity" in answer.out
     drawing = Path("drawn.svg").read_text()
     assert drawing.count("3x3 conv, 16") == 2 * 7
-    assert drawing.count("zeros added") == 2
+    assert drawing.count("zero padding") == 2
     refused = cli("summary", "--depth", 20, "--plain", "--draw", "drawn.gif")
     assert (refused.code, "ends in .svg, .png or .pdf" in refused.err) == (2, True)
 
@@ -109,7 +109,7 @@ def test_train_compare_report_as_a_user_would(cli):
     answer = cli("compare")
     assert answer.code == 0
     assert "SYNTHETIC STAND-IN" in answer.err
-    assert "only depth 8 of plain nets" in answer.err
+    assert "All plain nets have depth 8" in answer.err
     values = json.loads(cli("compare", "--json").out)
     assert [cell["kind"] for cell in values["cells"]] == ["plain", "residual"]
     assert values["cells"][0]["train_images"] == 800
@@ -212,7 +212,7 @@ BAD = [
     (["summary", "--depth", "20", "--plain", "--draw", "nowhere/x.svg"], 2, "there is no folder nowhere; make it first"),
     (["data"], 3, "CIFAR-10 is not in data"),
     (["evaluate"], 2, "Name either a run, such as quick/residual-20-s0, or a file with --weights FILE"),
-    (["evaluate", "--weights", "nowhere.pth"], 2, "There is no file nowhere.pth"),
+    (["evaluate", "--weights", "nowhere.pth"], 2, "File not found: nowhere.pth"),
     (["evaluate", "--weights", "."], 2, "is a folder"),
     (["export", "--to", "csv", "--at", "4"], 2, "--at names a checkpoint, and --to csv writes records"),
     (["export", "--to", "safetensors"], 2, "There are no runs in runs"),
@@ -302,7 +302,7 @@ def test_a_diverged_run_is_exit_4_and_lost_checkpoints_are_6(cli):
     folder.create(tiny(recipe__lr=1e30, recipe__schedule={"name": "milestones"}))
     assert cli("train", "--run", folder.path).code == 4
     assert cli("train", "--run", folder.path).code == 4
-    assert "is diverged" in cli("compare", "x").err
+    assert ": diverged at step" in cli("compare", "x").err
     lost = RunFolder(Path("runs/y/residual-8-s0"))
     lost.create(tiny())
     lost.checkpoints.mkdir()

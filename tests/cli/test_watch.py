@@ -155,7 +155,8 @@ def test_report_watch_writes_when_a_file_has_changed_and_once_more_at_the_end(
 ):
     written = []
 
-    def write_report(study, comparison, x):
+    def write_report(comparison, x):
+        study = comparison.study.path
         written.append([run.state for run in read_study(study).runs])
         return study / "report" / "index.html", study / "report" / "report.md"
 

@@ -43,7 +43,7 @@ class Balance(HTMLParser):
 
 
 def write(study):
-    return write_report(study, compare_study(study))
+    return write_report(compare_study(study))
 
 
 PAYLOAD = "<script>alert(1)</script>"
@@ -107,7 +107,7 @@ def test_the_table_has_plain_beside_residual_and_the_gap(comparison):
     best = error_table(comparison, best=True)
     assert best.header[:4] == ("depth", "plain train", "plain test", "plain best test")
     assert best.rows[0][:4] == ("20", "20.00", "20.00", "2.00")
-    assert "selection on the test set" in best.caption
+    assert "selected on the test set" in best.caption
 
 
 def test_differences_and_intervals_are_tables_that_say_why_there_is_no_interval(comparison):
@@ -163,13 +163,13 @@ def test_the_stand_in_is_named_in_title_page_and_markdown():
 def test_incomplete_studies_get_a_page_that_says_what_is_missing(runs):
     page = html.render(document_of(compared(runs)))
     assert "No verdict" in page
-    assert "There is no finished" in page
+    assert "run has finished" in page
 
 
 def test_a_change_of_environment_on_the_way_is_told():
     run = made_run("plain", 20)
     run.events.append(Event("2026-01-01T00:00:00+00:00", "resumed", 12, {"changed": {"threads": 2}}))
-    assert "plain-20-s0 went on at step 12 with threads = 2." in html.render(document_of(compared([run])))
+    assert "plain-20-s0 was resumed at step 12 with threads = 2." in html.render(document_of(compared([run])))
 
 
 def test_an_empty_folder_of_runs_is_a_page_too(tmp_path):
@@ -212,7 +212,7 @@ def test_a_study_of_shortcuts_has_a_row_a_network_and_a_colour_a_shortcut():
     assert table.header == ("network", "train", "test", "seeds")
     assert [row[0] for row in table.rows][::2] == ["plain-20", "residual-20", "residual-B-20", "residual-C-20"]
     assert len(set(figures.colours(comparison).values())) == 8
-    assert "residual-B-20 and plain-20 are no matched pair" in html.render(document_of(comparison))
+    assert "residual-B-20 and plain-20 are not a matched pair" in html.render(document_of(comparison))
 
 
 def test_the_command_in_the_report_makes_the_same_config():
@@ -251,7 +251,7 @@ def test_seeds_become_a_mean_and_a_band():
     bold = [line for line in axes.lines if line.get_linewidth() == 2.2]
     assert [line.get_ydata()[-1] for line in bold] == [pytest.approx(30.0)] * 2
     assert len(axes.collections) == 2 * 1 + 0  # the tests' bands; the training errors are equal
-    assert "lowest to the highest seed" in figures.svg(figure)
+    assert "range over seeds" in figures.svg(figure)
 
 
 def test_drops_of_the_lr_are_marked_where_they_happen():
@@ -276,7 +276,7 @@ def test_figure_1_shows_the_shallowest_and_the_deepest_plain_network():
 
 def test_published_numbers_stand_only_beside_the_papers_recipe(comparison):
     assert figures.published_depths(comparison) == []
-    assert "only beside runs of the paper's recipe" in html.render(document_of(comparison)).replace("&#39;", "'")
+    assert "do not use the paper's recipe at published depths" in html.render(document_of(comparison)).replace("&#39;", "'")
     runs = [
         dataclasses.replace(made_run(kind, 20), config=load_study("paper").run(kind=kind, depth=20))
         for kind in ("plain", "residual")

@@ -56,8 +56,7 @@ def test_shortcuts_are_compared_one_by_one_and_what_is_no_matched_pair_is_said()
     assert comparison.shows_degradation
     assert len(comparison.unmatched) == 4
     assert comparison.unmatched[2] == (
-        "residual-B-56 and plain-56 are no matched pair: its projections give the residual network 1,017 parameters more "
-        "(1,140 against 123)."
+        "residual-B-56 and plain-56 are not a matched pair: projections add 1,017 parameters (1,140 against 123)."
     )
     values = comparison_values(comparison)
     assert values["unmatched"] == list(comparison.unmatched)
@@ -111,10 +110,10 @@ def test_the_papers_finding_takes_residual_networks_of_two_depths_that_are_not_s
 def test_one_or_two_seeds_do_not_decide_what_seeds_may_make(deep, expected):
     comparison = compared(four_runs(plain_deep=deep))
     assert comparison.gaps[0].degradation == expected
-    assert ("undecided: needs 2 more seeds." in comparison.verdict[0]) == (expected == "undecided")
+    assert ("undecided; run 2 more seeds." in comparison.verdict[0]) == (expected == "undecided")
     two = compared([*four_runs(plain_deep=deep), *four_runs(plain_deep=deep, seed=1)])
     assert two.gaps[0].degradation == expected
-    assert ("undecided: needs 1 more seed." in two.verdict[0]) == (expected == "undecided")
+    assert ("undecided; run 1 more seed." in two.verdict[0]) == (expected == "undecided")
 
 
 def test_from_three_seeds_on_the_interval_decides():
@@ -131,7 +130,7 @@ def test_from_three_seeds_on_the_interval_decides():
     assert outcomes["clear"].gaps[0].seeds_needed == 0
     wide = outcomes["wide"].gaps[0]
     assert wide.seeds_needed is not None
-    assert f"needs {wide.seeds_needed} more seeds" in outcomes["wide"].verdict[0]
+    assert f"run {wide.seeds_needed} more seeds" in outcomes["wide"].verdict[0]
     deviation = wide.train_error.deviation
     half = [half_width(3 + more, deviation) for more in (wide.seeds_needed - 1, wide.seeds_needed)]
     assert half[0] >= wide.train_error.mean > half[1]  # so many seeds and no fewer bring zero out of the interval
@@ -141,7 +140,7 @@ def test_a_hopeless_spread_says_so():
     runs = [run for seed, gap in enumerate((-0.1, 0.14, 0.01)) for run in four_runs(plain_deep=0.2 + gap, seed=seed)]
     comparison = compared(runs)
     assert comparison.gaps[0].seeds_needed is None
-    assert "needs more than 50 more seeds" in comparison.verdict[0]
+    assert "more than 50 more seeds would be needed" in comparison.verdict[0]
 
 
 def test_only_shared_seeds_count():
@@ -179,8 +178,8 @@ def test_runs_on_other_images_of_a_folder_are_left_out():
     comparison = compared(runs)
     assert [run.name for run in comparison.runs] == ["plain-20-s0", "plain-44-s0", "plain-56-s0"]
     assert comparison.missing[:2] == (
-        "plain-32-s0: left out, trained on other images of a folder.",
-        "plain-56-s0: some of the images were files of other sizes than for plain-20-s0.",
+        "plain-32-s0: left out, trained on different images.",
+        "plain-56-s0: some image files differed in size from those of plain-20-s0.",
     )
 
 
@@ -199,18 +198,18 @@ def test_the_values_are_json_and_hide_the_best_over_time(tmp_path):
 def test_runs_of_another_recipe_are_left_out_and_the_keys_named():
     comparison = compared([*four_runs(), made_run("plain", 32, recipe__lr=0.3)])
     assert {cell.depth for cell in comparison.cells} == {20, 56}
-    assert any("plain-32-s0: left out, of another recipe (recipe.lr = 0.3)" in sentence for sentence in comparison.missing)
+    assert any("plain-32-s0: left out, different recipe (recipe.lr = 0.3)" in sentence for sentence in comparison.missing)
 
 
 @pytest.mark.parametrize(
     ("runs", "sentence"),
     [
-        ([], "There is no finished plain run"),
-        ([made_run("plain", 20)], "There is only depth 20 of plain nets"),
-        ([made_run("plain", 20)], "There is no finished residual run"),
-        ([made_run("plain", 20), made_run("plain", 56, seed=1)], "share no seed"),
-        ([made_run("plain", 20, state="running")], "plain-20-s0 is running, at step 30 of 30, and not in the table."),
-        ([made_run("plain", 20, state="diverged")], "plain-20-s0 is diverged"),
+        ([], "No plain run has finished"),
+        ([made_run("plain", 20)], "All plain nets have depth 20"),
+        ([made_run("plain", 20)], "No residual run has finished"),
+        ([made_run("plain", 20), made_run("plain", 56, seed=1)], "no seed in common"),
+        ([made_run("plain", 20, state="running")], "plain-20-s0 is not in the table: running at step 30 of 30."),
+        ([made_run("plain", 20, state="diverged")], "plain-20-s0 is not in the table: diverged"),
     ],
 )
 def test_what_is_missing_is_said(runs, sentence):
