@@ -1,6 +1,8 @@
 """Atomic and append-only file writes, incremental reads, and disk errors reported as DiskError."""
 
 import contextlib
+import errno
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -14,11 +16,10 @@ from resnet_lab.errors import DiskError
 def write_atomically(path: Path, content: bytes, option: str = "--runs") -> None:
     """Atomically replace a file by `content`, synced to disk on return. Raises DiskError, which names `option`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with disk_errors(path, option):
+    with disk_errors(path, option, len(content)):
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
+            with temporary.open("wb", buffering=0) as file:
+                _write_all(file, content)
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
@@ -45,22 +46,36 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path, option: str = "--runs") -> Iterator[None]:
-    """Turn an OSError into a DiskError that names the path, and the option that chooses another."""
+def disk_errors(path: Path, option: str = "--runs", num_bytes: int | None = None) -> Iterator[None]:
+    """Turn an OSError into a DiskError that names the path, the option that chooses another, and the bytes it needs if full."""
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        needed = f" ({num_bytes:,} bytes are needed)" if full and num_bytes is not None else ""
         raise DiskError(
-            f"{path} cannot be used: {error.strerror or error}. Free disk space or choose another folder with {option}."
+            f"{path} cannot be used: {error.strerror or error}{needed}. Free disk space or choose another folder with {option}."
         ) from error
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append a line to a file. Raises DiskError."""
-    with disk_errors(path), path.open("ab") as file:
-        if file.tell() > 0 and not _ends_with_newline(path):
+    """Append a line to a file, whole or not at all where the disk is full. Raises DiskError."""
+    with disk_errors(path, num_bytes=len(line.encode())), path.open("ab", buffering=0) as file:
+        size = file.tell()
+        if size > 0 and not _ends_with_newline(path):
             line = "\n" + line  # a partial line left by a killed process stays on a line of its own
-        file.write(line.encode())
+        try:
+            _write_all(file, line.encode())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    """Write all bytes: one write to an unbuffered file may take only some of them."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _ends_with_newline(path: Path) -> bool:

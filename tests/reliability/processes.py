@@ -1,5 +1,6 @@
 """Runs in processes of their own, which start in a tenth of a second: a server that has imported torch forks them."""
 
+import errno
 import io
 import multiprocessing
 import os
@@ -35,18 +36,25 @@ def exit_code(process: BaseProcess, seconds: float = 300.0) -> int:
     return process.exitcode
 
 
-def train(path: str, values: dict[str, Any], log: str = "/dev/null", checkpoint_seconds: float = 0.0, edge: int = -1) -> None:
+def train(
+    path: str,
+    values: dict[str, Any],
+    log: str = "/dev/null",
+    checkpoint_seconds: float = 0.0,
+    edge: int = -1,
+    room: int | None = None,
+) -> None:
     """Train a run, with a checkpoint at every step unless told otherwise. At the disk operation number `edge` SIGKILL strikes.
 
-    Prints to `log` what a traceback or an error says; exits as the command line does. Without an edge to die at, the number of
-    operations is written to `log`.
+    The disk is full after `room` bytes, if given. `log` gets the error or the traceback, else the number of operations and of
+    bytes written. Exits as the command line does.
     """
     from resnet_lab.run.device import Resources
     from resnet_lab.run.experiment import run
 
     with Path(log).open("w") as stderr:
         sys.stderr = stderr
-        edges = Edges(edge)
+        edges = Edges(edge, room)
         edges.install()
         try:
             for _ in run(
@@ -60,7 +68,7 @@ def train(path: str, values: dict[str, Any], log: str = "/dev/null", checkpoint_
         except LabError as error:
             stderr.write(str(error))
             sys.exit(error.exit_code)
-        stderr.write(str(edges.count))
+        stderr.write(f"{edges.count} {edges.written}")
 
 
 class Edges:
@@ -69,8 +77,9 @@ class Edges:
     Half a write means that the first half of the bytes has reached the file, and the rest never does.
     """
 
-    def __init__(self, die_at: int = -1, budget: int | None = None) -> None:
-        self.count, self._die_at, self._budget = 0, die_at, budget
+    def __init__(self, die_at: int = -1, room: int | None = None) -> None:
+        self.count, self.written = 0, 0
+        self._die_at, self._room = die_at, room
 
     def install(self) -> None:
         """Wrap the operations of this process, which is a test's own, for good."""
@@ -102,6 +111,14 @@ class Edges:
             time.sleep(60)
         self.count += 1
 
+    def take(self, num_bytes: int) -> int:
+        """How many of these bytes there is room for. Raises OSError where the disk is full."""
+        free = num_bytes if self._room is None else min(num_bytes, self._room - self.written)
+        if num_bytes and free <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.written += free
+        return free
+
 
 class _Counted(io.RawIOBase):
     """A file whose every write has three edges: before, half-way and after."""
@@ -110,7 +127,8 @@ class _Counted(io.RawIOBase):
         self._file, self._edges = file, edges
 
     def write(self, content: Any) -> int:
-        """Write in two halves."""
+        """Write in two halves, and no more than there is room for."""
+        content = content[: self._edges.take(len(content))]
         self._edges.pass_one()
         half = len(content) // 2
         self._file.write(content[:half])

@@ -20,7 +20,7 @@ def uninterrupted(folder, values):
     """What lasts of the run where nothing interrupts it, and how many operations on the disk it makes."""
     log = folder.parent / "operations"
     assert exit_code(start(train, str(folder), values, str(log))) == 0
-    return lasting(RunFolder(folder)), int(log.read_text())
+    return lasting(RunFolder(folder)), int(log.read_text().split()[0])
 
 
 def last_step(folder):
