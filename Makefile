@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-avx2 lint check wheel clean
+.PHONY: demo test test-slow test-avx2 soak lint check wheel clean
 
 demo: $(VENV)/installed  ## the phenomenon in minutes: train, compare, report
 	$(BIN)/resnet-lab sweep demo
@@ -20,6 +20,11 @@ test-slow: $(VENV)/installed-dev  ## what takes long and seldom breaks
 
 test-avx2: $(VENV)/installed-dev  ## everything that computes, as on a CPU without AVX-512
 	$(AVX2) $(BIN)/python -m pytest --ignore tests/report/test_page.py
+
+soak: $(VENV)/installed-dev  ## the figures of docs/reliability.md, an hour or two; prints their table
+	rm -f build/figures.jsonl && mkdir -p build
+	RESNET_LAB_SOAK=1 RESNET_LAB_FIGURES=$(CURDIR)/build/figures.jsonl $(BIN)/python -m pytest tests/reliability; \
+	status=$$?; $(BIN)/python -m tests.reliability.table build/figures.jsonl; exit $$status
 
 lint: $(VENV)/installed-dev  ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ from resnet_lab.config.files import StudyConfig, load_study, presets
 from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.config.settings import flatten
 from resnet_lab.presentation.blocks import Block, Bullets, Document, Picture, Section, Table, Text
+from resnet_lab.record.lines import Event
 from resnet_lab.record.store import Run
 from resnet_lab.report import figures
 from resnet_lab.report.tables import difference_table, error_table, spread
@@ -181,11 +182,16 @@ def _environment(runs: Sequence[Run]) -> Section:
         if event.name == "resumed" and isinstance(event.detail.get("changed"), dict)
     ]
     changes = tuple(
-        f"{run.name} was resumed at step {event.step:,} with {key} = {_formatted(value)}."
+        f"{run.name} was resumed at step {event.step:,} with {_changed(event)}: from this step on it is no longer exactly "
+        "reproducible."
         for run, event in resumed
-        for key, value in flatten(event.detail["changed"])
+        if event.detail["changed"]
     )
     return Section("Environment and data", (*tables, *([Bullets(changes)] if changes else [])))
+
+
+def _changed(event: Event) -> str:
+    return ", ".join(f"{key} = {_formatted(value)}" for key, value in flatten(event.detail["changed"]))
 
 
 def _events(runs: Sequence[Run]) -> Section:

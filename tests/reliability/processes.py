@@ -36,6 +36,17 @@ def exit_code(process: BaseProcess, seconds: float = 300.0) -> int:
     return process.exitcode
 
 
+def command(arguments: list[str], folder: Path, log: str = "/dev/null") -> None:
+    """The command line with these arguments, in a folder; what it prints goes to `log`."""
+    from resnet_lab.cli.main import main
+
+    os.chdir(folder)
+    with Path(log).open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+        main(arguments)
+
+
 def train(
     path: str,
     values: dict[str, Any],

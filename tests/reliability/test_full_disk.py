@@ -1,6 +1,5 @@
 """A disk that is full at any level: exit code 74, whole files, and the same results once there is room."""
 
-
 from resnet_lab.errors import DiskError
 from resnet_lab.record import checkpoint
 from resnet_lab.record.store import RunFolder

@@ -169,7 +169,7 @@ def test_incomplete_studies_get_a_page_that_says_what_is_missing(runs):
 def test_a_change_of_environment_on_the_way_is_told():
     run = made_run("plain", 20)
     run.events.append(Event("2026-01-01T00:00:00+00:00", "resumed", 12, {"changed": {"threads": 2}}))
-    assert "plain-20-s0 was resumed at step 12 with threads = 2." in html.render(document_of(compared([run])))
+    assert "plain-20-s0 was resumed at step 12 with threads = 2: from this step on" in html.render(document_of(compared([run])))
 
 
 def test_an_empty_folder_of_runs_is_a_page_too(tmp_path):
