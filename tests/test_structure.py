@@ -112,6 +112,11 @@ def test_rooms_at_the_top_are_few_and_each_has_a_level():
     assert {entry.removesuffix(".py") for entry in entries} - {"__init__"} == {room for rooms in LEVELS for room in rooms}
 
 
+def test_rich_is_imported_for_output_to_the_terminal_alone():
+    users = {name for name, path in modules().items() if "rich" in {target.split(".")[0] for target in imports(path)}}
+    assert users == {"cli.layout", "cli.screens", "cli.terminal"}
+
+
 def test_click_is_never_imported():
     assert not [name for name, path in modules().items() if "click" in {target.split(".")[0] for target in imports(path)}]
 
@@ -163,4 +168,4 @@ def test_every_public_function_and_class_has_a_docstring():
         f"{name}.{node.name}" for name, node in functions() if not node.name.startswith("_") and not ast.get_docstring(node)
     ]
     nested = {"step", "evaluation", "batches", "hook", "on_signal", "open_url", "note"}
-    assert [each for each in missing if each.rsplit(".", 1)[-1] not in nested or each == "cli.display.note"] == []
+    assert [each for each in missing if each.rsplit(".", 1)[-1] not in nested or each == "cli.terminal.note"] == []

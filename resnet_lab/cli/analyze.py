@@ -11,8 +11,9 @@ import typer
 from resnet_lab.analysis.definition import Analysis, Finding, Outcome, Request, Training
 from resnet_lab.analysis.registry import analyses
 from resnet_lab.analysis.results import save
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, stop_signals
+from resnet_lab.cli.screens import training_screen
 from resnet_lab.cli.watch import ended_by_ctrl_c
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, find_runs, find_study, run_folders
@@ -71,11 +72,11 @@ class _Progress:
 
     def note(self, text: str) -> None:
         """Tell one line."""
-        display.note(text)
+        terminal.note(text)
 
     def follow(self, folder: RunFolder, training: Training) -> None:
         """Show a training until it ends or a signal stops it."""
-        with stop_signals() as stop, display.training(folder) as screen:
+        with stop_signals() as stop, training_screen(folder) as screen:
             for said in training(lambda: bool(stop)):
                 screen.show(said)
         self.exit_code = stop.exit_code if stop else None
@@ -125,18 +126,18 @@ def _show(analysis: Analysis, outcomes: Sequence[Outcome], *, as_json: bool) -> 
     """The results as a table or as JSON, and figures of all that their studies' runs have."""
     found = [Finding(folder.read(), result) for folder, result in outcomes]
     if any(each.run.is_stand_in for each in found):
-        display.stand_in()
+        terminal.stand_in()
     if as_json:
         listed = [{"run": str(folder.path), **result.model_dump(mode="json")} for folder, result in outcomes]
-        display.result_json({"results": listed})
+        terminal.result_json({"results": listed})
     else:
         table = analysis.table(found)
-        display.table(table.header, table.rows, table.caption)
+        terminal.table(table.header, table.rows, table.caption)
     from resnet_lab.report.write import write_findings  # slow to import; the table is there before it
 
     for study in dict.fromkeys(folder.path.parent for folder, _ in outcomes):
         for path in write_findings(study, analysis):
-            display.note(f"Figure: {path} (also .svg, .pdf)")
+            terminal.note(f"Figure: {path} (also .svg, .pdf)")
 
 
 app = typer.Typer(help="Ask trained networks why plain ones degrade.", no_args_is_help=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Compile, ConfigArgument, Device, Jobs, Json, Plain, Set, Threads, kind_of
 from resnet_lab.config.files import load_study
 from resnet_lab.text import duration
@@ -49,35 +49,35 @@ def bench(
 def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
     """What was measured of one network, and what the sweep of its config takes."""
     if as_json:
-        display.result_json(_values(bench, outlook))
+        terminal.result_json(_values(bench, outlook))
         return
     step = bench.speed.step_seconds
     rows = [(part, f"{1e3 * seconds:,.1f}", f"{100 * seconds / step:.1f} %") for part, seconds in bench.speed.parts.items()]
-    display.table(("part of a step", "ms", "share"), [*rows, ("step", f"{1e3 * step:,.1f}", "100.0 %")])
+    terminal.table(("part of a step", "ms", "share"), [*rows, ("step", f"{1e3 * step:,.1f}", "100.0 %")])
     model, recipe = bench.config.model, bench.config.recipe
-    display.result("")
-    display.sentence(
+    terminal.result("")
+    terminal.sentence(
         f"{model.kind}-{model.depth}, {recipe.batch_size} images a step, {bench.config.compute.precision}, {bench.device}, "
         f"{bench.threads} thread{'s' if bench.threads > 1 else ''}: {bench.images_per_second:,.0f} images/s "
         f"(medians of {bench.num_steps} steps)."
     )
-    display.sentence(
+    terminal.sentence(
         f"That is {bench.images_per_second / bench.limit:.2f} of the machine's limit: matrix products at "
         f"{bench.flops / 1e9:,.0f} GFLOP/s would do the multiply-adds of {bench.limit:,.0f} images/s."
     )
-    display.sentence(
+    terminal.sentence(
         f"Evaluation: {1 / bench.speed.eval_image_seconds:,.0f} images/s, {100 * bench.evaluation_share:.1f} % of a run's time."
     )
     if bench.config.data.facts.is_folder:
-        display.sentence("The images are made up, in memory: decoding a folder's, by threads beside the steps, is not measured.")
+        terminal.sentence("The images are made up, in memory: decoding a folder's, by threads beside the steps, is not measured.")
     if bench.compiled is not None:
-        display.sentence(
+        terminal.sentence(
             f"Compiled blocks: {recipe.batch_size / bench.compiled.step_seconds:,.0f} images/s, "
             f"{step / bench.compiled.step_seconds:.2f} times as fast, after {bench.compile_seconds:.0f} s of compiling."
         )
     if bench.fault is not None:
-        display.sentence(f"Blocks cannot be compiled here: {bench.fault}.")
-    display.result("")
+        terminal.sentence(f"Blocks cannot be compiled here: {bench.fault}.")
+    terminal.result("")
     each = {(run.config.model.kind, run.config.model.depth): run for run in outlook.forecasts}
     runs = [
         (
@@ -89,8 +89,8 @@ def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
         )
         for (kind, depth), run in each.items()
     ]
-    display.table(("run", "mult-adds", "steps", "img/s", "time"), runs)
-    display.sentence(
+    terminal.table(("run", "mult-adds", "steps", "img/s", "time"), runs)
+    terminal.sentence(
         f"The sweep's {len(outlook.forecasts)} runs, {outlook.allocation.num_jobs} at once with {outlook.allocation.threads} "
         f"thread{'s' if outlook.allocation.threads > 1 else ''} each: about {duration(outlook.seconds)}."
     )

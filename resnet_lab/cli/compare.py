@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
 from resnet_lab.errors import NotShownError
 from resnet_lab.record.study import DEFAULT_ROOT, find_study
@@ -32,14 +32,14 @@ def compare(
     folder = find_study(runs, study)
     comparison = compare_study(folder)
     if comparison.stand_in:
-        display.stand_in()
+        terminal.stand_in()
     if as_json:
-        display.result_json(comparison_values(comparison, best=best))
+        terminal.result_json(comparison_values(comparison, best=best))
     else:
         _show(comparison, best=best)
     _draw(folder, comparison, x)
     if not as_json:
-        display.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` makes the page.")
+        terminal.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` makes the page.")
     if expect_degradation and not comparison.shows_degradation:
         raise NotShownError("The degradation that --expect-degradation asks for is not there: " + " ".join(comparison.verdict))
 
@@ -48,13 +48,13 @@ def _show(comparison: Comparison, *, best: bool) -> None:
     tables = [error_table(comparison, best=best)] if comparison.cells else []
     tables += [difference_table(comparison)] if comparison.differences else []
     for table in tables:
-        display.table(table.header, table.rows, table.caption)
-        display.result("")
-    display.curves(comparison.runs)
+        terminal.table(table.header, table.rows, table.caption)
+        terminal.result("")
+    terminal.curves(comparison.runs)
     for sentence in comparison.verdict:
-        display.sentence(sentence)
+        terminal.sentence(sentence)
     for sentence in (*comparison.unmatched, *comparison.missing):
-        display.note(sentence)
+        terminal.note(sentence)
 
 
 def _draw(folder: Path, comparison: Comparison, x: Literal["step", "epoch", "hours"]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Set
 from resnet_lab.config.files import SweepConfig, load_study, presets
 from resnet_lab.config.schema import RunConfig
@@ -29,9 +29,9 @@ def show(
         "sweep": study.sweep.model_dump(mode="json")
     }
     if as_json:
-        display.result_json(values)
+        terminal.result_json(values)
         return
-    display.result(_toml(values))
+    terminal.result(_toml(values))
 
 
 @app.command()
@@ -42,16 +42,16 @@ def schema() -> None:
     run["properties"]["sweep"] = {"$ref": "#/$defs/SweepConfig"}
     for section in (run, *run["$defs"].values()):
         section.pop("required", None)
-    display.result_json(run)
+    terminal.result_json(run)
 
 
 def _list(as_json: bool) -> None:
     headers = {name: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for name, path in presets().items()}
     if as_json:
-        display.result_json({"presets": headers})
+        terminal.result_json({"presets": headers})
         return
     for header in headers.values():
-        display.result(header)
+        terminal.result(header)
 
 
 def _toml(values: dict[str, object], prefix: str = "") -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import DataDir, Json
+from resnet_lab.cli.screens import DownloadLine
 from resnet_lab.config.datasets import DATASETS, FileDataset
 from resnet_lab.config.paper import IMAGENET
 from resnet_lab.errors import ConfigError
@@ -48,8 +49,9 @@ def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
     from resnet_lab.data.images import per_pixel_mean
 
     if fetch and source.find(root) is None:
-        for progress in download(source, root):
-            display.download(progress)
+        line = DownloadLine()
+        for update in download(source, root):
+            line.show(update)
     train, test, classes = source.load(root)
     values: dict[str, Any] = {
         "dataset": source.setting,
@@ -62,13 +64,13 @@ def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
         "md5": source.files,
     }
     if as_json:
-        display.result_json(values)
+        terminal.result_json(values)
         return
     means = ", ".join(f"{mean:.4f}" for mean in values["channel_means"])
-    display.sentence(f"{source.name} in {root}: complete, every md5 as published.")
-    display.sentence(f"{len(train):,} training and {len(test):,} test images, 32x32, in {len(classes)} classes:")
-    display.sentence(", ".join(classes) + ".")
-    display.sentence(
+    terminal.sentence(f"{source.name} in {root}: complete, every md5 as published.")
+    terminal.sentence(f"{len(train):,} training and {len(test):,} test images, 32x32, in {len(classes)} classes:")
+    terminal.sentence(", ".join(classes) + ".")
+    terminal.sentence(
         f"Mean of the training images by channel, on a scale of 0 to 1: {means}; training subtracts the mean of each pixel."
     )
 
@@ -80,20 +82,20 @@ def _folder(root: Path, *, as_json: bool) -> None:
     classes = [printable(name) for name in names]
     settings = {"num_classes": len(classes), "train_images": len(train), "test_images": len(test)}
     if as_json:
-        display.result_json({"dataset": "folder", "folder": printable(str(root)), **settings, "classes": classes})
+        terminal.result_json({"dataset": "folder", "folder": printable(str(root)), **settings, "classes": classes})
         return
-    display.sentence(
+    terminal.sentence(
         f"{root}: {len(train):,} training and {len(test):,} test images in {len(classes):,} class{'es' * (len(classes) > 1)}:"
     )
-    display.sentence(", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more." if len(classes) > 20 else "."))
+    terminal.sentence(", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more." if len(classes) > 20 else "."))
     if len(classes) < 2 or len(train) < 2:
-        display.sentence("To train on them takes two classes and two training images.")
+        terminal.sentence("To train on them takes two classes and two training images.")
         return
     held_out = min(_MOST_HELD_OUT, max(1, len(train) // 10))
-    display.sentence(f"To train on them, {held_out:,} of them held out for the plateau schedule:")
+    terminal.sentence(f"To train on them, {held_out:,} of them held out for the plateau schedule:")
     overrides = [f"data.{key}={value}" for key, value in settings.items()] + [f"data.validation_images={held_out}"]
     left = len(train) - held_out
     if left < IMAGENET.batch_size:
         overrides.append(f"recipe.batch_size={2 ** (left.bit_length() - 1)}")
     flags = [part for override in overrides for part in ("--set", override)]
-    display.result(shlex.join(["resnet-lab", "sweep", "imagenet", "--data-dir", str(root), *flags]))
+    terminal.result(shlex.join(["resnet-lab", "sweep", "imagenet", "--data-dir", str(root), *flags]))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, kind_of
 from resnet_lab.cli.watch import ended_by_ctrl_c
 from resnet_lab.config.blocks import StrideOn
@@ -96,7 +96,7 @@ def evaluate(
         choices = Choices(kind, depth, padding, stride_on, normalisation, dataset, image_size, views)
         candidate = from_weights(weights, choices, resources, train=train)
     if candidate.is_stand_in:
-        display.stand_in()
+        terminal.stand_in()
     if not as_json:
         _show_candidate(candidate)
     with ended_by_ctrl_c():
@@ -105,7 +105,7 @@ def evaluate(
             _show("test", on_test)
         on_train = measure(candidate, candidate.seen.train) if train and candidate.seen.train is not None else None
     if as_json:
-        display.result_json(_values(candidate, on_test, on_train))
+        terminal.result_json(_values(candidate, on_test, on_train))
     elif on_train is not None:
         _show("training", on_train)
 
@@ -131,9 +131,9 @@ def _only_run(root: Path, name: str) -> RunFolder:
 
 
 def _show_candidate(candidate: "Candidate") -> None:
-    display.result(candidate.name)
+    terminal.result(candidate.name)
     rows = [(known.name, _value(known), _how(known)) for known in candidate.known]
-    display.table(("", "value", "known from"), rows)
+    terminal.table(("", "value", "known from"), rows)
 
 
 def _value(known: "Known") -> str:
@@ -153,12 +153,12 @@ def _how(known: "Known") -> str:
 
 
 def _show(images: str, measured: "Measured") -> None:
-    display.sentence(
+    terminal.sentence(
         f"{images} error {percent(measured.error)}: {measured.wrong:,} of {measured.images:,} images wrong, "
         f"loss {measured.loss:.4f}"
     )
     if not math.isfinite(measured.loss):
-        display.note(
+        terminal.note(
             "The loss is not finite: the network's outputs, or its weights, are not numbers, and its error means nothing."
         )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Runs
 from resnet_lab.config.terms import RecordFiles, WeightFiles
 from resnet_lab.errors import ConfigError
@@ -52,13 +52,13 @@ def _records(to: RecordFiles, name: str | None, out: Path | None, runs: Path, *,
     study = read_study(find_study(runs, name))
     target = out or study.path / "export"
     if study.is_stand_in:
-        display.stand_in()
+        terminal.stand_in()
     paths = write_csv(target, study) if to == "csv" else write_tensorboard(target, study.runs)
     for fault in study.faults:
-        display.note(fault)
+        terminal.note(fault)
     _show(paths, as_json=as_json)
     if to == "tensorboard" and not as_json:
-        display.note(f"`tensorboard --logdir {target}` shows them.")
+        terminal.note(f"`tensorboard --logdir {target}` shows them.")
 
 
 def _weights(to: WeightFiles, name: str | None, at: int | None, out: Path | None, runs: Path, *, as_json: bool) -> None:
@@ -70,18 +70,18 @@ def _weights(to: WeightFiles, name: str | None, at: int | None, out: Path | None
     written = []
     for said in write_weights(target, folders, at, to):
         if isinstance(said, str):
-            display.note(said)
+            terminal.note(said)
         else:
             written.append(said)
     _show([file.path for file in written], as_json=as_json)
     if to == "torchvision":
         for caution in cautions(written):
-            display.note(caution)
+            terminal.note(caution)
 
 
 def _show(paths: list[Path], *, as_json: bool) -> None:
     if as_json:
-        display.result_json({"files": [str(path) for path in paths]})
+        terminal.result_json({"files": [str(path) for path in paths]})
         return
     for path in paths:
-        display.result(str(path))
+        terminal.result(str(path))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import analyze, bench, compare, config, data, display, evaluate, export, report, runs, summary, sweep, train
+from resnet_lab.cli import analyze, bench, compare, config, data, evaluate, export, report, runs, summary, sweep, terminal, train
 from resnet_lab.errors import DiskError, LabError
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ app.add_typer(config.app, name="config")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        display.result(f"resnet-lab {version('resnet-lab')}")
+        terminal.result(f"resnet-lab {version('resnet-lab')}")
         raise typer.Exit
 
 
@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         app(args=argv, prog_name="resnet-lab")
     except LabError as error:
-        display.error(str(error))
+        terminal.error(str(error))
         sys.exit(error.exit_code)
     except OSError as error:  # a file or folder that no room has expected to fail
-        display.error(f"{error.filename or 'The disk'} cannot be used: {error.strerror or error}.")
+        terminal.error(f"{error.filename or 'The disk'} cannot be used: {error.strerror or error}.")
         sys.exit(DiskError.exit_code)

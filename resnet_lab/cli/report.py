@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
 from resnet_lab.cli.watch import ended_by_ctrl_c, fingerprint, looks
 from resnet_lab.errors import ConfigError
@@ -41,20 +41,20 @@ def report(
     comparison = compare(found)
     page, markdown = write_report(folder, comparison, x)
     if comparison.stand_in:
-        display.stand_in()
+        terminal.stand_in()
     if as_json:
-        display.result_json({"html": str(page), "markdown": str(markdown)})
+        terminal.result_json({"html": str(page), "markdown": str(markdown)})
     else:
-        display.result(str(page))
-        display.note(f"The same as Markdown: {markdown}")
+        terminal.result(str(page))
+        terminal.note(f"The same as Markdown: {markdown}")
     if open_page and not webbrowser.open(page.resolve().as_uri()):
-        display.note(f"No browser can be started here: open {page} in one.")
+        terminal.note(f"No browser can be started here: open {page} in one.")
     if watch:
-        display.note("It is written anew as runs go on; reload it in the browser. Ctrl-C ends this.")
+        terminal.note("It is written anew as runs go on; reload it in the browser. Ctrl-C ends this.")
         seen, read_run = fingerprint([found]), Follower().read
         with ended_by_ctrl_c():
             for (found,) in looks(lambda: [read_study(folder, read_run)], every or EVERY):
                 if (marks := fingerprint([found])) != seen:
                     seen = marks
                     write_report(folder, compare(found), x)
-        display.note("No run is running any more: the page is complete.")
+        terminal.note("No run is running any more: the page is complete.")

@@ -1,11 +1,13 @@
 """`resnet-lab runs`: what is there."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Runs, StudyArgument
+from resnet_lab.cli.screens import RUN_HEADER, run_row, runs_screen
 from resnet_lab.cli.watch import ended_by_ctrl_c, looks
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import Follower, RunFolder
@@ -33,12 +35,23 @@ def runs(
         listed = [
             {"study": each.name, "runs": [run_values(run) for run in each.runs], "faults": list(each.faults)} for each in studies
         ]
-        display.result_json({"studies": listed})
+        terminal.result_json({"studies": listed})
     elif not studies:
-        display.result(f"There are no runs in {runs}: start with `resnet-lab sweep demo`.")
+        terminal.result(f"There are no runs in {runs}: start with `resnet-lab sweep demo`.")
     elif watch:
-        with ended_by_ctrl_c(), display.following() as screen:
+        with ended_by_ctrl_c(), runs_screen() as screen:
             for found in looks(_read, screen.pause):
                 screen.show(found)
     else:
-        display.show_runs(studies)
+        _show(studies)
+
+
+def _show(studies: Sequence[Study]) -> None:
+    """Print each study's runs as a table."""
+    for study in studies:
+        terminal.result(f"{study.path}")
+        if study.is_stand_in:
+            terminal.stand_in()
+        terminal.table(RUN_HEADER, [run_row(run) for run in study.runs])
+        for fault in study.faults:
+            terminal.note(fault)

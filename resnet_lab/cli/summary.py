@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import ConfigOption, Json, Plain, Set, kind_of
 from resnet_lab.config.blocks import BLOCK_HELP, DEFAULT_BLOCK, BlockType
 from resnet_lab.config.files import load_study
@@ -90,16 +90,16 @@ class _Input(NamedTuple):
 
 def _show(images: _Input, model: ModelConfig, cost: "Cost", *, as_json: bool) -> None:
     if as_json:
-        display.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(cost))
+        terminal.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(cost))
         return
     rows = [(*_row(layer), f"{layer.receptive_field:,}") for layer in cost.layers]
     rows.append((*_total(model, cost), ""))
-    display.table(("layer", "operation", "output", "parameters", "multiply-adds", "sees"), rows)
+    terminal.table(("layer", "operation", "output", "parameters", "multiply-adds", "sees"), rows)
     size = images.image_size
-    display.note(
+    terminal.note(
         f"{_title(model)}, an image of {size}x{size} pixels. Parameters of a convolution include its batch normalisation's."
     )
-    display.note(_memory(cost))
+    terminal.note(_memory(cost))
 
 
 def _show_pair(images: _Input, model: ModelConfig, plain: "Cost", residual: "Cost", *, as_json: bool) -> None:
@@ -110,12 +110,12 @@ def _show_pair(images: _Input, model: ModelConfig, plain: "Cost", residual: "Cos
     }
     if as_json:
         beside = {"plain": dataclasses.asdict(plain), "differences": differences}
-        display.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(residual) | beside)
+        terminal.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(residual) | beside)
         return
     rows = [*_pair_rows(plain, residual), _pair_row("total", "", plain.layers, residual.layers, "")]
     header = ("part", "output", "plain parameters", "residual", "plain 10^6 mult.", "residual", "shortcut")
-    display.table(header, rows)
-    display.note(f"{_title(model.counterpart)} and {_title(model)}: {_difference(differences)}.")
+    terminal.table(header, rows)
+    terminal.note(f"{_title(model.counterpart)} and {_title(model)}: {_difference(differences)}.")
 
 
 def _pair_rows(plain: "Cost", residual: "Cost") -> "Iterator[tuple[str, ...]]":
@@ -191,4 +191,4 @@ def _draw(model: ModelConfig, images: _Input, path: Path) -> None:
     residual = model if model.kind == "residual" else ModelConfig.model_validate(model.model_dump() | {"kind": "residual"})
     costs: Sequence[Cost] = count(model.counterpart, *images), count(residual, *images)
     write(architecture(model.depth, *costs), path)
-    display.note(f"Drawn: {path}")
+    terminal.note(f"Drawn: {path}")

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import display
 from resnet_lab.cli.options import (
     Compile,
     ConfigOption,
@@ -19,6 +18,7 @@ from resnet_lab.cli.options import (
     kind_of,
     stop_signals,
 )
+from resnet_lab.cli.screens import training_screen
 from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
@@ -75,7 +75,7 @@ def _train(
     from resnet_lab.run.experiment import run
 
     resources = Resources(data_dir, device, threads)
-    with stop_signals() as stop, display.training(folder) as screen:
+    with stop_signals() as stop, training_screen(folder) as screen:
         for said in run(settings, folder, resources, stop=lambda: bool(stop), measure_speed=forecast):
             screen.show(said)
     if stop:
