@@ -1,7 +1,6 @@
-"""`resnet-lab compare`: the table, the verdict and the curves of a study."""
+"""`resnet-lab compare`: tables, verdict and curves of a study."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -17,18 +16,24 @@ from resnet_lab.study.values import comparison_values
 def compare(
     study: StudyArgument = None,
     runs: Runs = DEFAULT_ROOT,
-    best: Annotated[bool, typer.Option("--best", help="Show the lowest test error over time as well, a selection.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="Also show the best test error (optimistic: selected on test data).")
+    ] = False,
     expect_degradation: Annotated[
         bool,
         typer.Option(
             "--expect-degradation",
-            help="Exit with 7 unless plain nets are shown to degrade with depth, and residual ones of two depths are not.",
+            help="For scripts: exit with 7 unless plain nets are shown to degrade and residual ones, of two depths, are not; an "
+            "undecided residual gap passes.",
         ),
     ] = False,
     x: XAxis = "step",
     as_json: Json = False,
 ) -> None:
-    """Plain against residual, shallow against deep: table, verdict, and curves.png, .svg, .pdf and .csv in the study's folder."""
+    """Compare plain with residual and shallow with deep networks: tables, a verdict and curves.
+
+    Writes curves.png, .svg, .pdf and .csv to the study's folder.
+    """
     folder = find_study(runs, study)
     comparison = compare_study(folder)
     if comparison.stand_in:
@@ -37,11 +42,15 @@ def compare(
         terminal.result_json(comparison_values(comparison, best=best))
     else:
         _show(comparison, best=best)
-    _draw(folder, comparison, x)
+    from resnet_lab.report.write import write_comparison  # slow to import, so only after the tables are printed
+
+    write_comparison(folder, comparison, x)
     if not as_json:
-        terminal.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` makes the page.")
+        terminal.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` writes the report.")
     if expect_degradation and not comparison.shows_degradation:
-        raise NotShownError("The degradation that --expect-degradation asks for is not there: " + " ".join(comparison.verdict))
+        raise NotShownError(
+            "The study does not show the degradation required by --expect-degradation: " + " ".join(comparison.verdict)
+        )
 
 
 def _show(comparison: Comparison, *, best: bool) -> None:
@@ -55,9 +64,3 @@ def _show(comparison: Comparison, *, best: bool) -> None:
         terminal.sentence(sentence)
     for sentence in (*comparison.unmatched, *comparison.missing):
         terminal.note(sentence)
-
-
-def _draw(folder: Path, comparison: Comparison, x: Literal["step", "epoch", "hours"]) -> None:
-    from resnet_lab.report.write import write_comparison  # slow to import; the table is there before it
-
-    write_comparison(folder, comparison, x)

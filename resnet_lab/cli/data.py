@@ -17,20 +17,22 @@ from resnet_lab.text import printable
 if TYPE_CHECKING:
     from resnet_lab.data.cifar import Cifar
 
-_MOST_HELD_OUT = 10_000  # as the preset imagenet has them
+_MAX_HELD_OUT = 10_000  # as in the preset imagenet
 
 
 def data(
-    dataset: Annotated[FileDataset, typer.Option(help="Which; a folder has train/CLASS/IMAGE and val/CLASS/IMAGE.")] = "cifar10",
+    dataset: Annotated[
+        FileDataset, typer.Option(help="Data set; a folder has train/CLASS/IMAGE and val/CLASS/IMAGE.")
+    ] = "cifar10",
     data_dir: DataDir = None,
     fetch: Annotated[
-        bool, typer.Option("--download", help="Fetch it if it is not there; an interrupted download continues.")
+        bool, typer.Option("--download", help="Download the data set if it is missing; an interrupted download is resumed.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Find CIFAR-10 or CIFAR-100, check every file's md5 and describe it; --download fetches it first (170 MB).
+    """Find CIFAR-10 or CIFAR-100, verify the MD5 of every file and describe it; --download fetches it first (170 MB).
 
-    Of a folder of images it counts images and classes, and says how to train on them.
+    For a folder of images: count images and classes, and print the command that trains on them.
     """
     from resnet_lab.data.cifar import CIFARS
     from resnet_lab.data.load import data_root
@@ -39,7 +41,7 @@ def data(
     if not DATASETS[dataset].is_folder:
         _cifar(CIFARS[dataset], root, fetch=fetch, as_json=as_json)
     elif fetch:
-        raise ConfigError("A folder of images cannot be downloaded: leave out --download, or choose another --dataset.")
+        raise ConfigError("A folder of images cannot be downloaded; drop --download or choose another --dataset.")
     else:
         _folder(root, as_json=as_json)
 
@@ -67,11 +69,11 @@ def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
         terminal.result_json(values)
         return
     means = ", ".join(f"{mean:.4f}" for mean in values["channel_means"])
-    terminal.sentence(f"{source.name} in {root}: complete, every md5 as published.")
+    terminal.sentence(f"{source.name} in {root}: complete, all MD5 checksums match.")
     terminal.sentence(f"{len(train):,} training and {len(test):,} test images, 32x32, in {len(classes)} classes:")
     terminal.sentence(", ".join(classes) + ".")
     terminal.sentence(
-        f"Mean of the training images by channel, on a scale of 0 to 1: {means}; training subtracts the mean of each pixel."
+        f"Channel means of the training images, on a scale of 0 to 1: {means}. Training subtracts the per-pixel mean."
     )
 
 
@@ -89,10 +91,10 @@ def _folder(root: Path, *, as_json: bool) -> None:
     )
     terminal.sentence(", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more." if len(classes) > 20 else "."))
     if len(classes) < 2 or len(train) < 2:
-        terminal.sentence("To train on them takes two classes and two training images.")
+        terminal.sentence("Training needs at least two classes and two training images.")
         return
-    held_out = min(_MOST_HELD_OUT, max(1, len(train) // 10))
-    terminal.sentence(f"To train on them, {held_out:,} of them held out for the plateau schedule:")
+    held_out = min(_MAX_HELD_OUT, max(1, len(train) // 10))
+    terminal.sentence(f"To train on them, with {held_out:,} images held out for the plateau schedule:")
     overrides = [f"data.{key}={value}" for key, value in settings.items()] + [f"data.validation_images={held_out}"]
     left = len(train) - held_out
     if left < IMAGENET.batch_size:

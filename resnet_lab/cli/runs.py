@@ -1,4 +1,4 @@
-"""`resnet-lab runs`: what is there."""
+"""`resnet-lab runs`: the state of runs."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import terminal
-from resnet_lab.cli.options import Json, Runs, StudyArgument
+from resnet_lab.cli.options import Json, Runs
 from resnet_lab.cli.screens import RUN_HEADER, run_row, runs_screen
-from resnet_lab.cli.watch import ended_by_ctrl_c, looks
+from resnet_lab.cli.watch import exits_on_ctrl_c, poll
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import Follower, RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, Study, find_study, read_study, study_folders
@@ -16,14 +16,14 @@ from resnet_lab.study.values import run_values
 
 
 def runs(
-    study: StudyArgument = None,
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Study name or folder (default: all studies).")] = None,
     runs: Runs = DEFAULT_ROOT,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow them until no run is running any more, or Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep updating while runs are active; Ctrl-C exits.")] = False,
     as_json: Json = False,
 ) -> None:
-    """All studies, or one: state, step, errors, speed and time left of every run."""
+    """Show the state, step, errors, speed and time left of every run, of all studies or of one."""
     if watch and as_json:
-        raise ConfigError("--watch shows runs again and again, --json prints one object: leave out one of them.")
+        raise ConfigError("--watch prints repeatedly, but --json prints one object; drop one of them.")
 
     read_run = Follower().read if watch else RunFolder.read
 
@@ -33,15 +33,16 @@ def runs(
     studies = _read()
     if as_json:
         listed = [
-            {"study": each.name, "runs": [run_values(run) for run in each.runs], "faults": list(each.faults)} for each in studies
+            {"study": study.name, "runs": [run_values(run) for run in study.runs], "faults": list(study.faults)}
+            for study in studies
         ]
         terminal.result_json({"studies": listed})
     elif not studies:
-        terminal.result(f"There are no runs in {runs}: start with `resnet-lab sweep demo`.")
+        terminal.result(f"There are no runs in {runs}; start with `resnet-lab sweep demo`.")
     elif watch:
-        with ended_by_ctrl_c(), runs_screen() as screen:
-            for found in looks(_read, screen.pause):
-                screen.show(found)
+        with exits_on_ctrl_c(), runs_screen() as screen:
+            for current in poll(_read, screen.pause):
+                screen.show(current)
     else:
         _show(studies)
 

@@ -102,15 +102,15 @@ class TrainingScreen:
             terminal.stand_in()
         terminal.note(
             f"{self._folder.path}: {model.kind} network of depth {model.depth}, {forecast.parameters:,} parameters, "
-            f"{forecast.multiply_adds / 1e6:.2f} M multiply-adds an image."
+            f"{forecast.multiply_adds / 1e6:.2f} M multiply-adds per image."
         )
         left = recipe.steps - forecast.from_step
         speed = forecast.images_per_second
-        time_left = f" at about {speed:,.0f} images/s: {duration(forecast.seconds)} with evaluations" if speed else ""
+        time_left = f" at about {speed:,.0f} images/s: {duration(forecast.seconds)} including evaluations" if speed else ""
         terminal.note(f"{left:,} steps{time_left}.{decoding_caveat(forecast)}")
         if forecast.seconds > DAY_SECONDS:
             terminal.note(
-                "That is more than a day here: the presets quick (an hour or two) and demo (minutes) are smaller, --config quick."
+                "That is more than a day here; the presets quick (an hour or two) and demo (minutes) are shorter: --config quick."
             )
         if self._task is not None:
             self._progress.update(self._task, total=recipe.steps, completed=forecast.from_step)
@@ -132,13 +132,13 @@ class TrainingScreen:
     def _show_event(self, event: Event) -> None:
         step = f"step {event.step:,}"
         for fault in event.detail.get("skipped", ()):
-            terminal.note(f"Checkpoint left out: {fault}.")
+            terminal.note(f"Checkpoint skipped: {fault}.")
         changed = event.detail.get("changed")
-        caveat = f" Results will not repeat bit for bit: changed since the start: {', '.join(changed)}." if changed else ""
+        caveat = f" Results will not be reproduced bit for bit, since these changed: {', '.join(changed)}." if changed else ""
         sentences = {
-            "resumed": f"Going on from {step}.{caveat}",
-            "preempted": f"Stopped and saved at {step}; the same command goes on.",
-            "finished": f"{self._folder.path} is finished, {step}.",
+            "resumed": f"Resuming from {step}.{caveat}",
+            "preempted": f"Stopped and saved at {step}; run the same command to resume.",
+            "finished": f"{self._folder.path} is finished at {step}.",
         }
         if event.name in sentences:
             terminal.note(sentences[event.name])
@@ -156,7 +156,7 @@ def evaluation_line(record: EvalRecord) -> str:
 
 def decoding_caveat(forecast: "Forecast") -> str:
     """A sentence for runs on a folder of images, whose decoding a forecast does not include; otherwise empty."""
-    return " Decoding a folder's images may take longer." if forecast.config.data.facts.is_folder else ""
+    return " Decoding the images may take longer." if forecast.config.data.facts.is_folder else ""
 
 
 @contextmanager
@@ -199,7 +199,7 @@ class SweepScreen:
         run = self._follower.read(outcome.folder)
         last = f" {evaluation_line(run.evaluations[-1])}" if run.state == "finished" and run.evaluations else ""
         terminal.note(
-            f"{run.name} failed, exit code {outcome.exit_code}." if outcome.failed else f"{run.name} {run.state}.{last}"
+            f"{run.name} failed with exit code {outcome.exit_code}." if outcome.failed else f"{run.name} {run.state}.{last}"
         )
         self._shown_at = 0.0
         if self._live:

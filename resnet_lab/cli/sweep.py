@@ -43,15 +43,20 @@ def sweep(
     threads: Threads = None,
     data_dir: DataDir = None,
     device: Device = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs, their cost and time; start nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs with their cost and estimated time; start nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train every kind, depth and seed of a config, several runs at once. Run again, it continues and skips what is finished."""
+    """Train every kind, depth and seed of a config, several runs at once.
+
+    Run the same command again to resume unfinished runs; finished runs are skipped.
+    """
     begin = time.perf_counter()
     from resnet_lab.sweep.local import LocalPool
     from resnet_lab.sweep.plan import plan
 
-    start_seconds = time.perf_counter() - begin  # most of what a run's process takes to start are the same imports
+    start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
     source = load_study(config, overrides or (), compile=compile)
     folder = study_path(runs, study or source.name)
     pool, show = LocalPool(device, threads, jobs), DownloadLine().show
@@ -67,7 +72,7 @@ def sweep(
 
 
 def _run(plan: "Plan", *, as_json: bool) -> None:
-    """Run a planned sweep and show how it ended. Raises SweepError if runs failed."""
+    """Run a planned sweep and show its outcome. Raises SweepError if runs failed."""
     with stop_signals() as stop, sweep_screen(plan) as screen:
         outcomes = []
         for outcome in plan.start(lambda: stop.signal):
@@ -79,7 +84,7 @@ def _run(plan: "Plan", *, as_json: bool) -> None:
     if as_json:
         terminal.result_json({"study": plan.study.name, "runs": [run_values(run) for run in ended]})
     elif all(run.state == "finished" for run in ended):
-        terminal.note(f"All {len(ended)} runs of {plan.study} are finished: `resnet-lab compare {plan.study}` shows them.")
+        terminal.note(f"All {len(ended)} runs of {plan.study} are finished; `resnet-lab compare {plan.study}` compares them.")
     if stop:
         raise typer.Exit(stop.exit_code)
     _raise_if_failed(plan, outcomes)
@@ -90,8 +95,8 @@ def _raise_if_failed(plan: "Plan", outcomes: "Sequence[Outcome]") -> None:
     if failed:
         names = ", ".join(f"{folder.path.name} ({folder.read().state})" for folder in failed)
         raise SweepError(
-            f"{len(failed)} of {len(plan.runs)} runs did not finish: {names}. What each printed is in its "
-            f"{failed[0].log_file.name}. The same command tries failed runs again; a diverged one needs another recipe."
+            f"{len(failed)} of {len(plan.runs)} runs did not finish: {names}. Their output is in {failed[0].log_file.name} in "
+            "their folders. Run the same command to retry failed runs; a diverged run needs a different recipe."
         )
 
 
@@ -111,12 +116,12 @@ def _show_plan(plan: "Plan") -> None:
     terminal.note_table(("run", "state", "parameters", "mult-adds", "steps", "time left"), rows)
     allocation = plan.allocation
     terminal.note(
-        f"{plan.study}: {len(plan.jobs)} of {len(plan.runs)} runs to do, {allocation.num_jobs} at once with "
+        f"{plan.study}: {len(plan.jobs)} of {len(plan.runs)} runs left, {allocation.num_jobs} at once with "
         f"{allocation.threads} thread{'s' if allocation.threads > 1 else ''} each on {allocation.device}: "
         f"about {duration(plan.seconds)}.{decoding_caveat(plan.runs[0].forecast)}"
     )
     if plan.seconds > DAY_SECONDS:
-        terminal.note("That is more than a day here: the presets quick (an hour or two) and demo (minutes) are smaller.")
+        terminal.note("That is more than a day here; the presets quick (an hour or two) and demo (minutes) are shorter.")
 
 
 def _plan_values(plan: "Plan") -> dict[str, Any]:

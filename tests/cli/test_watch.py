@@ -1,4 +1,4 @@
-"""Following runs: looks until nothing runs, pages rewritten when a file has changed, Ctrl-C, and the browser. Nobody sleeps."""
+"""Following runs: polling until nothing runs, pages rewritten when a file has changed, Ctrl-C, and the browser. Nobody sleeps."""
 
 import io
 from pathlib import Path
@@ -59,20 +59,20 @@ def nothing():
     pass
 
 
-def test_looks_end_when_nothing_runs_any_more(folder, lock, script):
+def test_polling_ends_when_nothing_runs_any_more(folder, lock, script):
     def end():
         folder.append_event("finished", 30)
         lock.release()
 
     pauses = script(nothing, end)
-    states = [study.runs[0].state for (study,) in watch.looks(lambda: [read_study(Path("runs/study"))], 2.0)]
+    states = [study.runs[0].state for (study,) in watch.poll(lambda: [read_study(Path("runs/study"))], 2.0)]
     assert states == ["running", "running", "finished"]
     assert pauses == [2.0, 2.0]
 
 
 def test_planned_runs_are_waited_for_but_not_for_ever(folder, script):
     pauses = script(*[nothing] * 100)
-    for (study,) in watch.looks(lambda: [read_study(Path("runs/study"))], 25.0):
+    for (study,) in watch.poll(lambda: [read_study(Path("runs/study"))], 25.0):
         assert study.runs[0].state == "planned"
     assert sum(pauses) == 50.0
 
@@ -139,8 +139,8 @@ def test_runs_watch_where_there_are_none_says_so(cli):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["runs", "--watch", "--json"], "leave out one of them"),
-        (["report", "--watch", "--json"], "leave out one of them"),
+        (["runs", "--watch", "--json"], "drop one of them"),
+        (["report", "--watch", "--json"], "drop one of them"),
         (["report", "--every", "9"], "add --watch"),
     ],
 )
@@ -186,4 +186,4 @@ def test_report_open_opens_the_page(cli, folder, monkeypatch):
     assert opened == [Path("runs/study/report/index.html").resolve().as_uri()]
     assert "No browser" not in answer.err
     monkeypatch.setattr(report.webbrowser, "open", lambda address: False)
-    assert "No browser can be started here: open runs/study/report/index.html in one." in cli("report", "--open").err
+    assert "No browser could be started; open runs/study/report/index.html" in cli("report", "--open").err
