@@ -54,7 +54,7 @@ def summary(
     Classes and image size come from --config or --set data.KEY if given, otherwise from the layout.
 
     Multiply-adds are those of the convolutions and the final layer, one per multiplication as in the paper.
-    A receptive field is the side of the square of pixels that an output depends on, not clipped at the image's border.
+    Field is the receptive field: the side of the square of pixels that an output depends on, not clipped at the border.
     Activations are the outputs of these layers in fp32; --json lists them by layer.
     """
     from resnet_lab.models.cost import count
@@ -99,7 +99,7 @@ def _show(images: _Input, model: ModelConfig, cost: "Cost", *, as_json: bool) ->
         return
     rows = [(*_row(layer), f"{layer.receptive_field:,}") for layer in cost.layers]
     rows.append((*_total(model, cost), ""))
-    terminal.table(("layer", "operation", "output", "parameters", "multiply-adds", "receptive field"), rows)
+    terminal.table(("layer", "operation", "output", "parameters", "multiply-adds", "field"), rows)
     size = images.image_size
     terminal.note(
         f"{_title(model)}, for an image of {size}x{size} pixels. Convolution parameters include those of batch normalisation."
