@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.main import main
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.experiment import run
@@ -23,7 +23,7 @@ def _clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     monkeypatch.delenv("RESNET_LAB_DATA", raising=False)
     monkeypatch.delenv("RESNET_LAB_CIFAR10_URL", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
-    for console in (display._out, display._err):  # made when the module was imported
+    for console in (terminal.stdout, terminal.stderr):  # made when the module was imported
         monkeypatch.setattr(console, "width", 200)
     for name in ("FORCE_COLOR", "GITHUB_ACTIONS"):  # they make help texts coloured
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""The rooms: imports go down the levels, heavy ones stay out of quick commands, every command is documented."""
+"""The packages: imports go down the levels, heavy ones stay out of quick commands, everything public is documented."""
 
 import ast
 import subprocess
@@ -11,7 +11,7 @@ from tests.builders import ROOT
 
 PACKAGE = ROOT / "resnet_lab"
 HEAVY = ("torch", "torchvision")
-# A room imports itself and rooms of levels below, so that rooms of one level do not see each other.
+# A package imports itself and packages of lower levels; packages of the same level do not import each other.
 LEVELS = (
     ("errors", "text", "rng"),
     ("config", "presentation"),
@@ -44,12 +44,12 @@ def modules() -> dict[str, Path]:
     return {name: path for name, path in names.items() if not name.endswith("__init__")}
 
 
-def room(name: str) -> str:
+def package(name: str) -> str:
     return name.split(".", maxsplit=1)[0]
 
 
 def level(name: str) -> int:
-    return next(number for number, rooms in enumerate(LEVELS) if room(name) in rooms)
+    return next(number for number, packages in enumerate(LEVELS) if package(name) in packages)
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> list[str]:
@@ -74,7 +74,7 @@ def own(names: list[str]) -> set[str]:
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_imports_go_down_the_levels(name):
     for target in own(imports(modules()[name])):
-        assert room(target) == room(name) or level(target) < level(name), f"{name} imports {target}, which is not below it"
+        assert package(target) == package(name) or level(target) < level(name), f"{name} imports {target}, which is not below it"
 
 
 def reached(name: str) -> set[str]:
@@ -96,7 +96,9 @@ def brought_along(name: str, heavy: tuple[str, ...]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(modules()) if room(name) in WITHOUT_TORCH or name.startswith(RECORDS)])
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(modules()) if package(name) in WITHOUT_TORCH or name.startswith(RECORDS)]
+)
 def test_quick_modules_do_not_import_torch_with_them(name):
     assert brought_along(name, HEAVY) == []
 
@@ -106,10 +108,17 @@ def test_tables_for_the_terminal_do_not_import_matplotlib_with_them(name):
     assert brought_along(name, ("matplotlib",)) == []
 
 
-def test_rooms_at_the_top_are_few_and_each_has_a_level():
+def test_packages_at_the_top_are_few_and_each_has_a_level():
     entries = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert len(entries) <= 19
-    assert {entry.removesuffix(".py") for entry in entries} - {"__init__"} == {room for rooms in LEVELS for room in rooms}
+    assert {entry.removesuffix(".py") for entry in entries} - {"__init__"} == {
+        package for packages in LEVELS for package in packages
+    }
+
+
+def test_rich_is_imported_for_output_to_the_terminal_alone():
+    users = {name for name, path in modules().items() if "rich" in {target.split(".")[0] for target in imports(path)}}
+    assert users == {"cli.layout", "cli.screens", "cli.terminal"}
 
 
 def test_click_is_never_imported():
@@ -163,4 +172,4 @@ def test_every_public_function_and_class_has_a_docstring():
         f"{name}.{node.name}" for name, node in functions() if not node.name.startswith("_") and not ast.get_docstring(node)
     ]
     nested = {"step", "evaluation", "batches", "hook", "on_signal", "open_url", "note"}
-    assert [each for each in missing if each.rsplit(".", 1)[-1] not in nested or each == "cli.display.note"] == []
+    assert [each for each in missing if each.rsplit(".", 1)[-1] not in nested or each == "cli.terminal.note"] == []

@@ -73,3 +73,4 @@ BLOCKS: Mapping[BlockType, BlockFacts] = {
     ),
 }
 BLOCK_HELP = "; ".join(f"{name}: {facts.words}" for name, facts in BLOCKS.items())
+STRIDE_BLOCKS = " or ".join(facts.plural for facts in BLOCKS.values() if facts.chooses_stride)

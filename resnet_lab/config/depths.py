@@ -50,3 +50,10 @@ def _imagenet_depth_problem(block: BlockType, depth: int) -> str | None:
     alternative = next((f", or {depth} with {name} blocks" for name, facts in BLOCKS.items() if depth in facts.table_1), "")
     nearest = " and ".join(map(str, below + above))
     return f"Depth {depth} with {block} blocks is not in Table 1; nearest valid: {nearest}{alternative}"
+
+
+DEPTH_HELP = (
+    ", ".join(f"{_layers_per_n(block)}n+2 with {facts.plural}" for block, facts in BLOCKS.items())
+    + "; imagenet layout: "
+    + " and ".join(f"{', '.join(map(str, facts.table_1))} with {facts.plural}" for facts in BLOCKS.values())
+)

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFacts, BlockType, StrideOn
 from resnet_lab.config.datasets import DATASETS, Dataset, DatasetFacts, Sizes, size_problems
-from resnet_lab.config.depths import depth_problem, stage_blocks
+from resnet_lab.config.depths import DEPTH_HELP, depth_problem, stage_blocks
 from resnet_lab.config.durations import Duration, in_steps
 from resnet_lab.config.identity import Later, digest
 from resnet_lab.config.settings import Settings, flatten, get
@@ -36,9 +36,7 @@ class ModelConfig(Section):
         "cifar", description="cifar: three stages of n blocks (Sec. 4.2); imagenet: four stages (Table 1)"
     )
     block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
-    depth: int = Field(
-        description="weighted layers: 6n+2, with bottlenecks 9n+2; imagenet layout: 18 or 34, with bottlenecks 50, 101 or 152"
-    )
+    depth: int = Field(description=f"weighted layers: {DEPTH_HELP}")
     width: int = Field(16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout")
     shortcut: Later[Shortcut] = Field(
         "A", description="of residual blocks (Sec. 4.1): A identity, B projection where shapes change, C projection everywhere"

@@ -82,7 +82,7 @@ def test_summary_of_a_pair_says_what_differs_and_draws_it(cli):
     assert drawing.count("3x3 conv, 16") == 2 * 7
     assert drawing.count("zero padding") == 2
     refused = cli("summary", "--depth", 20, "--plain", "--draw", "drawn.gif")
-    assert (refused.code, "ends in .svg, .png or .pdf" in refused.err) == (2, True)
+    assert (refused.code, "ending in .svg, .png or .pdf" in refused.err) == (2, True)
 
 
 def test_summary_counts_for_the_images_of_the_settings(cli):
@@ -105,7 +105,7 @@ def test_train_compare_report_as_a_user_would(cli):
         assert f"{kind} network of depth 8, 5,006 parameters, 0.85 M multiply-adds" in answer.err
         assert "30 steps at about" in answer.err
         assert "SYNTHETIC STAND-IN, NOT CIFAR-10" in answer.err
-    assert "is finished, step 30" in cli("train", "--config", "smoke", "--depth", 8, "--plain").err
+    assert "is finished at step 30" in cli("train", "--config", "smoke", "--depth", 8, "--plain").err
     answer = cli("compare")
     assert answer.code == 0
     assert "SYNTHETIC STAND-IN" in answer.err
@@ -131,7 +131,7 @@ def test_an_unfinished_run_is_resumed_by_the_same_command(cli, tmp_path):
     lines = (folder.path / "events.jsonl").read_text().splitlines()
     (folder.path / "events.jsonl").write_text("\n".join(lines[:-1]) + "\n")  # as if it had been killed just before its end
     answer = cli("train", "--config", "smoke", "--depth", 8, "--plain")
-    assert "Going on from step 30." in answer.err
+    assert "Resuming from step 30." in answer.err
     assert folder.read().state == "finished"
 
 
@@ -190,7 +190,7 @@ BAD = [
     (["train", "--depth", "56", "--plain", "--device", "tpu"], 2, "Device 'tpu' is not available; --device accepts auto, "),
     (["train", "--depth", "56", "--plain", "--study", "../x"], 2, "--study expects a plain folder name"),
     (["train", "--run", "nowhere"], 2, "There is no run in nowhere"),
-    (["train", "--run", "nowhere", "--depth", "8"], 2, "leave out --depth"),
+    (["train", "--run", "nowhere", "--depth", "8"], 2, "drop --depth"),
     (["train", "--depth", "many"], 2, "Invalid value"),
     (["sweep", "papr"], 2, "did you mean 'paper'?"),
     (["sweep", "paper"], 3, "CIFAR-10 is not in data"),
@@ -208,13 +208,13 @@ BAD = [
         2,
         "--shortcut: model.shortcut: option B does not apply to a plain network",
     ),
-    (["summary", "--depth", "20", "--pair", "--plain"], 2, "leave --plain or --residual out"),
-    (["summary", "--depth", "20", "--plain", "--draw", "nowhere/x.svg"], 2, "there is no folder nowhere; make it first"),
+    (["summary", "--depth", "20", "--pair", "--plain"], 2, "drop --plain or --residual"),
+    (["summary", "--depth", "20", "--plain", "--draw", "nowhere/x.svg"], 2, "the folder nowhere does not exist"),
     (["data"], 3, "CIFAR-10 is not in data"),
     (["evaluate"], 2, "Name either a run, such as quick/residual-20-s0, or a file with --weights FILE"),
     (["evaluate", "--weights", "nowhere.pth"], 2, "File not found: nowhere.pth"),
     (["evaluate", "--weights", "."], 2, "is a folder"),
-    (["export", "--to", "csv", "--at", "4"], 2, "--at names a checkpoint, and --to csv writes records"),
+    (["export", "--to", "csv", "--at", "4"], 2, "drop --at or use --to safetensors"),
     (["export", "--to", "safetensors"], 2, "There are no runs in runs"),
     (["frobnicate"], 2, "No such command"),
 ]
@@ -252,7 +252,7 @@ def test_a_finished_run_needs_no_data(cli):
     folder.append_event("finished", 64_000)
     answer = cli("train", "--config", "paper", "--depth", "8", "--plain")
     assert answer.code == 0
-    assert "is finished, step 64,000" in answer.err
+    assert "is finished at step 64,000" in answer.err
 
 
 def test_names_too_long_for_a_file_system_are_no_traceback(cli):
@@ -317,4 +317,4 @@ def test_data_describes_the_real_images(cli, cifar10, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_DATA", str(cifar10))
     values = json.loads(cli("data", "--json").out)
     assert (values["train_images"], values["test_images"], values["classes"][6]) == (50_000, 10_000, "frog")
-    assert "every md5 as published" in cli("data").out
+    assert "all MD5 checksums match" in cli("data").out

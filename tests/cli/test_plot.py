@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from resnet_lab.cli import display, plot
+from resnet_lab.cli import plot, terminal
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from tests.builders import four_runs, made_run, written_study
 
@@ -99,13 +99,13 @@ def test_every_error_lies_inside_the_scale(low, high):
 
 
 def test_it_is_shown_at_a_terminal_alone_and_without_colour_where_none_is_wanted(monkeypatch, capsys):
-    display.curves(four_runs())
+    terminal.curves(four_runs())
     assert capsys.readouterr().out == ""
     for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         screen = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         console = Console(file=screen, force_terminal=True, width=80, color_system="truecolor", _environ=environment)
-        monkeypatch.setattr(display, "_out", console)
-        display.curves(four_runs())
+        monkeypatch.setattr(terminal, "stdout", console)
+        terminal.curves(four_runs())
         screen.seek(0)
         shown = screen.read()
         assert "▲56" in shown
@@ -114,15 +114,15 @@ def test_it_is_shown_at_a_terminal_alone_and_without_colour_where_none_is_wanted
 
 def test_a_terminal_that_has_no_such_characters_gets_none(monkeypatch):
     screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(display, "_out", Console(file=screen, force_terminal=True, width=80))
-    display.curves(four_runs())
+    monkeypatch.setattr(terminal, "stdout", Console(file=screen, force_terminal=True, width=80))
+    terminal.curves(four_runs())
     screen.seek(0)
     assert screen.read() == ""
 
 
 def test_compare_shows_it_at_a_terminal_and_not_with_json(cli, monkeypatch):
     drawn = []
-    monkeypatch.setattr(display, "curves", drawn.append)
+    monkeypatch.setattr(terminal, "curves", drawn.append)
     written_study()
     assert cli("compare", "--json").code == 0
     assert drawn == []

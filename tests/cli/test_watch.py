@@ -1,4 +1,4 @@
-"""Following runs: looks until nothing runs, pages rewritten when a file has changed, Ctrl-C, and the browser. Nobody sleeps."""
+"""Following runs: polling until nothing runs, pages rewritten when a file has changed, Ctrl-C, and the browser. Nobody sleeps."""
 
 import io
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from resnet_lab.cli import display, report, watch
+from resnet_lab.cli import report, terminal, watch
+from resnet_lab.cli.screens import RUN_HEADER, run_row, runs_screen
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import Study, read_study
@@ -58,20 +59,20 @@ def nothing():
     pass
 
 
-def test_looks_end_when_nothing_runs_any_more(folder, lock, script):
+def test_polling_ends_when_nothing_runs_any_more(folder, lock, script):
     def end():
         folder.append_event("finished", 30)
         lock.release()
 
     pauses = script(nothing, end)
-    states = [study.runs[0].state for (study,) in watch.looks(lambda: [read_study(Path("runs/study"))], 2.0)]
+    states = [study.runs[0].state for (study,) in watch.poll(lambda: [read_study(Path("runs/study"))], 2.0)]
     assert states == ["running", "running", "finished"]
     assert pauses == [2.0, 2.0]
 
 
 def test_planned_runs_are_waited_for_but_not_for_ever(folder, script):
     pauses = script(*[nothing] * 100)
-    for (study,) in watch.looks(lambda: [read_study(Path("runs/study"))], 25.0):
+    for (study,) in watch.poll(lambda: [read_study(Path("runs/study"))], 25.0):
         assert study.runs[0].state == "planned"
     assert sum(pauses) == 50.0
 
@@ -106,9 +107,9 @@ def test_ctrl_c_is_130_without_a_word(cli, lock, script, command):
 
 def test_at_a_terminal_the_tables_are_live(folder, monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(display, "_out", Console(file=screen, force_terminal=True, width=80, height=40))
+    monkeypatch.setattr(terminal, "stdout", Console(file=screen, force_terminal=True, width=80, height=40))
     run = made_run("plain", 56)
-    with display.following() as following:
+    with runs_screen() as following:
         assert following.pause == 2.0
         new = Study(Path("runs/new"), (made_run("residual", 20),), ("x cannot be read: torn",))
         following.show([Study(Path("runs/old"), (run,)), new])
@@ -120,11 +121,11 @@ def test_at_a_terminal_the_tables_are_live(folder, monkeypatch):
 
 def test_a_row_of_a_long_run_fits_80_columns(monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(display, "_out", Console(file=screen, width=80))
+    monkeypatch.setattr(terminal, "stdout", Console(file=screen, width=80))
     run = made_run("residual", 110, state="interrupted", recipe__steps=64_000)
     run.train.append(TrainRecord(32_000, 0.1234, 1.0, 0.1, 80, 0.05))
     run.evaluations.append(EvalRecord(32_000, 0.1, 0.1, 30, None, None, 0.1234, 0.1, 1.0))
-    display.table(display.RUN_HEADER, [display.run_row(run)])
+    terminal.table(RUN_HEADER, [run_row(run)])
     _, row = screen.getvalue().splitlines()
     assert len(row.rstrip()) <= 80
     for words in ("residual-110-s0", "interrupted", "32,000/64,000", "12.34 %"):
@@ -138,8 +139,8 @@ def test_runs_watch_where_there_are_none_says_so(cli):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["runs", "--watch", "--json"], "leave out one of them"),
-        (["report", "--watch", "--json"], "leave out one of them"),
+        (["runs", "--watch", "--json"], "drop one of them"),
+        (["report", "--watch", "--json"], "drop one of them"),
         (["report", "--every", "9"], "add --watch"),
     ],
 )
@@ -186,4 +187,4 @@ def test_report_open_opens_the_page(cli, folder, monkeypatch):
     assert opened == [Path("runs/study/report/index.html").resolve().as_uri()]
     assert "No browser" not in answer.err
     monkeypatch.setattr(report.webbrowser, "open", lambda address: False)
-    assert "No browser can be started here: open runs/study/report/index.html in one." in cli("report", "--open").err
+    assert "No browser could be started; open runs/study/report/index.html" in cli("report", "--open").err

@@ -431,7 +431,7 @@ def test_any_folder_is_told_a_command_that_is_taken_or_why_there_is_none(cli, tm
     assert (values["num_classes"], values["classes"][0]) == (classes, "0\N{REPLACEMENT CHARACTER}")
     last = cli("data", "--dataset", "folder", "--data-dir", "few").out.splitlines()[-1]
     if classes == 1:
-        assert last == "To train on them takes two classes and two training images."
+        assert last == "Training needs at least two classes and two training images."
         return
     study = load_study("imagenet", shlex.split(last)[6::2])
     assert study.run(kind="plain", depth=18).data.train_images == classes * number
@@ -535,7 +535,11 @@ def test_torchvisions_network_is_evaluated_on_a_folder(cli, images):
     assert cli("evaluate", "--weights", "theirs.pth", "--data-dir", images.parent).code == 3
     (images / "train").rename(images / "elsewhere")
     shown = cli("evaluate", "--weights", "theirs.pth", "--data-dir", images, "--device", "cpu")
-    for row in ("ASSUMED; else --normalisation per-pixel", "ASSUMED; else --image-size N", "as usual; else --views 10"):
+    for row in (
+        "ASSUMED; change with --normalisation per-pixel",
+        "ASSUMED; change with --image-size N",
+        "by convention; change with --views 10",
+    ):
         assert re.search(rf"{row} *\n", shown.out), shown.err  # the training images are not asked for
     assert cli("evaluate", "--weights", "theirs.pth", "--train", *more).code == 3
     (images / "elsewhere").rename(images / "train")

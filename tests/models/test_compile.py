@@ -185,7 +185,7 @@ def test_runs_from_before_the_setting_were_not_compiled(tmp_path):
     del values["compute"]
     (folder.path / "config.json").write_text(json.dumps(values))
     assert folder.config() == old
-    list(run(tiny(compute__compile="auto"), folder, stop=lambda: True))  # the same command goes on with it
+    list(run(tiny(compute__compile="auto"), folder, stop=lambda: True))  # the same command resumes with it
 
 
 def test_cuda_graphs_need_compiled_blocks_and_a_gpu():

@@ -68,7 +68,7 @@ def test_the_command_prints_the_parts_the_limit_and_the_sweep(cli, tmp_path):
     config = write_config(tmp_path / "tiny.toml")
     answer = cli("bench", config, "--seconds", 1, "--no-compile")
     assert answer.code == 0, answer.err
-    for words in ("forward", "of the machine's limit", "residual-8", "The sweep's 2 runs", "Evaluation:"):
+    for words in ("forward", "of this machine's limit", "residual-8", "The sweep's 2 runs", "Evaluation:"):
         assert words in answer.out
     assert "ompiled" not in answer.out
     values = json.loads(cli("bench", config, "--seconds", 1, "--no-compile", "--plain", "--json").out)

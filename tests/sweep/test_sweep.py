@@ -30,7 +30,7 @@ def test_a_sweep_trains_every_run_and_skips_them_the_second_time(cli, tmp_path):
     assert "\n30 steps.\n" in folders[0].log_file.read_text()  # the sweep has measured and said how long it takes
     again = cli("sweep", config)
     assert again.code == 0
-    assert "0 of 2 runs to do" in again.err
+    assert "0 of 2 runs left" in again.err
     assert before == [(folder.path / "events.jsonl").read_bytes() for folder in folders]
 
 
@@ -42,7 +42,7 @@ def test_a_finished_sweep_needs_no_data_and_measures_nothing(cli, tmp_path):
         folder.append_event("finished", 30)
     answer = cli("sweep", config)
     assert answer.code == 0
-    assert "0 of 2 runs to do" in answer.err
+    assert "0 of 2 runs left" in answer.err
     assert "about 0 s" in answer.err
 
 
@@ -69,7 +69,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(cli, tmp_path):
     assert {run["run"] for run in plan["runs"]} == {"plain-8-s0", "residual-8-s0"}
     assert all(run["seconds"] > 0 and run["parameters"] == 5006 for run in plan["runs"])
     assert not (tmp_path / "runs").exists()
-    assert "2 of 2 runs to do, 2 at once" in cli("sweep", config, "--dry-run", "--jobs", 2).err
+    assert "2 of 2 runs left, 2 at once" in cli("sweep", config, "--dry-run", "--jobs", 2).err
 
 
 def test_a_dry_run_needs_no_data_and_a_sweep_does(cli, tmp_path):
@@ -125,7 +125,7 @@ def test_a_signalled_run_saves_and_goes_on(number, code, tmp_path, command):
     process.send_signal(number)
     _, err = process.communicate(timeout=180)
     assert process.returncode == code, err
-    assert "the same command goes on" in err
+    assert "run the same command to resume" in err
     assert "Traceback" not in err
     read = folder.read()
     assert read.state == "interrupted"
@@ -135,7 +135,7 @@ def test_a_signalled_run_saves_and_goes_on(number, code, tmp_path, command):
     wait_for(lambda: folder.read().step > stopped_at, again)
     again.send_signal(number)
     _, err = again.communicate(timeout=180)
-    assert f"Going on from step {stopped_at:,}." in err
+    assert f"Resuming from step {stopped_at:,}." in err
 
 
 def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path, command):
@@ -235,7 +235,7 @@ def test_a_diverged_run_is_counted_and_not_started_again(cli, tmp_path):
     assert cli("sweep", config).code == 5
     again = cli("sweep", config)
     assert again.code == 5
-    assert "0 of 2 runs to do" in again.err
+    assert "0 of 2 runs left" in again.err
     assert "2 of 2 runs did not finish: plain-8-s0 (diverged), residual-8-s0 (diverged)" in again.err
 
 

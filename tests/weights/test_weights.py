@@ -370,7 +370,7 @@ def test_what_a_file_cannot_tell_is_assumed_by_its_names_and_can_be_changed(cli)
     assert (values["padding"], values["normalisation"], values["network"]["stride_on"]) == ("end", "per-pixel", "1x1")
     assert values["assumed"]["stride on"] == "--stride-on 3x3"
     shown = cli("evaluate", "--weights", "their.pth", "--device", "cpu").out
-    assert "ASSUMED; else --padding end" in shown
+    assert "ASSUMED; change with --padding end" in shown
     assert "test error " in shown
     assert "of 40 images wrong" in shown
 
@@ -390,13 +390,13 @@ def test_torchvisions_bottlenecks_are_taken_to_have_the_stride_where_it_has_it()
         ({}, ["--depth", "20"], "depth 14, not 20: drop --depth"),
         ({}, ["--plain", "--padding", "end"], "a plain network has no shortcuts"),
         ({}, ["--stride-on", "3x3"], "basic blocks have no 1x1 layer"),
-        ({}, ["--at", "3"], "--at names a run's checkpoint"),
+        ({}, ["--at", "3"], "drop --at"),
         ({"projection": "shortcut"}, ["--padding", "both"], "its shortcuts are projections"),
         ({"projection": "shortcut"}, ["--plain"], "has projections, so its network is residual"),
         ({"classes": 100}, ["--dataset", "cifar10"], "has 100 classes, but cifar10 has 10"),
         ({}, ["--dataset", "cifar100"], "has 10 classes, but cifar100 has 100"),
         ({}, ["--views", "10"], "--views: images of cifar10 are no larger"),
-        ({}, ["--views", "3"], "--views takes 1 or 10, got 3"),
+        ({}, ["--views", "3"], "--views must be 1 or 10, got 3"),
         ({}, ["--image-size", "64"], "images of cifar10 are always 32x32"),
         ({"stages": 4}, [], "4 stages and a 3x3 stem"),
     ],
@@ -413,7 +413,7 @@ def test_a_run_is_named_and_says_itself_what_it_is(cli, study):
         ([], "Name either a run"),
         (["s/plain-8-s0", "--weights", "x.pth"], "Name either a run"),
         (["s"], "s has 4 runs: name one of them, such as s/plain-14-s0"),
-        (["s/plain-8-s0", "--plain", "--padding", "end"], "leave out --plain/--residual, --padding"),
+        (["s/plain-8-s0", "--plain", "--padding", "end"], "drop --plain/--residual, --padding"),
         (
             ["s/nothing"],
             "There is no run 'nothing' in runs/s; the runs are plain-14-s0, plain-8-s0, residual-14-s0, residual-8-s0.",
@@ -499,7 +499,7 @@ def test_weights_that_are_no_numbers_are_said_to_mean_nothing(cli, study):
     assert ask(cli, "--weights", "nan.pth")["test"]["loss"] is None
     answer = cli("evaluate", "--weights", "nan.pth", "--device", "cpu")
     assert "The loss is not finite" in answer.err
-    assert "its error means nothing" in answer.err
+    assert "the error is meaningless" in answer.err
 
 
 @pytest.mark.cifar10
