@@ -9,13 +9,16 @@ from collections import Counter
 
 import pytest
 
-from resnet_lab.presentation.blocks import Series
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.report import html
 from tests.builders import compared, document_of, made_run
 
 PAYLOAD = '<script>alert(1)</script>"><img src=x onerror=alert(2)>\' style="fill:red" \u2028&amp;'
+
+
 STEPS = 64_000
+
+
 SIZE_LIMIT = 1_500_000
 
 
@@ -348,27 +351,3 @@ def test_a_study_of_24_runs_is_small_and_the_same_twice():
     assert len(text.encode()) < SIZE_LIMIT
     assert "One in every 4 training records is drawn, and always the last." in text
     assert text == html.render(document_of(comparison))
-
-
-def test_thinning_keeps_equal_steps_and_the_last():
-    def series(length):
-        steps = tuple(range(10, 10 * length + 1, 10))
-        return Series("r", "n", "plain", 0, "training", "#000", steps, tuple(map(float, steps)), tuple(map(float, steps)))
-
-    assert html.thinned(series(9), 1) == series(9)
-    assert html.thinned(series(9), 4).steps == (40, 80, 90)
-    assert html.thinned(series(8), 4).values == (40.0, 80.0)
-
-
-def test_styles_of_a_figure_become_attributes():
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"><defs><style>*{}</style>'
-        '<path id="a"/></defs><g id="b"><use xlink:href="#a" style="fill: #123456; stroke-width: 2"/></g>'
-        '<text style="font: bold 9px \'A B\', serif">style="x" &lt;b&gt;</text></svg>'
-    )
-    drawn = html.drawing(svg, "f1-")
-    assert 'xlink:href="#f1-a" fill="#123456" stroke-width="2"' in drawn
-    assert '<path id="f1-a"' in drawn
-    assert 'id="b"' not in drawn
-    assert 'font-weight="bold" font-size="9px" font-family="\'A B\', serif">style="x" &lt;b&gt;</text>' in drawn
-    assert "<style" not in drawn

@@ -10,12 +10,7 @@ import pytest
 from filelock import FileLock
 
 from resnet_lab.config.files import load_study
-from resnet_lab.record.lines import TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.run.estimate import Forecast
-from resnet_lab.sweep.launch import Allocation, Job, Outcome, start
-from resnet_lab.sweep.local import LocalPool, threads_for
-from resnet_lab.sweep.plan import Plan, PlannedRun, makespan
 from tests.builders import tiny, write_config
 
 
@@ -159,76 +154,6 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path, command):
     assert all([event.name for event in folder.events()].count("resumed") == 1 for folder in folders)
 
 
-def outcomes_of(folders, num_jobs, threads, program):
-    """How each run ends whose process is a program of Python in the place of `resnet-lab`."""
-    pool = LocalPool("cpu", threads, num_jobs, [sys.executable, "-c", program])
-    jobs = [Job(folder, folder.path) for folder in folders]
-    return [outcome for outcome in start(pool, jobs, pool.allocate(len(jobs)), lambda: None) if outcome]
-
-
-def test_jobs_run_several_at_once_each_with_its_threads_pinned(tmp_path):
-    folders = [RunFolder(tmp_path / str(index)) for index in range(4)]
-    for folder in folders:
-        folder.path.mkdir()
-    assert {outcome.exit_code for outcome in outcomes_of(folders, 2, 3, PROBE)} == {0}
-    said = [json.loads((tmp_path / f"{index}.json").read_text()) for index in range(4)]
-    assert {each["threads"] for each in said} == {"3"}
-    assert max(each["at_once"] for each in said) == 2
-
-
-# Waits until a partner has started, so two at once are seen however slow the machine; then counts who is still running.
-PROBE = """
-import json, os, pathlib, sys, time
-from tests.builders import tiny, write_config
-place = pathlib.Path(sys.argv[sys.argv.index("--run") + 1])
-folder, name = place.parent, place.name
-running = folder / (name + ".running")
-running.touch()
-partner = folder / (str(int(name) ^ 1) + ".started")
-(folder / (name + ".started")).touch()
-end = time.time() + 60
-while not partner.exists() and time.time() < end:
-    time.sleep(0.02)
-at_once = len(list(folder.glob("*.running")))
-time.sleep(0.2)
-running.unlink()
-(folder / (name + ".json")).write_text(json.dumps({"at_once": at_once, "threads": os.environ["OMP_NUM_THREADS"]}))
-"""
-
-
-def test_the_last_run_ends_when_the_places_are_shared_out_in_order():
-    assert makespan([4.0, 3.0, 2.0, 2.0], 2) == 6.0
-    assert makespan([4.0, 3.0], 4) == 4.0
-    assert makespan([], 2) == 0.0
-
-
-def planned_run(tmp_path, name, seconds, step=0):
-    config = tiny(model__kind=name.partition("-")[0])
-    folder = RunFolder(tmp_path / name)
-    folder.create(config)
-    return PlannedRun(folder, "planned", Forecast(config, 1, 1, 1.0, step, seconds), seconds)
-
-
-def test_a_sweep_tells_the_share_of_the_work_done_and_the_time_left(tmp_path):
-    runs = (planned_run(tmp_path, "plain-8-s0", 60.0), planned_run(tmp_path, "residual-8-s0", 30.0))
-    plan = Plan(tmp_path, runs, (), LocalPool(), Allocation(1, 1, "cpu"), stand_in=False, trial_seconds=0.0)
-
-    def progress(elapsed):
-        return plan.progress([run.folder.read() for run in runs], elapsed)
-
-    assert progress(0.0) == (0.0, 90.0)
-    runs[0].folder.append(TrainRecord(15, 0.5, 1.0, 0.1, 80, 1.0))  # half of its 30 steps
-    assert progress(30.0) == (pytest.approx(1 / 3), 60.0)
-    assert progress(60.0) == (pytest.approx(1 / 3), 120.0)  # at half the planned speed
-    for run in runs:
-        run.folder.append_event("finished", 30)
-    assert progress(100.0) == (1.0, 0.0)
-
-
-def test_cores_are_shared_out():
-    assert [threads_for(jobs, 8) for jobs in (1, 2, 3, 8, 16)] == [8, 4, 2, 1, 1]
-
-
 def test_a_diverged_run_is_counted_and_not_started_again(cli, tmp_path):
     changes = {"recipe__lr": 1e30, "recipe__schedule": {"name": "milestones"}}
     config = write_config(tmp_path / "wild.toml", **changes)
@@ -237,31 +162,3 @@ def test_a_diverged_run_is_counted_and_not_started_again(cli, tmp_path):
     assert again.code == 5
     assert "0 of 2 runs to do" in again.err
     assert "2 of 2 runs did not finish: plain-8-s0 (diverged), residual-8-s0 (diverged)" in again.err
-
-
-def test_a_child_that_dies_is_a_failed_run(tmp_path):
-    folder = RunFolder(tmp_path)
-    [outcome] = outcomes_of([folder], 1, 1, f"import os; os.kill(os.getpid(), {signal.SIGKILL})")
-    assert outcome.failed
-    assert outcome.exit_code == 128 + signal.SIGKILL
-    assert folder.events()[-1].name == "failed"
-
-
-def test_the_failure_of_a_run_is_recorded_whatever_launches_it_and_another_exit_leaves_it_alone(tmp_path):
-    class Cluster:
-        def allocate(self, num_runs):
-            return Allocation(num_runs, 1, "cpu")
-
-        def launch(self, jobs, allocation, stop):
-            yield None
-            for job in jobs:
-                yield Outcome(job.folder, int(job.folder.path.name))
-
-    folders = [RunFolder(tmp_path / code) for code in ("0", "1", "4", "75")]
-    for folder in folders:
-        folder.path.mkdir()
-    jobs = [Job(folder, tmp_path) for folder in folders]
-    assert next(start(Cluster(), jobs, Cluster().allocate(4), lambda: None)) is None
-    list(start(Cluster(), jobs, Cluster().allocate(4), lambda: None))
-    events = {folder.path.name: [event.detail["exit_code"] for event in folder.events()] for folder in folders}
-    assert events == {"0": [], "1": [1], "4": [], "75": []}
