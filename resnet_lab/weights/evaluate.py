@@ -43,6 +43,11 @@ class Seen(NamedTuple):
     mean: Tensor
     std: Tensor | None = None
 
+    def batches(self, images: Images, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """The network's inputs, normalised as said above, and their labels; shapes are those of `data.batches.clean_batches`."""
+        for inputs, labels in clean_batches(images, self.mean, views=views):
+            yield (inputs if self.std is None else inputs.div_(self.std)), labels
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -79,13 +84,8 @@ class Measured:
 
 def measure(candidate: Candidate, images: Images, views: int = 1) -> Measured:
     """In evaluation mode and without augmentation, as in a run's evaluations; with ten views over ten crops of each image."""
-    error, loss = evaluate(folded(candidate.net), _batches(candidate.seen, images, views), candidate.precision)
+    error, loss = evaluate(folded(candidate.net), candidate.seen.batches(images, views), candidate.precision)
     return Measured(error, round(error * len(images)), len(images), loss)
-
-
-def _batches(seen: Seen, images: Images, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-    for inputs, labels in clean_batches(images, seen.mean, views=views):
-        yield (inputs if seen.std is None else inputs.div_(seen.std)), labels
 
 
 def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Resources) -> Candidate:
@@ -151,7 +151,7 @@ def from_weights(path: Path, choices: Choices, resources: Resources, *, train: b
         test = _test_images(weights, found, dataset, side, root).to(device)
         seen = Seen(test, None, *_imagenet(device))
     else:
-        seen = _normalised(_data(weights, found, dataset, side, root).to(device), str(normalisation.value))
+        seen = normalised(_data(weights, found, dataset, side, root).to(device), str(normalisation.value))
     return Candidate(
         name=str(path),
         net=net.move(device),
@@ -172,7 +172,8 @@ def _side(dataset: Known, size: Known | None) -> int:
     return int(size.value)
 
 
-def _normalised(data: Data, normalisation: str) -> Seen:
+def normalised(data: Data, normalisation: str) -> Seen:
+    """The images of a data set and how they are normalised: `per-pixel`, `imagenet`, or `channel`, which is not for folders."""
     if normalisation == "per-pixel":
         return Seen(data.test, data.train, data.mean)
     if normalisation == "imagenet":

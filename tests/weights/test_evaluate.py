@@ -5,29 +5,33 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from resnet_lab.config.schema import DataConfig, ModelConfig
-from resnet_lab.data import load as data_load
+from resnet_lab.data.load import load
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.record.store import RunFolder
-from resnet_lab.run.device import Resources
-from resnet_lab.weights import evaluate as evaluation
-from resnet_lab.weights.known import Choices
-from tests.weights.networks import ForeignResNet
+from resnet_lab.weights.evaluate import IMAGENET_MEAN, IMAGENET_STD, normalised
+from resnet_lab.weights.read import About
+from resnet_lab.weights.write import safetensors_file
+from tests.weights.networks import ForeignResNet, our_network
 
 
 @pytest.fixture
-def stand_in(monkeypatch):
-    """Where CIFAR-10 is looked for, the synthetic stand-in is found."""
+def image_folder(tmp_path):
+    """A folder of images of 32x32 pixels in ten classes, 20 to train on and 40 to test on."""
+    source = torch.Generator().manual_seed(0)
+    for part, number in (("train", 2), ("val", 4)):
+        for label in range(10):
+            (tmp_path / "images" / part / f"class-{label}").mkdir(parents=True)
+            for index in range(number):
+                pixels = torch.randint(0, 256, (32, 32, 3), generator=source, dtype=torch.uint8)
+                Image.fromarray(pixels.numpy()).save(tmp_path / "images" / part / f"class-{label}" / f"{index}.png")
+    return tmp_path / "images"
 
-    def load(config, folder, seed):
-        made = DataConfig(dataset="synthetic", train_images=60, validation_images=0, test_images=40)
-        return data_load.load(made, folder, 0)
 
-    monkeypatch.setattr(evaluation, "load", load)
-
-
-def ask(cli, *arguments):
+def evaluated(cli, *arguments):
+    """What `evaluate --json` prints."""
     answer = cli("evaluate", *arguments, "--json", "--device", "cpu")
     assert answer.code == 0, answer.err
     return json.loads(answer.out)
@@ -38,7 +42,7 @@ def test_an_export_has_exactly_the_errors_of_its_run(cli, study):
     for path in sorted(Path("runs/s/export").iterdir()):
         run = RunFolder(Path("runs/s") / path.stem).read()
         last = run.evaluations[-1]
-        for values in (ask(cli, "--weights", path, "--train"), ask(cli, f"s/{path.stem}", "--train")):
+        for values in (evaluated(cli, "--weights", path, "--train"), evaluated(cli, f"s/{path.stem}", "--train")):
             assert (values["test"]["error"], values["test"]["loss"]) == (last.test_error, last.test_loss)
             assert (values["train"]["error"], values["train"]["images"]) == (last.train_error, last.train_images)
             assert values["test"]["wrong"] == round(last.test_error * values["test"]["images"])
@@ -46,7 +50,7 @@ def test_an_export_has_exactly_the_errors_of_its_run(cli, study):
             assert values["assumed"] == {}
             assert values["padding"] == ("end" if run.config.model.kind == "residual" else None)
     earlier = RunFolder(Path("runs/s/plain-8-s0")).read().evaluations[0]
-    assert ask(cli, "s/plain-8-s0", "--at", 4)["test"]["error"] == earlier.test_error
+    assert evaluated(cli, "s/plain-8-s0", "--at", 4)["test"]["error"] == earlier.test_error
     for choice, words in (
         ("--plain", "kind is residual: leave --plain out"),
         ("--padding", "padding is end: leave --padding both"),
@@ -58,6 +62,24 @@ def test_an_export_has_exactly_the_errors_of_its_run(cli, study):
     assert "SYNTHETIC STAND-IN" in answer.err
     assert f"{last.test_error:.2%}".replace("%", " %") in answer.out
     assert "the file's metadata" in answer.out
+
+
+def test_what_a_file_does_not_state_is_assumed_shown_and_can_be_changed(cli, image_folder):
+    torch.save(ForeignResNet().state_dict(), "their.pth")
+    common = ("--weights", "their.pth", "--dataset", "folder", "--data-dir", image_folder, "--image-size", 32)
+    values = evaluated(cli, *common, "--depth", 14)
+    assert (values["padding"], values["normalisation"], values["network"]["kind"]) == ("both", "imagenet", "residual")
+    assert values["assumed"] == {
+        "kind": "--plain", "padding": "--padding end", "normalisation": "--normalisation per-pixel",
+    }  # fmt: skip
+    chosen = evaluated(cli, *common, "--padding", "end", "--normalisation", "per-pixel", "--residual")
+    assert (chosen["padding"], chosen["normalisation"], chosen["assumed"]) == ("end", "per-pixel", {})
+    assert chosen["test"]["loss"] != values["test"]["loss"]
+    assert evaluated(cli, *common, "--plain")["padding"] is None
+    shown = cli("evaluate", *common, "--device", "cpu").out
+    assert "ASSUMED; else --padding end" in shown
+    assert "test error " in shown
+    assert "of 40 images wrong" in shown
 
 
 def test_a_run_is_named_and_says_itself_what_it_is(cli, study):
@@ -74,30 +96,51 @@ def test_a_run_is_named_and_says_itself_what_it_is(cli, study):
     assert cli("evaluate", "s/plain-8-s0", "--at", 5).code == 6
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_images_are_normalised_as_is_said():
-    torch.save(ForeignResNet().state_dict(), "their.pth")
-    found = {}
+@pytest.mark.parametrize(
+    ("file", "arguments", "sentence"),
+    [
+        ({}, ["--depth", "20"], "holds a network of depth 14, not 20: leave --depth out"),
+        ({}, ["--plain", "--padding", "end"], "has no channels to pad, a plain network has no shortcuts"),
+        ({}, ["--stride-on", "3x3"], "has basic blocks"),
+        ({}, ["--at", "3"], "--at names a run's checkpoint"),
+        ({"projection": "shortcut"}, ["--padding", "both"], "projections widen without zeros"),
+        ({"projection": "shortcut"}, ["--plain"], "has projections, so the network is residual"),
+        ({"classes": 100}, ["--dataset", "cifar10"], "tells 100 classes apart, and cifar10 has 10"),
+        ({}, ["--dataset", "cifar100"], "tells 10 classes apart, and cifar100 has 100"),
+        ({}, ["--views", "10"], "--views: the images of cifar10 are no larger"),
+        ({}, ["--views", "3"], "--views takes 1 or 10, got 3"),
+        ({}, ["--image-size", "64"], "--image-size: those of cifar10 are 32x32"),
+        ({"stages": 4}, [], "which is none of the paper's"),
+    ],
+)
+def test_choices_that_a_file_contradicts_are_refused(cli, file, arguments, sentence):
+    torch.save(ForeignResNet(**file).state_dict(), "their.pth")
+    answer = cli("evaluate", "--weights", "their.pth", *arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert sentence in answer.err
+
+
+def test_network_inputs_are_normalised_as_their_names_promise():
+    data = load(DataConfig(dataset="synthetic", train_images=60, validation_images=0, test_images=40), Path(), 0)
+    inputs = {}
     for name in ("per-pixel", "imagenet", "channel"):
-        candidate = evaluation.from_weights(Path("their.pth"), Choices(normalisation=name), Resources(device="cpu"))
-        found[name] = torch.cat([inputs for inputs, _ in evaluation._batches(candidate.seen, candidate.seen.train)])
-    plain = candidate.seen.train.images.double() / 255
-    mean, std = (
-        torch.tensor(each, dtype=torch.float64).view(3, 1, 1) for each in (evaluation.IMAGENET_MEAN, evaluation.IMAGENET_STD)
-    )
-    assert torch.allclose(found["per-pixel"].double(), plain - plain.mean(0), atol=1e-6)
-    assert torch.allclose(found["imagenet"].double(), (plain - mean) / std, atol=1e-6)
-    assert found["channel"].mean((0, 2, 3)).abs().max() < 1e-5
-    assert torch.allclose(found["channel"].square().mean((0, 2, 3)), torch.ones(3), atol=1e-5)
+        seen = normalised(data, name)
+        inputs[name] = torch.cat([images for images, _ in seen.batches(seen.train)])
+    pixels = data.train.images.double() / 255
+    mean, std = (torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    assert torch.allclose(inputs["per-pixel"].double(), pixels - pixels.mean(0), atol=1e-6)
+    assert torch.allclose(inputs["imagenet"].double(), (pixels - mean) / std, atol=1e-6)
+    assert inputs["channel"].mean((0, 2, 3)).abs().max() < 1e-5
+    assert torch.allclose(inputs["channel"].square().mean((0, 2, 3)), torch.ones(3), atol=1e-5)
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_weights_that_are_no_numbers_are_said_to_mean_nothing(cli, study):
-    state = torch.load(study / "residual-8-s0/checkpoints/step-00000008.pt", weights_only=True)["net"]
-    state["head.weight"][0, 0] = torch.nan
-    torch.save(state, "nan.pth")
-    assert ask(cli, "--weights", "nan.pth")["test"]["loss"] is None
-    answer = cli("evaluate", "--weights", "nan.pth", "--device", "cpu")
+def test_a_network_with_weights_that_are_not_numbers_gets_a_warning(cli):
+    config, net = our_network({"kind": "residual"})
+    net.head.weight.data[0, 0] = torch.nan
+    synthetic = DataConfig(dataset="synthetic", train_images=60, validation_images=0, test_images=40)
+    Path("nan.safetensors").write_bytes(safetensors_file(net, About(run="r", step=3, seed=0, model=config, data=synthetic)))
+    assert evaluated(cli, "--weights", "nan.safetensors")["test"]["loss"] is None
+    answer = cli("evaluate", "--weights", "nan.safetensors", "--device", "cpu")
     assert "The loss is not finite" in answer.err
     assert "its error means nothing" in answer.err
 
@@ -106,6 +149,6 @@ def test_weights_that_are_no_numbers_are_said_to_mean_nothing(cli, study):
 def test_the_real_test_images_are_evaluated(cli, cifar10):
     net: ResNet = build(ModelConfig(kind="residual", depth=8, width=2), 0)
     torch.save(net.state_dict(), "our.pt")
-    values = ask(cli, "--weights", "our.pt", "--normalisation", "channel", "--data-dir", cifar10)
+    values = evaluated(cli, "--weights", "our.pt", "--normalisation", "channel", "--data-dir", cifar10)
     assert values["test"]["images"] == 10_000
     assert values["known_from"]["images"] == "tensors"
