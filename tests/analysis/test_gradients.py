@@ -10,6 +10,7 @@ from torch.nn import functional
 from resnet_lab.analysis.catalogue.gradients import deep_to_shallow
 from resnet_lab.analysis.gradients import gradient_norms, gradients
 from resnet_lab.analysis.subject import subjects
+from resnet_lab.data.batches import Batches
 from resnet_lab.record.store import RunFolder
 from tests.builders import CPU, KINDS, copied_state, random_batch, same_tensors, trained_network
 
@@ -44,14 +45,9 @@ def test_layers_are_compared_at_the_same_place_of_their_stage():
 def test_gradients_summarise_batches(study):
     subject = next(subjects([RunFolder(study / "plain-8-s0")], 0, CPU))
     two, one = gradients(subject, 2), gradients(subject, 1)
-    weights, _ = gradient_norms(subject.net, [_batches(subject)(step) for step in range(2)])
+    batches = Batches(subject.data.train, subject.data.mean, subject.config.recipe.batch_size, subject.config.seed)
+    weights, _ = gradient_norms(subject.net, [batches(step) for step in range(2)])
     stem = weights["stem.conv"]
     assert two.weights[0].norm == pytest.approx(statistics.fmean(stem))
     assert two.weights[0].deviation == pytest.approx(statistics.stdev(stem))
     assert one.weights[0].deviation is None
-
-
-def _batches(subject):
-    from resnet_lab.data.batches import Batches
-
-    return Batches(subject.data.train, subject.data.mean, subject.config.recipe.batch_size, subject.config.seed)

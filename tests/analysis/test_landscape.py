@@ -72,23 +72,42 @@ def test_with_batch_statistics_the_scale_of_a_filter_does_not_matter(study):
         assert torch.allclose(net(images), expected, atol=1e-3)
 
 
-def test_a_stopped_slice_goes_on_to_the_same_result(study, monkeypatch):
+def stopped_after(points, run):
+    """Stop a slice after so many points; returns the file that keeps them."""
+    measuring = landscape(run, SMALL)
+    assert [next(measuring) for _ in range(points)][-1] == (points, 9)
+    measuring.close()
+    [kept_points] = partial_files(run)
+    return kept_points
+
+
+def partial_files(run):
+    return list(run.folder.analysis.glob("*.part.jsonl"))
+
+
+def test_a_stopped_slice_resumes_after_a_torn_line_to_the_same_result(study):
     run = trained_subject(study, "residual-8-s0")
-    whole = result_of(landscape(run, SMALL))
-    calls = []
-    measure = module._measure
-    monkeypatch.setattr(module, "_measure", lambda *arguments: calls.append(1) or measure(*arguments))
-    parted = landscape(run, SMALL)
-    assert [next(parted) for _ in range(4)][-1] == (4, 9)
-    parted.close()
-    aside = next(run.folder.analysis.glob("*.part.jsonl"))
-    aside.write_text(aside.read_text() + "[4, 2.0, 0.")  # torn
-    assert result_of(landscape(run, SMALL)) == whole
-    assert len(calls) == 9
-    assert not list(run.folder.analysis.glob("*.part.jsonl"))
+    uninterrupted = result_of(landscape(run, SMALL))
+    kept_points = stopped_after(4, run)
+    kept_points.write_text(kept_points.read_text() + "[4, 2.0, 0.")
+    assert result_of(landscape(run, SMALL)) == uninterrupted
+    assert partial_files(run) == []
+
+
+def test_a_resumed_slice_does_not_measure_the_kept_points_again(study):
+    run = trained_subject(study, "residual-8-s0")
+    kept_points = stopped_after(4, run)
+    kept_points.write_text("".join(f"[{index}, {100.0 + index}, 0.5]\n" for index in range(4)))  # losses no network has
+    losses = [loss for row in result_of(landscape(run, SMALL)).losses for loss in row]
+    assert losses[:4] == [100.0, 101.0, 102.0, 103.0]
+    assert max(losses[4:]) < 100
+
+
+def test_slices_with_other_settings_keep_their_points_in_other_files(study):
+    run = trained_subject(study, "residual-8-s0")
     next(landscape(run, SMALL))
     next(landscape(run, Slice(points=3, images=30, seed=1)))
-    assert len(list(run.folder.analysis.glob("*.part.jsonl"))) == 2  # other settings have a file of their own
+    assert len(partial_files(run)) == 2
 
 
 def test_a_loss_that_is_not_finite_is_none(study):

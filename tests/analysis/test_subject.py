@@ -1,14 +1,13 @@
 """What an analysis looks at: a run's network at a checkpoint and the run's own data."""
 
-from types import SimpleNamespace
-
 import pytest
+import torch
 
 from resnet_lab.analysis.subject import subjects
+from resnet_lab.data.load import load
 from resnet_lab.errors import CheckpointError
 from resnet_lab.models.resnet import build
 from resnet_lab.record.store import RunFolder
-from resnet_lab.run import trained as trained_room
 from tests.builders import CPU, same_tensors, tiny
 
 
@@ -28,15 +27,11 @@ def test_checkpoints_are_never_replaced_by_random_weights(study):
         subjects([folder, fresh], None, CPU)
 
 
-def test_a_run_is_analysed_on_the_images_of_its_seed(tmp_path, monkeypatch):
-    """All training images, so that the seed decides nothing but which test images are taken."""
-    monkeypatch.setattr(
-        trained_room,
-        "load",
-        lambda config, folder, seed, begun: SimpleNamespace(to=lambda device: SimpleNamespace(seed=seed, digests=None)),
-    )
-    schedule = {"name": "milestones"}
-    config = tiny(seed=3, data__train_images=50_000, data__validation_images=0, recipe__schedule=schedule)
+def test_a_run_is_analysed_on_the_images_drawn_by_its_seed(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    folder.create(config)
-    assert next(subjects([folder], 0, CPU)).data.seed == 3
+    folder.create(config := tiny(seed=3))
+    data = next(subjects([folder], 0, CPU)).data
+    drawn, of_another_seed = (load(config.data, tmp_path, seed) for seed in (3, 0))
+    assert torch.equal(data.validation.images, drawn.validation.images)
+    assert torch.equal(data.train.images, drawn.train.images)
+    assert not torch.equal(data.train.images, of_another_seed.train.images)

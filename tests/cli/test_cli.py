@@ -10,7 +10,6 @@ from filelock import FileLock
 
 from resnet_lab.cli.options import stop_signals
 from resnet_lab.config.files import load_study
-from resnet_lab.record import store
 from resnet_lab.record.store import RunFolder
 from tests.builders import COMMANDS, ROOT, fake_cifar10, tiny
 
@@ -227,8 +226,7 @@ def test_a_run_of_another_configuration_is_refused(cli):
     assert "--study NAME" in answer.err
 
 
-def test_a_run_that_another_process_has_is_exit_75(cli, monkeypatch):
-    monkeypatch.setattr(store, "_LOCK_SECONDS", 0.1)
+def test_a_run_that_another_process_has_is_exit_75(cli):
     folder = RunFolder(Path("runs/smoke/plain-8-s0"))
     folder.path.mkdir(parents=True)
     with FileLock(folder.path / ".lock"):

@@ -1,17 +1,18 @@
 """Following runs: looks until nothing runs, pages rewritten when a file has changed, Ctrl-C, and the browser. Nobody sleeps."""
 
 import io
+import time
+import webbrowser
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from resnet_lab.cli import display, report, watch
+from resnet_lab.cli import display, watch
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import Study, read_study
-from resnet_lab.report import write
 from tests.builders import made_run, tiny
 
 
@@ -44,7 +45,7 @@ def script(monkeypatch):
             pauses.append(seconds)
             left.pop(0)()
 
-        monkeypatch.setattr(watch.time, "sleep", sleep)
+        monkeypatch.setattr(time, "sleep", sleep)
         return pauses
 
     return play
@@ -150,23 +151,26 @@ def test_options_that_clash_are_refused(cli, folder, arguments, sentence):
 
 
 @pytest.mark.parametrize(("arguments", "pause"), [([], 5.0), (["--every", "60"], 60.0)])
-def test_report_watch_writes_when_a_file_has_changed_and_once_more_at_the_end(
-    cli, folder, lock, script, monkeypatch, arguments, pause
-):
-    written = []
+def test_report_watch_rewrites_the_page_after_changes_and_at_the_end(cli, folder, lock, script, arguments, pause):
+    page = Path("runs/study/report/index.html")
+    pages = []
 
-    def write_report(study, comparison, x):
-        written.append([run.state for run in read_study(study).runs])
-        return study / "report" / "index.html", study / "report" / "report.md"
+    def note_page(then):
+        def note():
+            pages.append(page.stat().st_mtime_ns)
+            then()
+
+        return note
 
     def step():
         folder.append(TrainRecord(5, 0.5, 1.0, 0.1, 80, 1.0))
 
-    monkeypatch.setattr(write, "write_report", write_report)
-    pauses = script(nothing, step, nothing, lock.release)
+    pauses = script(*map(note_page, (nothing, step, nothing, lock.release)))
     answer = cli("report", "--watch", *arguments)
     assert answer.code == 0, answer.err
-    assert written == [["running"], ["running"], ["interrupted"]]
+    first, before_step, after_step, before_end = pages
+    assert first == before_step < after_step == before_end < page.stat().st_mtime_ns
+    assert "interrupted" in page.read_text()
     assert pauses == [pause] * 4
     assert "the page is complete" in answer.err
 
@@ -180,9 +184,9 @@ def test_report_watch_of_ended_runs_writes_the_page_once(cli, folder, script):
 
 def test_report_open_opens_the_page(cli, folder, monkeypatch):
     opened = []
-    monkeypatch.setattr(report.webbrowser, "open", lambda address: opened.append(address) or True)
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
     answer = cli("report", "--open")
     assert opened == [Path("runs/study/report/index.html").resolve().as_uri()]
     assert "No browser" not in answer.err
-    monkeypatch.setattr(report.webbrowser, "open", lambda address: False)
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
     assert "No browser can be started here: open runs/study/report/index.html in one." in cli("report", "--open").err
