@@ -1,4 +1,4 @@
-"""The identity analysis of a run: its errors, training that goes on from the construction, results that are kept."""
+"""The identity analysis of a run: its errors, training that starts from the construction, and stored results."""
 
 import pytest
 
@@ -13,43 +13,43 @@ from tests.builders import CPU, KINDS, same_tensors, tiny, trained_subject
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_identity_says_what_the_construction_and_scratch_do(study, kind):
+def test_result_has_the_errors_of_shallow_constructed_and_scratch_networks(study, kind):
     shallow, deep = subjects([RunFolder(study / f"{kind}-8-s0"), RunFolder(study / f"{kind}-14-s0")], None, CPU)
-    found = identity(shallow, 14, deep)
-    assert (found.train_images, found.test_images, found.max_difference, found.changed_predictions) == (80, 20, 0, 0)
+    result = identity(shallow, 14, deep)
+    assert (result.train_images, result.test_images, result.max_difference, result.changed_predictions) == (80, 20, 0, 0)
     last = shallow.folder.read().evaluations[-1]
-    assert found.shallow.train == found.constructed.train == pytest.approx(last.train_error)
-    assert found.constructed.test == pytest.approx(last.test_error)
-    assert found.scratch is not None
-    assert found.scratch.train == pytest.approx(deep.folder.read().evaluations[-1].train_error)
+    assert result.shallow.train == result.constructed.train == pytest.approx(last.train_error)
+    assert result.constructed.test == pytest.approx(last.test_error)
+    assert result.scratch is not None
+    assert result.scratch.train == pytest.approx(deep.folder.read().evaluations[-1].train_error)
 
 
-def go_on(shallow, stop):
+def train_from_construction(shallow, stop):
     folder = continuation_folder(shallow, 14, 6)
     start = starting_point(shallow, 14)
     list(train_in(folder, continuation(shallow.config, 14, 6), shallow.data, shallow.device, 1, stop, start))
 
 
-def test_training_goes_on_from_the_construction_and_resumes(study, monkeypatch):
+def test_interrupted_training_from_the_construction_gives_identical_weights(study, monkeypatch):
     shallow = trained_subject(study, "plain-8-s0")
     result = identity(shallow, 14, None, 10)
     stops = iter([False, False, True])
-    go_on(shallow, lambda: next(stops, True))
+    train_from_construction(shallow, lambda: next(stops, True))
     folder = continuation_folder(shallow, 14, 6)
     assert folder.read().state == "interrupted"
-    go_on(shallow, lambda: False)
-    parted = checkpoint.load(folder, 6)["net"]
+    train_from_construction(shallow, lambda: False)
+    resumed_weights = checkpoint.load(folder, 6)["net"]
     assert folder.read().state == "finished"
     folder.path.rename(study / "elsewhere")
-    go_on(shallow, lambda: False)
-    assert same_tensors(parted, checkpoint.load(folder, 6)["net"])
+    train_from_construction(shallow, lambda: False)
+    assert same_tensors(resumed_weights, checkpoint.load(folder, 6)["net"])
     continued = with_continuation(result, folder).continued
     assert continued is not None
     assert (continued.steps, continued.step) == (6, 6)
     assert [point.step for point in continued.curve] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_construction_that_is_known_is_not_computed_again(study):
+def test_stored_result_is_reused_only_for_the_same_request(study):
     shallow = trained_subject(study, "plain-8-s0")
     result = identity(shallow, 14, None, 10)
     assert kept(shallow, 14, None, 10) is None
@@ -59,7 +59,7 @@ def test_a_construction_that_is_known_is_not_computed_again(study):
     assert kept(shallow, 14, trained_subject(study, "plain-14-s0"), 10) is None
 
 
-def test_the_recipe_of_the_continuation_keeps_its_shape():
+def test_continuation_scales_the_schedule_to_its_number_of_steps():
     config = tiny(
         model__kind="plain",
         recipe__steps=600,

@@ -1,13 +1,12 @@
-"""Loss surfaces and lines between networks: against hand computation, and resumed where they were stopped."""
+"""Loss surfaces and lines between networks: compared with a direct computation, and resumed where they stopped."""
 
 import pytest
 import torch
 
-from resnet_lab.analysis import landscape as module
 from resnet_lab.analysis.catalogue.landscape import Landscape
 from resnet_lab.analysis.catalogue.line import Line
 from resnet_lab.analysis.construction import construct
-from resnet_lab.analysis.landscape import FAST, Slice, direction, displaced, interpolated, landscape, line
+from resnet_lab.analysis.landscape import FAST, Slice, direction, displaced, interpolated, landscape, line, normalising_itself
 from resnet_lab.analysis.subject import some
 from resnet_lab.config.schema import ModelConfig
 from resnet_lab.data.batches import clean_batches
@@ -26,44 +25,44 @@ def result_of(measuring):
     return result
 
 
-def test_directions_have_the_norms_of_the_filters_and_are_shared_by_a_pair():
+def test_directions_have_the_filters_norms_and_are_equal_for_a_matched_pair():
     plain, _ = trained_network("plain")
     residual, _ = trained_network("residual")
-    left, right = direction(plain, 0, 0), direction(residual, 0, 0)
-    assert len(left) == 8  # seven convolutions and the head
-    for name, drawn in left.items():
+    plain_direction, residual_direction = direction(plain, 0, 0), direction(residual, 0, 0)
+    assert len(plain_direction) == 8  # seven convolutions and the head
+    for name, filters in plain_direction.items():
         weight = plain.get_parameter(name)
-        assert torch.allclose(drawn.flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1), rtol=1e-5)
-        cosine = torch.nn.functional.cosine_similarity(drawn.flatten(1), right[name].flatten(1))
+        assert torch.allclose(filters.flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1), rtol=1e-5)
+        cosine = torch.nn.functional.cosine_similarity(filters.flatten(1), residual_direction[name].flatten(1))
         assert torch.allclose(cosine, torch.ones_like(cosine), atol=1e-5)
-    assert not torch.allclose(left["stem.conv.weight"], direction(plain, 1, 0)["stem.conv.weight"])
-    assert not torch.allclose(left["stem.conv.weight"], direction(plain, 0, 1)["stem.conv.weight"])
-    moved = displaced(plain, [left], (0.5,))
-    changed = {name for name, value in moved.state_dict().items() if not torch.equal(value, plain.state_dict()[name])}
-    assert changed == set(left)
-    assert torch.allclose(moved.stem.conv.weight, plain.stem.conv.weight + 0.5 * left["stem.conv.weight"])
+    assert not torch.allclose(plain_direction["stem.conv.weight"], direction(plain, 1, 0)["stem.conv.weight"])
+    assert not torch.allclose(plain_direction["stem.conv.weight"], direction(plain, 0, 1)["stem.conv.weight"])
+    moved_net = displaced(plain, [plain_direction], (0.5,))
+    changed_names = {name for name, value in moved_net.state_dict().items() if not torch.equal(value, plain.state_dict()[name])}
+    assert changed_names == set(plain_direction)
+    assert torch.allclose(moved_net.stem.conv.weight, plain.stem.conv.weight + 0.5 * plain_direction["stem.conv.weight"])
 
 
 @pytest.mark.parametrize("bn", ["moving", "batch"])
-def test_the_middle_of_a_slice_is_the_network(study, bn):
+def test_middle_point_of_a_slice_is_the_network_itself(study, bn):
     run = trained_subject(study, "residual-8-s0")
-    found = result_of(landscape(run, Slice(dims=2, points=3, images=30, bn=bn)))
-    assert isinstance(found, Landscape)
-    assert found.coordinates == (-1.0, 0.0, 1.0)
+    result = result_of(landscape(run, Slice(dims=2, points=3, images=30, bn=bn)))
+    assert isinstance(result, Landscape)
+    assert result.coordinates == (-1.0, 0.0, 1.0)
     images = some(run.data.train, 30, "train")
-    net = folded(run.net) if bn == "moving" else module.normalising_itself(run.net)
+    net = folded(run.net) if bn == "moving" else normalising_itself(run.net)
     error, loss = evaluate(net, clean_batches(images, run.data.mean, None if bn == "moving" else 250))
-    assert (found.losses[1][1], found.errors[1][1]) == (loss, error)
+    assert (result.losses[1][1], result.errors[1][1]) == (loss, error)
     axes = [direction(run.net, 0, axis) for axis in (0, 1)]
     corner = displaced(run.net, axes, (1.0, -1.0))  # first row, last column
-    net = folded(corner) if bn == "moving" else module.normalising_itself(corner)
-    assert found.losses[0][2] == evaluate(net, clean_batches(images, run.data.mean, None if bn == "moving" else 250))[1]
+    net = folded(corner) if bn == "moving" else normalising_itself(corner)
+    assert result.losses[0][2] == evaluate(net, clean_batches(images, run.data.mean, None if bn == "moving" else 250))[1]
 
 
-def test_with_batch_statistics_the_scale_of_a_filter_does_not_matter(study):
+def test_with_batch_statistics_scaling_a_filter_changes_nothing(study):
     run = trained_subject(study, "residual-8-s0")
     images = random_batch(50)[0]
-    net = module.normalising_itself(run.net)
+    net = normalising_itself(run.net)
     with torch.no_grad():
         expected = net.eval()(images)
         for name in direction(run.net, 0, 0):
@@ -73,7 +72,7 @@ def test_with_batch_statistics_the_scale_of_a_filter_does_not_matter(study):
 
 
 def stopped_after(points, run):
-    """Stop a slice after so many points; returns the file that keeps them."""
+    """Stop measuring a slice after a number of points; returns the file that keeps them."""
     measuring = landscape(run, SMALL)
     assert [next(measuring) for _ in range(points)][-1] == (points, 9)
     measuring.close()
@@ -110,34 +109,34 @@ def test_slices_with_other_settings_keep_their_points_in_other_files(study):
     assert len(partial_files(run)) == 2
 
 
-def test_a_loss_that_is_not_finite_is_none(study):
+def test_loss_that_is_not_finite_is_stored_as_none(study):
     run = trained_subject(study, "residual-8-s0")
-    found = result_of(landscape(run, Slice(dims=1, points=3, images=10, reach=1e30)))
-    assert (found.losses[0][0], found.losses[0][2]) == (None, None)
-    assert found.losses[0][1] is not None
-    assert Landscape.model_validate_json(found.model_dump_json()) == found
+    result = result_of(landscape(run, Slice(dims=1, points=3, images=10, reach=1e30)))
+    assert (result.losses[0][0], result.losses[0][2]) == (None, None)
+    assert result.losses[0][1] is not None
+    assert Landscape.model_validate_json(result.model_dump_json()) == result
 
 
-def test_a_line_ends_in_its_two_networks(study):
+def test_line_passes_through_its_two_networks(study):
     run = trained_subject(study, "residual-8-s0")
     other = build(run.config.model, 5)
-    found = result_of(line(run, other, "other", 7, points=7, images=20, bn="moving"))
-    assert isinstance(found, Line)
-    assert found.positions == (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+    result = result_of(line(run, other, "other", 7, points=7, images=20, bn="moving"))
+    assert isinstance(result, Line)
+    assert result.positions == (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
     train, test = some(run.data.train, 20, "train"), some(run.data.test, 20, "test")
     for place, net in ((1, run.net), (5, other)):
         error, loss = evaluate(folded(net), clean_batches(train, run.data.mean))
-        assert found.train_losses[place] == pytest.approx(loss, rel=1e-5)
-        assert found.train_errors[place] == error
-        assert found.test_errors[place] == evaluate(folded(net), clean_batches(test, run.data.mean))[0]
-    half = interpolated(run.net, other.state_dict(), 0.5)
-    assert torch.allclose(half.stem.conv.weight, (run.net.stem.conv.weight + other.stem.conv.weight) / 2)
-    deep = build(ModelConfig(kind="residual", depth=14, width=4), 0)
+        assert result.train_losses[place] == pytest.approx(loss, rel=1e-5)
+        assert result.train_errors[place] == error
+        assert result.test_errors[place] == evaluate(folded(net), clean_batches(test, run.data.mean))[0]
+    middle = interpolated(run.net, other.state_dict(), 0.5)
+    assert torch.allclose(middle.stem.conv.weight, (run.net.stem.conv.weight + other.stem.conv.weight) / 2)
+    deeper_net = build(ModelConfig(kind="residual", depth=14, width=4), 0)
     with pytest.raises(ConfigError, match="There is no straight line from residual-8-s0 to deep"):
-        next(line(run, deep, "deep", 0, points=3, images=20, bn="batch"))
+        next(line(run, deeper_net, "deep", 0, points=3, images=20, bn="batch"))
 
 
-def test_variances_beyond_the_ends_of_a_line_are_not_below_zero():
+def test_variances_beyond_the_ends_of_a_line_are_never_negative():
     left, right = (build(ModelConfig(kind="plain", depth=8, width=2), seed) for seed in (0, 1))
     for buffer in right.buffers():
         buffer.fill_(9)
@@ -147,21 +146,21 @@ def test_variances_beyond_the_ends_of_a_line_are_not_below_zero():
     assert between["stem.norm.running_var"].tolist() == [3, 3]
 
 
-def test_points_of_another_network_with_the_same_name_are_not_taken(study):
+def test_kept_points_of_another_network_with_the_same_name_are_not_used(study):
     run = trained_subject(study, "residual-8-s0")
     first, second = build(run.config.model, 5), build(run.config.model, 6)
-    parted = line(run, first, "other", 7, points=7, images=20, bn="batch")
-    next(parted)
-    parted.close()
-    interrupted = result_of(line(run, second, "other", 7, points=7, images=20, bn="batch"))
+    stopped_line = line(run, first, "other", 7, points=7, images=20, bn="batch")
+    next(stopped_line)
+    stopped_line.close()
+    result = result_of(line(run, second, "other", 7, points=7, images=20, bn="batch"))
     for path in run.folder.analysis.glob("line-*.part.jsonl"):
         path.unlink()
-    assert interrupted == result_of(line(run, second, "other", 7, points=7, images=20, bn="batch"))
-    moving = interrupted.model_copy(update={"bn": "moving"})
-    assert moving.file_name != interrupted.file_name
+    assert result == result_of(line(run, second, "other", 7, points=7, images=20, bn="batch"))
+    moving = result.model_copy(update={"bn": "moving"})
+    assert moving.file_name != result.file_name
 
 
-def test_the_line_from_a_construction_begins_with_the_shallow_function(study):
+def test_line_from_a_construction_starts_with_the_shallow_networks_errors(study):
     run = trained_subject(study, "plain-8-s0")
     deep = construct(run.net, run.config, 14)
     assert evaluate(
@@ -170,6 +169,6 @@ def test_the_line_from_a_construction_begins_with_the_shallow_function(study):
     ) == pytest.approx(evaluate(folded(run.net), [random_batch()]))
 
 
-def test_the_fast_slice_is_centred():
+def test_fast_slice_is_centred_on_the_network():
     assert FAST.coordinates[4] == 0
     assert FAST.coordinates[0] == -FAST.coordinates[-1] == -1

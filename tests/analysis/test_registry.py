@@ -1,4 +1,4 @@
-"""The list of analyses and the results of runs: written, read back, and shown in the report."""
+"""The list of analyses, and results that are written, read back and shown in the report."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from resnet_lab.study.compare import compare_study
 from tests.builders import CPU, copied_state, same_tensors, trained_subject
 
 
-def test_results_repeat_and_are_read_back(study):
+def test_results_are_deterministic_and_read_back_equal(study):
     subject = trained_subject(study, "residual-8-s0")
     before = copied_state(subject.net)
     for analyse in (lambda: responses(subject, 10), lambda: gradients(subject, 2), lambda: identity(subject, 14, None, 10)):
@@ -26,29 +26,29 @@ def test_results_repeat_and_are_read_back(study):
         save(subject.folder, result)
         assert result in read(subject.folder)[0]
     assert same_tensors(before, copied_state(subject.net))
-    assert [each.analysis for each in read(subject.folder)[0]] == ["gradients", "identity", "responses"]
+    assert [stored.analysis for stored in read(subject.folder)[0]] == ["gradients", "identity", "responses"]
 
 
-def test_without_analyses_the_report_has_no_why(study):
+def test_report_without_analyses_has_no_section_on_them(study):
     assert findings(read_study(study).runs) == ([], [])
     assert ">Why<" not in write_report(study, compare_study(study))[0].read_text()
 
 
-def test_every_analysis_is_registered_under_the_name_that_its_results_have():
+def test_every_analysis_is_registered_under_the_name_in_its_results():
     assert [analysis.name for analysis in analyses()] == ["identity", "responses", "gradients", "paths", "landscape", "line"]
     for analysis in analyses():
         assert analysis.result.model_fields["analysis"].default == analysis.name
 
 
 @pytest.mark.parametrize("content", ['{"analysis": "unknown", "step": 0}', "[]", "{}", "\xff", '{"analysis": "responses"'])
-def test_a_file_that_is_no_result_is_named_and_left_out(study, content):
+def test_file_that_is_not_a_result_is_reported_and_left_out(study, content):
     folder = RunFolder(study / "plain-8-s0")
     folder.make_analysis()
     (folder.analysis / "odd.json").write_text(content, encoding="latin-1")
     assert read(folder) == ([], ["plain-8-s0/analysis/odd.json is no result of an analysis and is left out."])
 
 
-def test_a_report_reads_every_result_once(study, monkeypatch):
+def test_report_reads_every_result_file_once(study, monkeypatch):
     folder = RunFolder(study / "plain-8-s0")
     save(folder, gradients(next(subjects([folder], None, CPU)), 1))
     opened = []

@@ -1,4 +1,4 @@
-"""What an analysis looks at: a run's network at a checkpoint and the run's own data."""
+"""The subject of an analysis: a run's network at a checkpoint, with the run's own data."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from resnet_lab.record.store import RunFolder
 from tests.builders import CPU, same_tensors, tiny
 
 
-def test_checkpoints_are_never_replaced_by_random_weights(study):
+def test_missing_checkpoint_is_an_error_and_never_random_weights(study):
     folder = RunFolder(study / "plain-8-s0")
     assert [subject.step for subject in subjects([folder], None, CPU)] == [8]
     assert [subject.step for subject in subjects([folder], 4, CPU)] == [4]
@@ -19,15 +19,15 @@ def test_checkpoints_are_never_replaced_by_random_weights(study):
     assert same_tensors(initial.net.state_dict(), build(initial.config.model, 0).state_dict())
     with pytest.raises(CheckpointError, match="no checkpoint of step 5; there are those of: 4, 8"):
         subjects([folder], 5, CPU)
-    fresh = RunFolder(study / "plain-14-s9")
-    fresh.create(tiny(model__kind="plain", model__depth=14, seed=9))
+    untrained = RunFolder(study / "plain-14-s9")
+    untrained.create(tiny(model__kind="plain", model__depth=14, seed=9))
     with pytest.raises(
         CheckpointError, match="has no checkpoint yet: train it first, or look at its initial network with --at 0"
     ):
-        subjects([folder, fresh], None, CPU)
+        subjects([folder, untrained], None, CPU)
 
 
-def test_a_run_is_analysed_on_the_images_drawn_by_its_seed(tmp_path):
+def test_run_is_analysed_on_the_images_drawn_by_its_seed(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.create(config := tiny(seed=3))
     data = next(subjects([folder], 0, CPU)).data

@@ -1,4 +1,4 @@
-"""Figures and the table of loss surfaces and lines, also where a loss is huge or not finite."""
+"""Figures and the table of loss surfaces and lines, also with losses that are huge or not finite."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from resnet_lab.report.figures import svg
 
 
 @pytest.mark.parametrize("loss", [None, 1e12, 2.3])
-def test_figures_are_readable_whatever_losses_there_are(loss):
+def test_figures_stay_readable_with_huge_and_missing_losses(loss):
     rows = (0.5, 1.0, 3.0), (1.0, 0.4, 12.0), (loss, loss, loss)
     common = {"step": 1, "bn": "moving", "seed": 0, "images": 1, "coordinates": (-1.0, 0.0, 1.0)}
     plane = Landscape(**common, dims=2, losses=rows, errors=((0.5,) * 3,) * 3)
@@ -32,9 +32,9 @@ def test_figures_are_readable_whatever_losses_there_are(loss):
     assert surfaces.lines({"a to b": (("plain", 8), between)}, colours).axes[0].get_ylim()[1] < 24
 
 
-def test_a_slice_without_any_finite_loss_has_a_row(study):
+def test_table_has_a_row_for_a_slice_without_finite_losses(study):
     row = Landscape(
         step=8, dims=1, bn="moving", seed=0, images=1, coordinates=(-1.0, 0.0, 1.0), losses=((None,) * 3,), errors=((0.9,) * 3,)
     )
-    found = Finding(RunFolder(study / "plain-8-s0").read(), row)
-    assert table([found]).rows[0][-3:] == ("-", "-", "-")
+    finding = Finding(RunFolder(study / "plain-8-s0").read(), row)
+    assert table([finding]).rows[0][-3:] == ("-", "-", "-")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from resnet_lab.analysis import landscape as module
+from resnet_lab.analysis.landscape import normalising_itself
 from resnet_lab.analysis.subject import some
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.report.write import write_report
@@ -13,7 +13,7 @@ from resnet_lab.train.evaluate import evaluate
 from tests.builders import trained_subject
 
 
-def test_analyze_prints_draws_and_fills_the_report(study, cli):
+def test_layer_analyses_print_results_draw_figures_and_fill_the_report(study, cli):
     common = ("--runs", study.parent, "--device", "cpu", "--threads", 1)
     answers = {name: cli("analyze", name, "s", *common, "--json") for name in ("responses", "gradients", "identity")}
     for name, answer in answers.items():
@@ -33,7 +33,7 @@ def test_analyze_prints_draws_and_fills_the_report(study, cli):
     assert "trained on" in text.read_text()
 
 
-def test_a_missing_checkpoint_ends_with_6_and_a_missing_depth_with_2(study, cli):
+def test_missing_checkpoint_exits_with_6_and_missing_depth_with_2(study, cli):
     common = ("--runs", study.parent, "--device", "cpu", "--threads", 1)
     answer = cli("analyze", "responses", "s", "--at", 5, *common)
     assert (answer.code, answer.out) == (6, "")
@@ -48,7 +48,7 @@ def test_a_missing_checkpoint_ends_with_6_and_a_missing_depth_with_2(study, cli)
     assert cli("analyze", "identity", "s/plain-8-s0", "--depth", 20, "--fast", *common).code == 0
 
 
-def test_surgery_at_the_command_line_and_in_the_report(study, cli):
+def test_paths_landscape_and_line_draw_figures_and_fill_the_report(study, cli):
     common = ("--runs", study.parent, "--device", "cpu", "--threads", 1, "--fast")
     assert "half removed" in cli("analyze", "paths", "s", *common).out
     answer = cli("analyze", "landscape", "s", "--points", 3, "--images", 10, *common)
@@ -61,7 +61,7 @@ def test_surgery_at_the_command_line_and_in_the_report(study, cli):
     assert built["other"] == "plain-14-s0"
     run = trained_subject(study, "plain-8-s0")
     images = some(run.data.train, 200, "train")
-    loss = evaluate(module.normalising_itself(run.net), clean_batches(images, run.data.mean, 250))[1]
+    loss = evaluate(normalising_itself(run.net), clean_batches(images, run.data.mean, 250))[1]
     assert built["train_losses"][1] == pytest.approx(loss, rel=0.02)  # batch statistics, and the same function
     for stem in ("paths", "landscape-2d-moving", "landscape-2d-moving-surface", "landscape-1d-batch", "lines"):
         assert (study / f"{stem}.png").stat().st_size > 10_000
@@ -80,7 +80,7 @@ def test_surgery_at_the_command_line_and_in_the_report(study, cli):
         (["s/plain-8-s0", "s/plain-8-s0"], "name two runs, and no studies"),
     ],
 )
-def test_lines_that_there_are_not(study, cli, arguments, sentence):
+def test_line_between_runs_that_do_not_fit_is_refused(study, cli, arguments, sentence):
     answer = cli("analyze", "line", *arguments, "--runs", study.parent, "--device", "cpu")
     assert answer.code == 2
     assert sentence in answer.err

@@ -1,4 +1,4 @@
-"""The command line: its help, its answers, and what bad input gets: one sentence, the exit code, nothing written."""
+"""The command line: its help, its results, and bad input, which gets one sentence and an exit code."""
 
 import json
 import re
@@ -24,15 +24,15 @@ def test_every_command_has_help(cli, command):
     assert len(answer.out.splitlines()) > 5
 
 
-def test_help_lists_every_command_and_the_readme_shows_it(cli):
+def test_every_command_is_listed_in_the_help_and_in_the_readme(cli):
     listed = cli("--help").out
     for command in COMMANDS:
         assert command.split()[0] in listed
         assert f"resnet-lab {command.split()[0]}" in README.read_text()
 
 
-def test_options_are_those_that_are_documented(cli):
-    """Frozen: an option that comes, goes or changes its name is a change for users."""
+def test_train_and_sweep_have_exactly_the_documented_options(cli):
+    """A list to be changed by hand: adding, removing or renaming an option changes things for users."""
     options = set(re.findall(r"--[a-z-]+", cli("train", "--help").out))
     assert options == {
         "--depth", "--plain", "--residual", "--seed", "--config", "--set", "--compile", "--no-compile", "--study",
@@ -45,7 +45,7 @@ def test_options_are_those_that_are_documented(cli):
     }  # fmt: skip
 
 
-def test_train_compare_report_as_a_user_would(cli):
+def test_two_runs_are_trained_compared_and_reported(cli):
     for kind in ("plain", "residual"):
         answer = cli("train", "--config", "smoke", "--depth", 8, f"--{kind}", "--threads", 1)
         assert answer.code == 0, answer.err
@@ -72,17 +72,17 @@ def test_train_compare_report_as_a_user_would(cli):
     assert "plain-8-s0" in cli("runs").out
 
 
-def test_an_unfinished_run_is_resumed_by_the_same_command(cli, tmp_path):
+def test_same_command_resumes_an_unfinished_run(cli, tmp_path):
     folder = RunFolder(tmp_path / "runs" / "smoke" / "plain-8-s0")
     assert cli("train", "--config", "smoke", "--depth", 8, "--plain").code == 0
     lines = (folder.path / "events.jsonl").read_text().splitlines()
-    (folder.path / "events.jsonl").write_text("\n".join(lines[:-1]) + "\n")  # as if it had been killed just before its end
+    (folder.path / "events.jsonl").write_text("\n".join(lines[:-1]) + "\n")  # as if it had been killed just before it finished
     answer = cli("train", "--config", "smoke", "--depth", 8, "--plain")
     assert "Going on from step 30." in answer.err
     assert folder.read().state == "finished"
 
 
-def test_config_show_and_schema(cli):
+def test_config_show_prints_a_file_that_loads_to_the_same_settings(cli):
     assert "recipe" in json.loads(cli("config", "schema").out)["properties"]
     shown = cli("config", "show", "paper", "--set", "recipe.steps=1000", "--set", "recipe.schedule.milestones=['50 %']").out
     assert "steps = 1000" in shown
@@ -95,7 +95,7 @@ def test_config_show_and_schema(cli):
     assert presets == {"demo", "imagenet", "paper", "plateau", "quick", "shortcuts", "smoke"}
 
 
-def test_a_hangup_is_ignored_where_nohup_says_so():
+def test_hangup_is_ignored_under_nohup():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stop_signals() as stop:
@@ -111,11 +111,11 @@ def test_a_hangup_is_ignored_where_nohup_says_so():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_version(cli):
+def test_version_is_printed(cli):
     assert cli("--version").out.startswith("resnet-lab 0.")
 
 
-BAD = [
+BAD_INPUT = [
     (["train", "--depth", "57", "--plain"], 2, "Depth 57 is not 6n+2 (n blocks a stage); the nearest valid: 56 and 62."),
     (["train", "--depth", "56"], 2, "say --plain or --residual"),
     (["train", "--plain"], 2, "say --depth N"),
@@ -159,8 +159,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code", "sentence"), BAD, ids=[" ".join(each[0]) for each in BAD])
-def test_bad_input_gets_a_sentence_and_its_exit_code_and_writes_nothing(cli, arguments, code, sentence):
+@pytest.mark.parametrize(("arguments", "code", "sentence"), BAD_INPUT, ids=[" ".join(each[0]) for each in BAD_INPUT])
+def test_bad_input_gets_one_sentence_the_exit_code_and_writes_nothing(cli, arguments, code, sentence):
     answer = cli(*arguments)
     assert answer.code == code
     assert sentence in answer.err
@@ -169,14 +169,14 @@ def test_bad_input_gets_a_sentence_and_its_exit_code_and_writes_nothing(cli, arg
     assert list(Path().iterdir()) == []
 
 
-def test_several_errors_are_listed_together(cli):
+def test_several_errors_are_reported_together(cli):
     answer = cli("train", "--depth", "21", "--set", "recipe.lr=fast", "--set", "data.x=1")
     assert answer.code == 2
     for sentence in ("Depth 21", "--plain or --residual", "--set: recipe.lr", "--set: data.x is not a setting"):
         assert sentence in answer.err
 
 
-def test_an_empty_data_folder_is_said(cli):
+def test_empty_data_folder_exits_with_3(cli):
     Path("data").mkdir()
     for arguments in (["data"], ["train", "--depth", "8", "--plain"], ["sweep", "paper"]):
         answer = cli(*arguments)
@@ -185,7 +185,7 @@ def test_an_empty_data_folder_is_said(cli):
     assert list(Path("data").iterdir()) == []
 
 
-def test_a_finished_run_needs_no_data(cli):
+def test_finished_run_needs_no_data(cli):
     folder = RunFolder(Path("runs/paper/plain-8-s0"))
     folder.create(load_study("paper").run(kind="plain", depth=8))
     folder.append_event("finished", 64_000)
@@ -194,14 +194,14 @@ def test_a_finished_run_needs_no_data(cli):
     assert "is finished, step 64,000" in answer.err
 
 
-def test_names_too_long_for_a_file_system_are_no_traceback(cli):
+def test_name_too_long_for_the_file_system_exits_with_74(cli):
     for arguments in (["compare", "x" * 300], ["train", "--config", "smoke", "--depth", "8", "--plain", "--study", "x" * 300]):
         answer = cli(*arguments)
         assert answer.code == 74
         assert "Traceback" not in answer.err
 
 
-def test_a_corrupt_data_folder_is_named(cli, tmp_path):
+def test_corrupt_data_file_is_named_and_exits_with_3(cli, tmp_path):
     fake_cifar10(tmp_path / "data")
     for arguments in (["data"], ["train", "--depth", "8", "--plain"], ["sweep", "paper"]):
         answer = cli(*arguments)
@@ -210,7 +210,7 @@ def test_a_corrupt_data_folder_is_named(cli, tmp_path):
     assert not Path("runs").exists()
 
 
-def test_a_runs_folder_that_cannot_be_written_is_exit_74(cli):
+def test_runs_folder_that_cannot_be_written_exits_with_74(cli):
     Path("file").write_text("in the way")
     for arguments in (["train", "--depth", "8", "--plain"], ["sweep"]):
         answer = cli(*arguments, *(["--config", "smoke"] if arguments[0] == "train" else ["smoke"]), "--runs", "file")
@@ -218,7 +218,7 @@ def test_a_runs_folder_that_cannot_be_written_is_exit_74(cli):
         assert "name another folder with --runs" in answer.err
 
 
-def test_a_run_of_another_configuration_is_refused(cli):
+def test_run_folder_of_another_configuration_is_refused(cli):
     RunFolder(Path("runs/smoke/plain-8-s0")).create(tiny())
     answer = cli("train", "--config", "smoke", "--depth", "8", "--plain")
     assert answer.code == 2
@@ -226,7 +226,7 @@ def test_a_run_of_another_configuration_is_refused(cli):
     assert "--study NAME" in answer.err
 
 
-def test_a_run_that_another_process_has_is_exit_75(cli):
+def test_run_locked_by_another_process_exits_with_75(cli):
     folder = RunFolder(Path("runs/smoke/plain-8-s0"))
     folder.path.mkdir(parents=True)
     with FileLock(folder.path / ".lock"):
@@ -235,7 +235,7 @@ def test_a_run_that_another_process_has_is_exit_75(cli):
     assert "Another process is working on" in answer.err
 
 
-def test_a_diverged_run_is_exit_4_and_lost_checkpoints_are_6(cli):
+def test_diverged_run_exits_with_4_and_unreadable_checkpoints_with_6(cli):
     folder = RunFolder(Path("runs/x/residual-8-s0"))
     folder.create(tiny(recipe__lr=1e30, recipe__schedule={"name": "milestones"}))
     assert cli("train", "--run", folder.path).code == 4
@@ -251,7 +251,7 @@ def test_a_diverged_run_is_exit_4_and_lost_checkpoints_are_6(cli):
 
 
 @pytest.mark.cifar10
-def test_data_describes_the_real_images(cli, cifar10, monkeypatch):
+def test_data_describes_the_real_cifar10(cli, cifar10, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_DATA", str(cifar10))
     values = json.loads(cli("data", "--json").out)
     assert (values["train_images"], values["test_images"], values["classes"][6]) == (50_000, 10_000, "frog")

@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.parametrize("kind", ["plain", "residual"])
-def test_summary_counts(cli, kind):
+def test_summary_counts_parameters_and_multiply_adds(cli, kind):
     answer = cli("summary", "--depth", 56, f"--{kind}", "--json")
     values = json.loads(answer.out)
     assert (values["parameters"], values["multiply_adds"]) == (853_018, 125_485_696)
@@ -18,7 +18,7 @@ def test_summary_counts(cli, kind):
     assert "stages.2.2.conv2" in table
 
 
-def test_summary_of_table_1s_networks(cli):
+def test_summary_counts_the_imagenet_networks_of_table_1(cli):
     answer = cli(
         "summary", "--depth", 50, "--layout", "imagenet", "--block", "bottleneck", "--shortcut", "B", "--residual", "--json"
     )
@@ -30,7 +30,7 @@ def test_summary_of_table_1s_networks(cli):
     assert fewer["layers"][-1]["output_shape"] == [10]
 
 
-def test_summary_of_a_pair_says_what_differs_and_draws_it(cli):
+def test_summary_of_a_pair_shows_and_draws_the_differences(cli):
     values = json.loads(cli("summary", "--depth", 20, "--pair", "--shortcut", "C", "--json").out)
     assert values["differences"]["parameters"] == 283_962 - 269_722
     assert (values["kind"], values["parameters"], values["plain"]["parameters"]) == ("residual", 283_962, 269_722)
@@ -45,7 +45,7 @@ def test_summary_of_a_pair_says_what_differs_and_draws_it(cli):
     assert (refused.code, "ends in .svg, .png or .pdf" in refused.err) == (2, True)
 
 
-def test_summary_counts_for_the_images_of_the_settings(cli):
+def test_summary_uses_the_classes_and_image_size_of_the_settings(cli):
     def counted(*arguments):
         values = json.loads(cli("summary", "--residual", *arguments, "--json").out)
         return values["num_classes"], values["image_size"], values["parameters"]

@@ -1,4 +1,4 @@
-"""The report of a study: its sections, what it says of incomplete studies, and published numbers."""
+"""The report of a study: its sections, incomplete studies, published numbers, and the command of a run."""
 
 import dataclasses
 import itertools
@@ -19,7 +19,7 @@ def comparison():
     return compared(four_runs(), "study")
 
 
-def test_the_markdown_has_the_same_sections_and_numbers(comparison):
+def test_markdown_has_the_sections_and_numbers_of_the_document(comparison):
     built = document_of(comparison)
     text = markdown.render(built)
     for section in built.sections:
@@ -29,7 +29,7 @@ def test_the_markdown_has_the_same_sections_and_numbers(comparison):
     assert "(../curves.svg)" in text
 
 
-def test_the_stand_in_is_named_in_title_page_and_markdown():
+def test_synthetic_data_is_named_in_figure_page_and_markdown():
     runs = [made_run("plain", 20), made_run("plain", 56)]
     runs = [dataclasses.replace(run, config=tiny(model=run.config.model.model_dump())) for run in runs]
     comparison = compared(runs)
@@ -43,19 +43,19 @@ def test_the_stand_in_is_named_in_title_page_and_markdown():
 @pytest.mark.parametrize(
     "runs", [[], [made_run("plain", 20)], [made_run("residual", 20, state="running")], [made_run("plain", 20, state="diverged")]]
 )
-def test_incomplete_studies_get_a_page_that_says_what_is_missing(runs):
+def test_page_of_an_incomplete_study_says_what_is_missing(runs):
     page = html.render(document_of(compared(runs)))
     assert "No verdict" in page
     assert "There is no finished" in page
 
 
-def test_a_change_of_environment_on_the_way_is_told():
+def test_environment_change_at_a_resume_is_reported():
     run = made_run("plain", 20)
     run.events.append(Event("2026-01-01T00:00:00+00:00", "resumed", 12, {"changed": {"threads": 2}}))
     assert "plain-20-s0 went on at step 12 with threads = 2." in html.render(document_of(compared([run])))
 
 
-def test_the_command_in_the_report_makes_the_same_config():
+def test_command_in_the_report_reproduces_the_config():
     paper, demo = load_study("paper").run(kind="plain", depth=56, seed=3), load_study("demo").run(kind="plain", depth=20)
     assert command(paper) == "resnet-lab train --config paper --depth 56 --plain --seed 3"
     others = (
@@ -72,21 +72,21 @@ def test_the_command_in_the_report_makes_the_same_config():
         assert again == config
 
 
-def test_published_numbers_stand_only_beside_the_papers_recipe(comparison):
+def test_published_numbers_are_shown_only_beside_runs_of_the_papers_recipe(comparison):
     assert figures.published_depths(comparison) == []
     assert "only beside runs of the paper's recipe" in html.render(document_of(comparison)).replace("&#39;", "'")
     runs = [
         dataclasses.replace(made_run(kind, 20), config=load_study("paper").run(kind=kind, depth=20))
         for kind in ("plain", "residual")
     ]
-    ours = compared(runs)
-    assert figures.published_depths(ours) == [20]
-    text = markdown.render(document_of(ours))
+    with_papers_recipe = compared(runs)
+    assert figures.published_depths(with_papers_recipe) == [20]
+    text = markdown.render(document_of(with_papers_recipe))
     assert "| residual-20 | He et al. 2015, Table 6 | 8.75 | - | 20.00 | 10.00 |" in text
     assert "| plain-20 | a-martyn | 9.69 | 0.74 | 20.00 | 10.00 |" in text
 
 
-def test_events_are_listed_and_checkpoints_counted(comparison):
+def test_events_are_listed_and_checkpoints_only_counted(comparison):
     comparison.runs[0].events.append(Event("2026-01-01T00:01:00+00:00", "checkpointed", 9, {"file": "step-9.pt"}))
     text = markdown.render(document_of(comparison))
     assert "1 checkpoints are not listed" in text

@@ -16,7 +16,7 @@ def comparison():
     return compared(four_runs(), "study")
 
 
-def test_the_figure_draws_every_run_on_one_scale_with_names_at_the_lines(comparison):
+def test_curves_of_every_run_share_one_scale_and_are_labelled(comparison):
     figure = figures.curves(comparison)
     plain, residual = figure.axes
     assert plain.get_ylim() == residual.get_ylim()
@@ -30,7 +30,7 @@ def test_the_figure_draws_every_run_on_one_scale_with_names_at_the_lines(compari
     assert root.tag.endswith("svg")
 
 
-def test_the_points_are_all_there_with_all_their_digits(comparison):
+def test_csv_of_curves_has_every_point_in_full_precision(comparison):
     lines = charts.curve_points(comparison).splitlines()
     assert lines[0] == "run,variant,kind,shortcut,depth,seed,step,series,error"
     assert "plain-56-s0,plain,plain,A,56,0,30,test,0.35" in lines
@@ -40,7 +40,7 @@ def test_the_points_are_all_there_with_all_their_digits(comparison):
 @pytest.mark.parametrize(
     ("x", "label"), [("step", "steps"), ("epoch", "epochs"), ("hours", "minutes of training and evaluation")]
 )
-def test_the_horizontal_axis_is_steps_epochs_or_time(x, label, comparison):
+def test_horizontal_axis_is_steps_epochs_or_time(x, label, comparison):
     axes = figures.curves(comparison, x).axes[0]
     assert axes.get_xlabel() == label
     (last,) = {line.get_xdata()[-1] for line in axes.lines if line.get_linewidth() == 2.2}
@@ -49,7 +49,7 @@ def test_the_horizontal_axis_is_steps_epochs_or_time(x, label, comparison):
     assert axes.get_xlim()[1] == pytest.approx(last)
 
 
-def test_seeds_become_a_mean_and_a_band():
+def test_several_seeds_are_drawn_as_mean_and_band():
     runs = [made_run("plain", depth, seed, test=0.2 + seed / 10) for depth in (20, 56) for seed in range(3)]
     figure = figures.curves(compared(runs))
     axes = figure.axes[0]
@@ -59,7 +59,7 @@ def test_seeds_become_a_mean_and_a_band():
     assert "lowest to the highest seed" in figures.svg(figure)
 
 
-def test_drops_of_the_lr_are_marked_where_they_happen():
+def test_drops_of_the_learning_rate_are_marked_at_their_steps():
     run = made_run("plain", 20)
     run.train[:] = [TrainRecord(step, 0.5, 1.0, lr, 80, 1.0) for step, lr in [(5, 0.01), (10, 0.1), (20, 0.01), (30, 0.001)]]
     assert charts.lr_drops(run) == [20, 30]
@@ -67,7 +67,7 @@ def test_drops_of_the_lr_are_marked_where_they_happen():
     assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [20, 30]
 
 
-def test_figure_1_shows_the_shallowest_and_the_deepest_plain_network():
+def test_figure_1_shows_the_shallowest_and_the_deepest_plain_net():
     comparison = compared([made_run(kind, depth) for kind in ("plain", "residual") for depth in (20, 32, 56)])
     training, test = figures.degradation(comparison).axes
     assert (training.get_title(), test.get_title()) == ("training error", "test error")
@@ -75,11 +75,11 @@ def test_figure_1_shows_the_shallowest_and_the_deepest_plain_network():
     assert figures.has_figure_1(comparison)
     assert not figures.has_figure_1(compared([made_run("plain", 20), made_run("residual", 56)]))
     planned = dataclasses.replace(made_run("plain", 110, state="planned"), train=[], evaluations=[])
-    two = figures.degradation(compared([made_run("plain", 20), made_run("plain", 56), planned])).axes[0]
-    assert [text.get_text() for text in two.texts if "plain" in text.get_text()] == ["plain-20", "plain-56"]
+    without_planned = figures.degradation(compared([made_run("plain", 20), made_run("plain", 56), planned])).axes[0]
+    assert [text.get_text() for text in without_planned.texts if "plain" in text.get_text()] == ["plain-20", "plain-56"]
 
 
-def test_long_curves_are_thinned_by_means_and_keep_their_level():
+def test_long_curves_are_thinned_without_changing_their_mean():
     run = made_run("plain", 20)
     run.train[:] = [TrainRecord(step, 0.25 + 0.05 * (step % 2), 1.0, 0.1, 80, 1.0) for step in range(1, 1281)]
     axes = figures.curves(compared([run])).axes[0]

@@ -1,4 +1,4 @@
-"""The page as HTML: well formed, self-contained, small."""
+"""The page as HTML: well formed and self-contained; thinned series; drawings within the page."""
 
 import re
 from html.parser import HTMLParser
@@ -10,8 +10,8 @@ from resnet_lab.report import html
 from tests.builders import compared, document_of, four_runs
 
 
-class Balance(HTMLParser):
-    """Fails where a tag is closed that is not open, or in the wrong order."""
+class BalancedTags(HTMLParser):
+    """Fails if a tag is closed that is not open, or in the wrong order."""
 
     VOID = ("meta", "br", "hr", "img", "input", "link")
 
@@ -32,17 +32,17 @@ def comparison():
     return compared(four_runs(), "study")
 
 
-def test_the_page_is_well_formed_and_self_contained(comparison):
+def test_page_is_well_formed_and_loads_nothing_from_outside(comparison):
     page = html.render(document_of(comparison))
     assert "default-src 'none'" in page
     assert not re.search(r"<link|<img|\ssrc=|@import|url\((?!#)", page)
     assert {link for link in re.findall(r'href="([^"]*)"', page) if not link.startswith("#")} == set()
-    Balance().feed(page)
+    BalancedTags().feed(page)
     for title in ("Verdict", "Curves", "Errors", "Recipe", "Departures from the paper", "Environment and data", "Runs"):
         assert f">{title}</h2>" in page
 
 
-def test_thinning_keeps_equal_steps_and_the_last():
+def test_thinned_series_has_equal_steps_and_the_last_point():
     def series(length):
         steps = tuple(range(10, 10 * length + 1, 10))
         return Series("r", "n", "plain", 0, "training", "#000", steps, tuple(map(float, steps)), tuple(map(float, steps)))
@@ -52,7 +52,7 @@ def test_thinning_keeps_equal_steps_and_the_last():
     assert html.thinned(series(8), 4).values == (40.0, 80.0)
 
 
-def test_styles_of_a_figure_become_attributes():
+def test_svg_styles_become_attributes_and_ids_get_a_prefix():
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"><defs><style>*{}</style>'
         '<path id="a"/></defs><g id="b"><use xlink:href="#a" style="fill: #123456; stroke-width: 2"/></g>'

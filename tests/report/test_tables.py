@@ -12,7 +12,7 @@ def comparison():
     return compared(four_runs(), "study")
 
 
-def test_the_table_has_plain_beside_residual_and_the_gap(comparison):
+def test_error_table_has_plain_beside_residual_and_best_only_if_asked(comparison):
     rows = error_table(comparison).rows
     assert rows[0] == ("20", "20.00", "20.00", "10.00", "20.00", "1")
     assert len(rows) == 2
@@ -22,7 +22,7 @@ def test_the_table_has_plain_beside_residual_and_the_gap(comparison):
     assert "selection on the test set" in best.caption
 
 
-def test_differences_and_intervals_are_tables_that_say_why_there_is_no_interval(comparison):
+def test_tables_of_differences_and_intervals_explain_a_missing_interval(comparison):
     differences = difference_table(comparison)
     assert differences.rows[0] == ("plain, 56 - 20", "1", "+10.00", "+15.00")
     assert differences.rows[-1] == ("interaction", "1", "-15.00", "-15.00")
@@ -37,7 +37,7 @@ def test_differences_and_intervals_are_tables_that_say_why_there_is_no_interval(
     assert NO_INTERVAL not in intervals.caption
 
 
-def test_a_study_of_shortcuts_has_a_row_a_network_and_a_colour_a_shortcut():
+def test_each_shortcut_option_has_its_own_row_and_colour():
     models = [{"kind": "plain"}, *({"kind": "residual", "shortcut": option} for option in "ABC")]
     runs = [made_run(**model, depth=depth, parameters=100 + index) for index, model in enumerate(models) for depth in (20, 56)]
     comparison = compared(runs)

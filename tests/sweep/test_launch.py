@@ -1,10 +1,10 @@
-"""What every launcher has in common."""
+"""What all launchers have in common."""
 
 from resnet_lab.record.store import RunFolder
 from resnet_lab.sweep.launch import Allocation, Job, Outcome, start
 
 
-def test_the_failure_of_a_run_is_recorded_whatever_launches_it_and_another_exit_leaves_it_alone(tmp_path):
+def test_failure_of_a_run_is_recorded_whatever_launcher_started_it(tmp_path):
     class Cluster:
         def allocate(self, num_runs):
             return Allocation(num_runs, 1, "cpu")

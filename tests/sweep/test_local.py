@@ -1,4 +1,4 @@
-"""The launcher of this machine: processes at once, each with its threads."""
+"""The launcher for this machine: several processes at once, each with its number of threads."""
 
 import json
 import signal
@@ -10,23 +10,23 @@ from resnet_lab.sweep.local import LocalPool, threads_for
 
 
 def outcomes_of(folders, num_jobs, threads, program):
-    """How each run ends whose process is a program of Python in the place of `resnet-lab`."""
+    """How the runs end when this Python program is started for each of them instead of `resnet-lab`."""
     pool = LocalPool("cpu", threads, num_jobs, [sys.executable, "-c", program])
     jobs = [Job(folder, folder.path) for folder in folders]
     return [outcome for outcome in start(pool, jobs, pool.allocate(len(jobs)), lambda: None) if outcome]
 
 
-def test_jobs_run_several_at_once_each_with_its_threads_pinned(tmp_path):
+def test_two_jobs_run_at_once_each_with_its_number_of_threads(tmp_path):
     folders = [RunFolder(tmp_path / str(index)) for index in range(4)]
     for folder in folders:
         folder.path.mkdir()
     assert {outcome.exit_code for outcome in outcomes_of(folders, 2, 3, PROBE)} == {0}
-    said = [json.loads((tmp_path / f"{index}.json").read_text()) for index in range(4)]
-    assert {each["threads"] for each in said} == {"3"}
-    assert max(each["at_once"] for each in said) == 2
+    reports = [json.loads((tmp_path / f"{index}.json").read_text()) for index in range(4)]
+    assert {report["threads"] for report in reports} == {"3"}
+    assert max(report["at_once"] for report in reports) == 2
 
 
-# Waits until a partner has started, so two at once are seen however slow the machine; then counts who is still running.
+# Waits until a second job has started, so that the test holds on slow machines, and then counts the running jobs.
 PROBE = """
 import json, os, pathlib, sys, time
 from tests.builders import tiny, write_config
@@ -46,11 +46,11 @@ running.unlink()
 """
 
 
-def test_cores_are_shared_out():
+def test_cores_are_divided_among_jobs():
     assert [threads_for(jobs, 8) for jobs in (1, 2, 3, 8, 16)] == [8, 4, 2, 1, 1]
 
 
-def test_a_child_that_dies_is_a_failed_run(tmp_path):
+def test_killed_process_is_recorded_as_a_failed_run(tmp_path):
     folder = RunFolder(tmp_path)
     [outcome] = outcomes_of([folder], 1, 1, f"import os; os.kill(os.getpid(), {signal.SIGKILL})")
     assert outcome.failed

@@ -1,4 +1,4 @@
-"""The plan of a sweep: how long it takes, and how far it is."""
+"""The plan of a sweep: how long it takes, and its progress."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from resnet_lab.sweep.plan import Plan, PlannedRun, makespan
 from tests.builders import tiny
 
 
-def test_the_last_run_ends_when_the_places_are_shared_out_in_order():
+def test_makespan_is_the_time_until_the_last_run_ends():
     assert makespan([4.0, 3.0, 2.0, 2.0], 2) == 6.0
     assert makespan([4.0, 3.0], 4) == 4.0
     assert makespan([], 2) == 0.0
@@ -24,7 +24,7 @@ def planned_run(tmp_path, name, seconds, step=0):
     return PlannedRun(folder, "planned", Forecast(config, 1, 1, 1.0, step, seconds), seconds)
 
 
-def test_a_sweep_tells_the_share_of_the_work_done_and_the_time_left(tmp_path):
+def test_progress_is_the_share_of_work_done_and_the_time_left(tmp_path):
     runs = (planned_run(tmp_path, "plain-8-s0", 60.0), planned_run(tmp_path, "residual-8-s0", 30.0))
     plan = Plan(tmp_path, runs, (), LocalPool(), Allocation(1, 1, "cpu"), stand_in=False, trial_seconds=0.0)
 

@@ -1,4 +1,4 @@
-"""The sweep as a user runs it: processes of their own, failures that do not stop the others, signals, the plan."""
+"""`resnet-lab sweep` as a user runs it: a process for each run, failed runs, signals, and dry runs."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ from resnet_lab.record.store import RunFolder
 from tests.builders import tiny, write_config
 
 
-def test_a_sweep_trains_every_run_and_skips_them_the_second_time(cli, tmp_path):
+def test_second_sweep_skips_the_runs_that_are_finished(cli, tmp_path):
     config = write_config(tmp_path / "two.toml")
     first = cli("sweep", config, "--json")
     assert first.code == 0, first.err
@@ -22,14 +22,14 @@ def test_a_sweep_trains_every_run_and_skips_them_the_second_time(cli, tmp_path):
     folders = [RunFolder(tmp_path / "runs" / "two" / name) for name in ("plain-8-s0", "residual-8-s0")]
     before = [(folder.path / "events.jsonl").read_bytes() for folder in folders]
     assert folders[0].read().environment["threads"] >= 1
-    assert "\n30 steps.\n" in folders[0].log_file.read_text()  # the sweep has measured and said how long it takes
+    assert "\n30 steps.\n" in folders[0].log_file.read_text()  # no time: the sweep has measured the speed and shown it already
     again = cli("sweep", config)
     assert again.code == 0
     assert "0 of 2 runs to do" in again.err
     assert before == [(folder.path / "events.jsonl").read_bytes() for folder in folders]
 
 
-def test_a_finished_sweep_needs_no_data_and_measures_nothing(cli, tmp_path):
+def test_finished_sweep_needs_neither_data_nor_a_speed_measurement(cli, tmp_path):
     config = write_config(tmp_path / "real.toml", data={"dataset": "cifar10"}, evaluation={"every": 10})
     for kind in ("plain", "residual"):
         folder = RunFolder(tmp_path / "runs" / "real" / f"{kind}-8-s0")
@@ -41,7 +41,7 @@ def test_a_finished_sweep_needs_no_data_and_measures_nothing(cli, tmp_path):
     assert "about 0 s" in answer.err
 
 
-def test_one_failed_run_does_not_stop_the_others(cli, tmp_path):
+def test_failed_run_does_not_stop_the_others_and_is_repeated_next_time(cli, tmp_path):
     config = write_config(tmp_path / "two.toml")
     locked = tmp_path / "runs" / "two" / "plain-8-s0"
     locked.mkdir(parents=True)
@@ -50,13 +50,13 @@ def test_one_failed_run_does_not_stop_the_others(cli, tmp_path):
     assert answer.code == 5
     assert "1 of 2 runs did not finish: plain-8-s0" in answer.err
     assert RunFolder(tmp_path / "runs" / "two" / "residual-8-s0").read().state == "finished"
-    assert RunFolder(locked).read().state == "planned"  # its folder is another process's, and is left alone
+    assert RunFolder(locked).read().state == "planned"  # nothing is written while another process holds the lock
     assert "Another process is working on" in RunFolder(locked).log_file.read_text()
     assert cli("sweep", config).code == 0
     assert RunFolder(locked).read().state == "finished"
 
 
-def test_a_dry_run_shows_the_plan_and_writes_nothing(cli, tmp_path):
+def test_dry_run_shows_the_plan_and_writes_nothing(cli, tmp_path):
     config = write_config(tmp_path / "two.toml")
     answer = cli("sweep", config, "--dry-run", "--json", "--jobs", 2)
     assert answer.code == 0
@@ -67,7 +67,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(cli, tmp_path):
     assert "2 of 2 runs to do, 2 at once" in cli("sweep", config, "--dry-run", "--jobs", 2).err
 
 
-def test_a_dry_run_needs_no_data_and_a_sweep_does(cli, tmp_path):
+def test_dry_run_needs_no_data_but_a_sweep_does(cli, tmp_path):
     changes = {"data": {"dataset": "cifar10"}, "evaluation": {"every": 10}}
     config = write_config(tmp_path / "real.toml", **changes)
     assert cli("sweep", config, "--dry-run").code == 0
@@ -77,7 +77,7 @@ def test_a_dry_run_needs_no_data_and_a_sweep_does(cli, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_sweep_over_a_folder_of_another_config_starts_nothing(cli, tmp_path):
+def test_sweep_over_a_run_of_another_config_starts_nothing(cli, tmp_path):
     config = write_config(tmp_path / "two.toml")
     RunFolder(tmp_path / "runs" / "two" / "residual-8-s0").create(tiny(recipe__lr=0.2))
     answer = cli("sweep", config)
@@ -88,7 +88,7 @@ def test_a_sweep_over_a_folder_of_another_config_starts_nothing(cli, tmp_path):
 
 @pytest.fixture
 def command():
-    """Start the command line as a process, which is gone after the test whatever happens."""
+    """Start the command line as a process that is terminated after the test in any case."""
     processes = []
 
     def start(*arguments: object) -> "subprocess.Popen[str]":
@@ -112,7 +112,7 @@ def wait_for(condition, process, seconds: float = 180.0) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signalled_run_saves_and_goes_on(number, code, tmp_path, command):
+def test_run_stopped_by_a_signal_saves_and_resumes_at_that_step(number, code, tmp_path, command):
     folder = RunFolder(tmp_path / "run")
     folder.create(tiny(recipe__steps=100_000, recipe__schedule={"name": "milestones"}, evaluation__every=100_000))
     process = command("train", "--run", folder.path, "--threads", 1)
@@ -133,7 +133,7 @@ def test_a_signalled_run_saves_and_goes_on(number, code, tmp_path, command):
     assert f"Going on from step {stopped_at:,}." in err
 
 
-def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path, command):
+def test_interrupted_sweep_stops_its_runs_and_resumes_them(tmp_path, command):
     steps = {"recipe__steps": 100_000, "recipe__schedule": {"name": "milestones"}, "evaluation__every": 100_000}
     config = write_config(tmp_path / "long.toml", **steps)
     folders = [RunFolder(tmp_path / "runs" / "long" / name) for name in ("plain-8-s0", "residual-8-s0")]
@@ -154,7 +154,7 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path, command):
     assert all([event.name for event in folder.events()].count("resumed") == 1 for folder in folders)
 
 
-def test_a_diverged_run_is_counted_and_not_started_again(cli, tmp_path):
+def test_diverged_runs_are_reported_and_not_started_again(cli, tmp_path):
     changes = {"recipe__lr": 1e30, "recipe__schedule": {"name": "milestones"}}
     config = write_config(tmp_path / "wild.toml", **changes)
     assert cli("sweep", config).code == 5

@@ -1,4 +1,4 @@
-"""Networks for the tests of weights: the usual CIFAR ResNet of other repositories, and one of this package."""
+"""Networks for the tests of weights: a CIFAR ResNet as in other repositories, and one of this package."""
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(5))
 
 
 class ForeignBlock(nn.Module):
-    """A block as the usual repositories have it; the identity pads a quarter of the new channels on each side."""
+    """A basic block as in most repositories; its identity shortcut pads a quarter of the new channels on each side."""
 
     def __init__(self, before, after, stride, projection):
         super().__init__()
@@ -33,7 +33,7 @@ class ForeignBlock(nn.Module):
 
 
 class ForeignResNet(nn.Module):
-    """The usual ResNet for CIFAR-10: `conv1`, `bn1`, `layer1.0.conv1`, and `linear` or `fc`."""
+    """A ResNet for CIFAR-10 with the parameter names of most repositories: `conv1`, `layer1.0.conv1`, `linear` or `fc`."""
 
     def __init__(self, blocks=2, width=8, head="linear", projection=None, stages=3, classes=10):
         super().__init__()
@@ -59,7 +59,7 @@ class ForeignResNet(nn.Module):
 
 
 def randomise_batch_norms(net):
-    """Batch normalisations with values that are not the initial ones."""
+    """Give all batch normalisations weights, biases and averages that are not the initial ones."""
     source = torch.Generator().manual_seed(1)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -68,7 +68,7 @@ def randomise_batch_norms(net):
 
 
 def prefixed(state, prefix):
-    """The same tensors, each name after a prefix."""
+    """The same tensors, with a prefix before each name."""
     return {f"{prefix}{name}": value for name, value in state.items()}
 
 

@@ -1,4 +1,4 @@
-"""Errors of a file's network and of a run's: exactly those that the run has recorded."""
+"""`resnet-lab evaluate`: errors of a file's or a run's network, and options that do not fit."""
 
 import json
 from pathlib import Path
@@ -30,19 +30,19 @@ def image_folder(tmp_path):
     return tmp_path / "images"
 
 
-def evaluated(cli, *arguments):
+def evaluate_as_json(cli, *arguments):
     """What `evaluate --json` prints."""
     answer = cli("evaluate", *arguments, "--json", "--device", "cpu")
     assert answer.code == 0, answer.err
     return json.loads(answer.out)
 
 
-def test_an_export_has_exactly_the_errors_of_its_run(cli, study):
+def test_exported_weights_have_exactly_the_errors_of_their_run(cli, study):
     assert cli("export", "s", "--to", "safetensors").code == 0
     for path in sorted(Path("runs/s/export").iterdir()):
         run = RunFolder(Path("runs/s") / path.stem).read()
         last = run.evaluations[-1]
-        for values in (evaluated(cli, "--weights", path, "--train"), evaluated(cli, f"s/{path.stem}", "--train")):
+        for values in (evaluate_as_json(cli, "--weights", path, "--train"), evaluate_as_json(cli, f"s/{path.stem}", "--train")):
             assert (values["test"]["error"], values["test"]["loss"]) == (last.test_error, last.test_loss)
             assert (values["train"]["error"], values["train"]["images"]) == (last.train_error, last.train_images)
             assert values["test"]["wrong"] == round(last.test_error * values["test"]["images"])
@@ -50,7 +50,7 @@ def test_an_export_has_exactly_the_errors_of_its_run(cli, study):
             assert values["assumed"] == {}
             assert values["padding"] == ("end" if run.config.model.kind == "residual" else None)
     earlier = RunFolder(Path("runs/s/plain-8-s0")).read().evaluations[0]
-    assert evaluated(cli, "s/plain-8-s0", "--at", 4)["test"]["error"] == earlier.test_error
+    assert evaluate_as_json(cli, "s/plain-8-s0", "--at", 4)["test"]["error"] == earlier.test_error
     for choice, words in (
         ("--plain", "kind is residual: leave --plain out"),
         ("--padding", "padding is end: leave --padding both"),
@@ -64,25 +64,25 @@ def test_an_export_has_exactly_the_errors_of_its_run(cli, study):
     assert "the file's metadata" in answer.out
 
 
-def test_what_a_file_does_not_state_is_assumed_shown_and_can_be_changed(cli, image_folder):
+def test_assumptions_about_a_file_are_shown_and_can_be_overridden(cli, image_folder):
     torch.save(ForeignResNet().state_dict(), "their.pth")
     common = ("--weights", "their.pth", "--dataset", "folder", "--data-dir", image_folder, "--image-size", 32)
-    values = evaluated(cli, *common, "--depth", 14)
+    values = evaluate_as_json(cli, *common, "--depth", 14)
     assert (values["padding"], values["normalisation"], values["network"]["kind"]) == ("both", "imagenet", "residual")
     assert values["assumed"] == {
         "kind": "--plain", "padding": "--padding end", "normalisation": "--normalisation per-pixel",
     }  # fmt: skip
-    chosen = evaluated(cli, *common, "--padding", "end", "--normalisation", "per-pixel", "--residual")
+    chosen = evaluate_as_json(cli, *common, "--padding", "end", "--normalisation", "per-pixel", "--residual")
     assert (chosen["padding"], chosen["normalisation"], chosen["assumed"]) == ("end", "per-pixel", {})
     assert chosen["test"]["loss"] != values["test"]["loss"]
-    assert evaluated(cli, *common, "--plain")["padding"] is None
+    assert evaluate_as_json(cli, *common, "--plain")["padding"] is None
     shown = cli("evaluate", *common, "--device", "cpu").out
     assert "ASSUMED; else --padding end" in shown
     assert "test error " in shown
     assert "of 40 images wrong" in shown
 
 
-def test_a_run_is_named_and_says_itself_what_it_is(cli, study):
+def test_options_that_do_not_fit_a_run_and_unknown_runs_are_refused(cli, study):
     for arguments, sentence in (
         ([], "Name either a run"),
         (["s/plain-8-s0", "--weights", "x.pth"], "Name either a run"),
@@ -113,14 +113,14 @@ def test_a_run_is_named_and_says_itself_what_it_is(cli, study):
         ({"stages": 4}, [], "which is none of the paper's"),
     ],
 )
-def test_choices_that_a_file_contradicts_are_refused(cli, file, arguments, sentence):
+def test_options_that_contradict_a_file_are_refused(cli, file, arguments, sentence):
     torch.save(ForeignResNet(**file).state_dict(), "their.pth")
     answer = cli("evaluate", "--weights", "their.pth", *arguments)
     assert (answer.code, answer.out) == (2, "")
     assert sentence in answer.err
 
 
-def test_network_inputs_are_normalised_as_their_names_promise():
+def test_network_inputs_are_normalised_as_the_option_says():
     data = load(DataConfig(dataset="synthetic", train_images=60, validation_images=0, test_images=40), Path(), 0)
     inputs = {}
     for name in ("per-pixel", "imagenet", "channel"):
@@ -134,21 +134,21 @@ def test_network_inputs_are_normalised_as_their_names_promise():
     assert torch.allclose(inputs["channel"].square().mean((0, 2, 3)), torch.ones(3), atol=1e-5)
 
 
-def test_a_network_with_weights_that_are_not_numbers_gets_a_warning(cli):
+def test_weights_with_nan_are_evaluated_with_a_warning(cli):
     config, net = our_network({"kind": "residual"})
     net.head.weight.data[0, 0] = torch.nan
     synthetic = DataConfig(dataset="synthetic", train_images=60, validation_images=0, test_images=40)
     Path("nan.safetensors").write_bytes(safetensors_file(net, About(run="r", step=3, seed=0, model=config, data=synthetic)))
-    assert evaluated(cli, "--weights", "nan.safetensors")["test"]["loss"] is None
+    assert evaluate_as_json(cli, "--weights", "nan.safetensors")["test"]["loss"] is None
     answer = cli("evaluate", "--weights", "nan.safetensors", "--device", "cpu")
     assert "The loss is not finite" in answer.err
     assert "its error means nothing" in answer.err
 
 
 @pytest.mark.cifar10
-def test_the_real_test_images_are_evaluated(cli, cifar10):
+def test_file_is_evaluated_on_the_real_cifar10_test_images(cli, cifar10):
     net: ResNet = build(ModelConfig(kind="residual", depth=8, width=2), 0)
     torch.save(net.state_dict(), "our.pt")
-    values = evaluated(cli, "--weights", "our.pt", "--normalisation", "channel", "--data-dir", cifar10)
+    values = evaluate_as_json(cli, "--weights", "our.pt", "--normalisation", "channel", "--data-dir", cifar10)
     assert values["test"]["images"] == 10_000
     assert values["known_from"]["images"] == "tensors"

@@ -1,4 +1,4 @@
-"""Runs' weights as files for other tools: which files, and what they do not say."""
+"""The weights of runs as files for other tools: which files are written, and what the user is warned of."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.weights.networks import read_network
 
 
 @pytest.mark.parametrize("to", ["torchvision", "safetensors"])
-def test_weights_are_exported_for_each_run_or_one_at_a_step(cli, study, to):
+def test_weights_are_exported_for_every_run_or_for_one_at_a_step(cli, study, to):
     ending = {"torchvision": "pth"}.get(to, to)
     names = ("plain-14-s0", "plain-8-s0", "residual-14-s0", "residual-8-s0")
     files = json.loads(cli("export", "--to", to, "--json").out)["files"]
@@ -26,7 +26,7 @@ def test_weights_are_exported_for_each_run_or_one_at_a_step(cli, study, to):
     assert torch.equal(stem, saved["net"]["stem.conv.weight"])
 
 
-def test_runs_without_a_checkpoint_are_named_and_none_at_all_is_exit_6(cli, study):
+def test_runs_without_a_checkpoint_are_named_and_no_export_exits_with_6(cli, study):
     RunFolder(study / "plain-20-s0").create(tiny(model={"kind": "plain", "depth": 20, "width": 4}))
     answer = cli("export", "s", "--to", "safetensors")
     assert (answer.code, len(answer.out.split())) == (0, 4)
@@ -39,7 +39,7 @@ def test_runs_without_a_checkpoint_are_named_and_none_at_all_is_exit_6(cli, stud
     assert cli("export", "s", "--to", "csv", "--at", 4).code == 2
 
 
-def test_an_export_under_torchvisions_names_says_where_it_is_none_of_its_networks(cli):
+def test_torchvision_export_warns_where_torchvision_computes_otherwise(cli):
     from resnet_lab.weights.export import Written, cautions
 
     bottleneck = {"kind": "residual", "layout": "imagenet", "depth": 50, "block": "bottleneck", "shortcut": "B"}
@@ -47,14 +47,14 @@ def test_an_export_under_torchvisions_names_says_where_it_is_none_of_its_network
     written = [
         Written(Path(f"{n} b.pth"), f"run{n}", tiny(model=model, data={"dataset": "cifar10"})) for n, model in enumerate(models)
     ]
-    said = list(cautions(written))
-    assert said[0] == "run0: under torchvision's names, though torchvision has no such network (plain, cifar layout)."
-    assert "(cifar layout, option A)" in said[1]
-    assert said[2].startswith("run2: torchvision loads this without an error and computes something else")
-    assert "`resnet-lab evaluate --weights '0 b.pth' --plain --normalisation per-pixel`" in said[3]
-    assert len(said) == 7  # a command for each that needs options of its own
-    assert said[4].startswith("run1 and those like it: images are RGB / 255 minus the mean training image")
-    assert said[5].endswith("--weights '2 b.pth' --stride-on 1x1 --normalisation per-pixel --dataset cifar10`.")
+    warnings = list(cautions(written))
+    assert warnings[0] == "run0: under torchvision's names, though torchvision has no such network (plain, cifar layout)."
+    assert "(cifar layout, option A)" in warnings[1]
+    assert warnings[2].startswith("run2: torchvision loads this without an error and computes something else")
+    assert "`resnet-lab evaluate --weights '0 b.pth' --plain --normalisation per-pixel`" in warnings[3]
+    assert len(warnings) == 7  # and a command for each network that needs other options
+    assert warnings[4].startswith("run1 and those like it: images are RGB / 255 minus the mean training image")
+    assert warnings[5].endswith("--weights '2 b.pth' --stride-on 1x1 --normalisation per-pixel --dataset cifar10`.")
     assert "`evaluate` takes the run for it" in list(cautions([Written(Path("x.pth"), "x", tiny())]))[-1]
     of_imagenets_form = tiny(model=bottleneck, data={"dataset": "cifar10"})
     assert "--dataset cifar10`" in list(cautions([Written(Path("x.pth"), "x", of_imagenets_form)]))[-1]

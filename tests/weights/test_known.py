@@ -1,4 +1,4 @@
-"""How properties of a file's network that it does not state are decided."""
+"""How those properties of a network are decided that its file does not state."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from tests.weights.networks import ForeignResNet, our_network
 CIFAR10 = Known("images", "cifar10", "tensors")
 
 
-def test_foreign_parameter_names_imply_padding_and_normalisation_of_other_repositories():
+def test_foreign_parameter_names_imply_foreign_padding_and_normalisation():
     torch.save(ForeignResNet().state_dict(), "their.pth")
     file = weights.read(Path("their.pth"))
     model, properties = known.network(file, weights.form(file), Choices())
     assert (model.kind, model.pad_channels) == ("residual", "both")
-    assert {each.name: each.how for each in properties if each.source == "assumed"} == {
+    assert {known_property.name: known_property.how for known_property in properties if known_property.source == "assumed"} == {
         "kind": "--plain", "padding": "--padding end"
     }  # fmt: skip
     assert known.normalisation(file, None, CIFAR10) == Known(
@@ -36,7 +36,7 @@ def test_our_parameter_names_imply_our_stride_padding_and_normalisation():
     assert known.normalisation(file, None, CIFAR10).value == "per-pixel"
 
 
-def test_torchvision_bottlenecks_are_assumed_to_have_their_stride_on_the_3x3_layer():
+def test_torchvision_bottlenecks_are_assumed_to_stride_on_the_3x3_layer():
     torch.save(torchvision.models.resnet50(num_classes=10).state_dict(), "their.pth")
     file = weights.read(Path("their.pth"))
     model, properties = known.network(file, weights.form(file), Choices())

@@ -1,4 +1,4 @@
-"""Files of weights are read: the usual CIFAR networks give their own outputs here, and bad files get a sentence."""
+"""Reading files of weights: networks of other repositories give their own outputs, and bad files are refused."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ from resnet_lab.weights.read import About
 from resnet_lab.weights.write import safetensors_file, torchvision_file
 from tests.weights.networks import IMAGES, ForeignResNet, nearly_equal, our_network, prefixed, read_network
 
-CONTAINED = {
+WRAPPINGS = {
     "alone": lambda state: state,
     "DataParallel": lambda state: prefixed(state, "module."),
     "compiled": lambda state: prefixed(state, "module._orig_mod."),
@@ -31,17 +31,17 @@ CONTAINED = {
 }
 
 
-@pytest.mark.parametrize("contained", CONTAINED)
+@pytest.mark.parametrize("contained", WRAPPINGS)
 @pytest.mark.parametrize("head", ["linear", "fc"])
-def test_the_usual_cifar_network_gives_its_own_logits_with_zeros_on_both_sides(contained, head):
+def test_foreign_cifar_network_gives_its_own_logits_with_padding_on_both_sides(contained, head):
     net = ForeignResNet(head=head)
-    torch.save(CONTAINED[contained](net.state_dict()), "their.pth")
+    torch.save(WRAPPINGS[contained](net.state_dict()), "their.pth")
     expected = net(IMAGES)
     assert nearly_equal(read_network(Path("their.pth"), kind="residual", pad_channels="both")(IMAGES), expected)
     assert not nearly_equal(read_network(Path("their.pth"), kind="residual", pad_channels="end")(IMAGES), expected)
 
 
-def test_a_file_is_known_by_what_it_holds_and_not_by_its_name():
+def test_file_format_is_recognised_by_content_and_not_by_suffix():
     config, net = our_network({"kind": "residual"})
     about = About(run="r", step=3, seed=0, model=config, data=DataConfig())
     Path("named.pth").write_bytes(safetensors_file(net, about))
@@ -50,28 +50,28 @@ def test_a_file_is_known_by_what_it_holds_and_not_by_its_name():
         assert torch.equal(read_network(path, kind="residual")(IMAGES), net(IMAGES))
     torch.save(prefixed(net.state_dict(), "net."), "wrapped.pt")
     assert weights.read(Path("wrapped.pt")).are_ours
-    with warnings.catch_warnings(action="ignore"):  # that such files will not be made for long
+    with warnings.catch_warnings(action="ignore"):  # torch deprecates TorchScript
         torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), "script.pth")
     with pytest.raises(DataError, match="is a TorchScript program: save its weights alone"):
         weights.read(Path("script.pth"))
 
 
 @pytest.mark.parametrize("projection", ["shortcut", "downsample"])
-def test_the_usual_projections_are_option_b(projection):
+def test_foreign_projection_shortcuts_are_read_as_option_b(projection):
     net = ForeignResNet(projection=projection)
     torch.save(net.state_dict(), "their.pt")
     assert weights.form(weights.read(Path("their.pt"))).shortcut == "B"
     assert nearly_equal(read_network(Path("their.pt"), kind="residual")(IMAGES), net(IMAGES))
 
 
-def test_an_old_file_without_counters_in_half_precision_is_read():
+def test_half_precision_file_of_an_old_torch_version_is_read():
     net = ForeignResNet().half().float()
     state = {name: value.half() for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     torch.save(state, "old.th", _use_new_zipfile_serialization=False)
     assert nearly_equal(read_network(Path("old.th"), kind="residual", pad_channels="both")(IMAGES), net(IMAGES))
 
 
-class Shell:
+class ShellCommand:
     def __reduce__(self):
         return os.system, ("touch ran",)
 
@@ -80,10 +80,14 @@ def without(*names):
     return lambda state: {name: value for name, value in state.items() if name not in names}
 
 
-BAD = {
+BAD_FILES = {
     "empty": (b"", DataError, "is empty"),
     "text": (b"<html>not found</html>", DataError, "is damaged, or no file that torch.save wrote"),
-    "code": (pickle.dumps(Shell(), protocol=2), DataError, r"holds more than tensors \(posix.system\), which could run code"),
+    "code": (
+        pickle.dumps(ShellCommand(), protocol=2),
+        DataError,
+        r"holds more than tensors \(posix.system\), which could run code",
+    ),
     "whole network": (nn.Linear(2, 2), DataError, "torch.nn.modules.linear.Linear"),
     "a tensor": (torch.ones(2), DataError, "holds no weights.*an object of type Tensor"),
     "no tensors": ({"epoch": 3, "lr": 0.1}, DataError, "holds no weights.*a table of epoch, lr"),
@@ -127,7 +131,7 @@ BAD = {
 
 
 def write_file(content, path):
-    """Bytes as they are; else an object that is saved, or a function that makes one of the weights of a good file."""
+    """Write bytes as they are; save any other object; apply a function to good weights and save the result."""
     if isinstance(content, bytes):
         path.write_bytes(content)
         return
@@ -135,9 +139,9 @@ def write_file(content, path):
     torch.save(content(ForeignResNet().state_dict()) if changes_good_weights else content, path)
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_gets_a_sentence(name):
-    content, error, sentence = BAD[name]
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file_is_refused_in_one_sentence_and_runs_no_code(name):
+    content, error, sentence = BAD_FILES[name]
     path = Path("bad.pth")
     write_file(content, path)
     with pytest.raises(error, match=sentence) as raised:
@@ -147,16 +151,16 @@ def test_a_bad_file_gets_a_sentence(name):
     assert not Path("ran").exists()
 
 
-def test_missing_and_truncated_files_and_folders_get_a_sentence():
+def test_missing_and_truncated_files_and_folders_are_refused():
     config, net = our_network({"kind": "plain"})
-    whole = safetensors_file(net, About(run="r", step=3, seed=0, model=config, data=DataConfig()))
-    Path("cut.safetensors").write_bytes(whole[:-100])
+    good_file = safetensors_file(net, About(run="r", step=3, seed=0, model=config, data=DataConfig()))
+    Path("cut.safetensors").write_bytes(good_file[:-100])
     Path("cut.pth").write_bytes(torchvision_file(net)[:-100])
-    Path("other.safetensors").write_bytes(whole.replace(b'\\"depth\\":8', b'\\"depht\\":8'))
+    Path("other.safetensors").write_bytes(good_file.replace(b'\\"depth\\":8', b'\\"depht\\":8'))
     for path in ("cut.safetensors", "cut.pth"):
         with pytest.raises(DataError, match="damaged"):
             weights.read(Path(path))
-    Path("auto.safetensors").write_bytes(whole.replace(b'\\"cifar10\\"', b'   \\"auto\\"'))
+    Path("auto.safetensors").write_bytes(good_file.replace(b'\\"cifar10\\"', b'   \\"auto\\"'))
     for path in ("other.safetensors", "auto.safetensors"):
         with pytest.raises(DataError, match="that this one cannot read"):
             weights.read(Path(path))

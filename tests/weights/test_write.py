@@ -1,4 +1,4 @@
-"""Files of weights are written: they come back as the same network, and other tools read them."""
+"""Writing files of weights: they are read back as the same network, here and by other tools."""
 
 import json
 from pathlib import Path
@@ -28,20 +28,20 @@ MODELS = [
 
 @pytest.mark.parametrize("to", ["pth", "safetensors"])
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_what_is_exported_comes_back_as_the_same_network(model, to):
+def test_exported_file_is_read_back_as_the_same_network(model, to):
     config, net = our_network(model)
     about = About(run="r", step=3, seed=0, model=config, data=DataConfig())
     path = Path(f"our.{to}")
     path.write_bytes(torchvision_file(net) if to == "pth" else safetensors_file(net, about))
-    found = weights.read(path)
+    content = weights.read(path)
     untold = {key: getattr(config, key) for key in ("kind", "pad_channels", "stride_on")}
-    assert weights.form(found).config(**untold) == config
-    assert found.about == (None if to == "pth" else about)
-    assert found.are_ours == (to == "safetensors")
+    assert weights.form(content).config(**untold) == config
+    assert content.about == (None if to == "pth" else about)
+    assert content.are_ours == (to == "safetensors")
     assert torch.equal(read_network(path, **untold)(IMAGES), net(IMAGES))
 
 
-def test_torchvision_loads_our_export_and_gives_the_same_outputs():
+def test_torchvision_loads_an_exported_file_and_gives_the_same_outputs():
     _, net = our_network({"kind": "residual", "layout": "imagenet", "depth": 18, "shortcut": "B", "width": 64})
     Path("our.pth").write_bytes(torchvision_file(net))
     reference = torchvision.models.resnet18(num_classes=10)
@@ -54,7 +54,7 @@ def test_torchvision_loads_our_export_and_gives_the_same_outputs():
     assert unlike_torchvisions(ModelConfig(kind="plain", depth=20)) == ["plain", "cifar layout"]
 
 
-def test_safetensors_are_the_same_bytes_again_and_anyone_reads_them():
+def test_safetensors_file_is_deterministic_and_readable_by_other_programs():
     config, net = our_network({"kind": "plain"})
     about = About(run="plain-8-s0", step=3, seed=7, model=config, data=DataConfig())
     content = safetensors_file(net, about)
