@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from resnet_lab.analysis.subject import subjects
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.cifar import CIFAR10
@@ -160,6 +161,11 @@ def trained_network(kind, depth=8, steps=3, **model):
     for step in range(steps):
         update(state, random_batch(seed=step), 0.05, "fp32")
     return state.net, config
+
+
+def trained_subject(study, name):
+    """What an analysis looks at: the network of a run of the study at its newest checkpoint, and its data."""
+    return next(subjects([RunFolder(study / name)], None, CPU))
 
 
 def copied_state(net):

@@ -43,6 +43,11 @@ class Inputs(NamedTuple):
     mean: Tensor
     std: Tensor | None = None
 
+    def batches(self, images: Images, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """The network's inputs, normalised as said above, and their labels; shapes are those of `data.batches.clean_batches`."""
+        for inputs, labels in clean_batches(images, self.mean, views=views):
+            yield (inputs if self.std is None else inputs.div_(self.std)), labels
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -82,13 +87,8 @@ def measure(candidate: Candidate, images: Images, views: int = 1) -> Measured:
 
     With ten views, scores are averaged over ten crops of each image.
     """
-    error, loss = evaluate(folded(candidate.net), _batches(candidate.inputs, images, views), candidate.precision)
+    error, loss = evaluate(folded(candidate.net), candidate.inputs.batches(images, views), candidate.precision)
     return Measured(error, round(error * len(images)), len(images), loss)
-
-
-def _batches(inputs: Inputs, images: Images, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-    for batch, labels in clean_batches(images, inputs.mean, views=views):
-        yield (batch if inputs.std is None else batch.div_(inputs.std)), labels
 
 
 def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Resources) -> Candidate:
@@ -154,7 +154,7 @@ def from_weights(path: Path, choices: Choices, resources: Resources, *, train: b
         test = _test_images(weights, form, dataset, side, root).to(device)
         inputs = Inputs(test, None, *_imagenet_statistics(device))
     else:
-        inputs = _normalised(_data(weights, form, dataset, side, root).to(device), str(normalisation.value))
+        inputs = normalised(_data(weights, form, dataset, side, root).to(device), str(normalisation.value))
     return Candidate(
         name=str(path),
         net=net.move(device),
@@ -175,7 +175,8 @@ def _side(dataset: Known, size: Known | None) -> int:
     return int(size.value)
 
 
-def _normalised(data: Data, normalisation: str) -> Inputs:
+def normalised(data: Data, normalisation: str) -> Inputs:
+    """The images of a data set and how they are normalised: `per-pixel`, `imagenet`, or `channel`, which is not for folders."""
     if normalisation == "per-pixel":
         return Inputs(data.test, data.train, data.mean)
     if normalisation == "imagenet":

@@ -21,11 +21,11 @@ from tests.builders import tiny
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0, "0 s"), (42.4, "42 s"), (120, "2 min"), (3_900, "1 h 05 min"), (200_000, "2.3 days")]
 )
-def test_durations_in_words(seconds, words):
+def test_durations_are_written_in_words(seconds, words):
     assert duration(seconds) == words
 
 
-def test_a_run_of_more_than_a_day_names_the_smaller_presets(capsys, tmp_path):
+def test_forecast_of_more_than_a_day_names_the_smaller_presets(capsys, tmp_path):
     config = load_study("paper").run(kind="plain", depth=56)
     expected = Forecast(config, 853_018, 125_485_696, images_per_second=40.0, from_step=0, seconds=200_000)
     with training_screen(RunFolder(tmp_path)) as screen:
@@ -35,7 +35,7 @@ def test_a_run_of_more_than_a_day_names_the_smaller_presets(capsys, tmp_path):
         assert words in shown
 
 
-def test_a_forecast_at_a_speed_that_was_not_measured_names_the_steps_alone(capsys, tmp_path):
+def test_forecast_without_a_measured_speed_names_only_the_steps(capsys, tmp_path):
     with training_screen(RunFolder(tmp_path)) as screen:
         screen.show(Forecast(tiny(), 5_006, 850_000, images_per_second=0.0, from_step=10, seconds=0.0))
     shown = capsys.readouterr().err
@@ -43,7 +43,7 @@ def test_a_forecast_at_a_speed_that_was_not_measured_names_the_steps_alone(capsy
     assert "images/s" not in shown
 
 
-def test_the_forecast_counts_steps_evaluations_and_plateau_checks():
+def test_forecast_counts_steps_evaluations_and_plateau_checks():
     config = tiny()  # 30 steps; evaluations at 7, 14, 21, 28 and 30; checks every 4 steps
     assert evaluated_images(config) == 4 * (30 + 20 + 20) + (80 + 20 + 20) + 7 * 20
     assert evaluated_images(config, from_step=14) == 2 * (30 + 20 + 20) + (80 + 20 + 20) + 4 * 20
@@ -53,12 +53,12 @@ def test_the_forecast_counts_steps_evaluations_and_plateau_checks():
     assert expected.images_per_second == 8.0
 
 
-def test_a_download_shows_its_rate_and_the_time_left(capsys):
+def test_download_shows_its_rate_and_the_time_left(capsys):
     DownloadLine().show(DownloadProgress("CIFAR-10", 17_000_000, 170_000_000, 55_000.0, 10.0))
     assert "CIFAR-10: 10 % of 170 MB, 55 kB/s, 46 min left" in capsys.readouterr().err
 
 
-def test_a_terminal_gets_a_live_bar(monkeypatch, tmp_path):
+def test_training_at_a_terminal_shows_a_progress_bar(monkeypatch, tmp_path):
     screen = io.StringIO()
     monkeypatch.setattr(terminal, "stderr", Console(file=screen, force_terminal=True, width=80))
     with training_screen(RunFolder(tmp_path / "plain-8-s0")) as shown:
@@ -70,17 +70,17 @@ def test_a_terminal_gets_a_live_bar(monkeypatch, tmp_path):
     assert "15/30" in text
 
 
-def test_no_color_is_respected(cli, monkeypatch):
+def test_no_color_variable_turns_colours_off(cli, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[" not in cli("summary", "--depth", 8, "--plain").out
 
 
-def test_markup_in_text_does_nothing(capsys):
+def test_markup_in_a_note_is_printed_as_it_is(capsys):
     terminal.note("[bold]a[/bold] :smile:")
     assert "[bold]a[/bold] :smile:" in capsys.readouterr().err
 
 
-def test_a_table_fits_and_breaks_between_words_before_it_breaks_within_them():
+def test_table_columns_break_between_words_before_within_words():
     header, rows = ("network", "largest difference", "size"), [("residual-20-s0 to 44", "1.5 % of all of them", "3x3 conv")] * 2
     assert column_widths([header, *rows], 80) == [20, 20, 8]
     assert sum(column_widths([header, *rows], 34)) == 30
@@ -91,7 +91,7 @@ def test_a_table_fits_and_breaks_between_words_before_it_breaks_within_them():
     assert column_widths(narrow, 21) == [None, None]
 
 
-def test_a_note_breaks_between_words_and_never_within_a_command():
+def test_note_breaks_between_words_and_never_within_a_command():
     text = "Then say `resnet-lab evaluate --weights 'a b.pth'`, and no more."
     assert wrapped(text, 20).split("\n") == [
         "Then say", "`resnet-lab evaluate --weights 'a b.pth'`,", "and no more.",
