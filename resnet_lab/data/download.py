@@ -19,11 +19,11 @@ _BLOCK_BYTES = 1 << 16
 _MAX_RATE_WINDOW_SECONDS = 10.0
 
 
-def download(source: Cifar, folder: Path) -> Iterator[DownloadProgress]:
+def download(source: Cifar, folder: Path, connect_seconds: float = CONNECT_SECONDS) -> Iterator[DownloadProgress]:
     """Fetch and unpack the archive into `folder`, yielding progress; stop iterating to interrupt it.
 
     What has arrived stays beside it in a file that ends in `.part`, and the next call goes on from there.
-    Raises DataError where the host cannot be reached within 20 seconds, stalls, or sends another file.
+    Raises DataError where the host cannot be reached within `connect_seconds`, stalls, or sends another file.
     """
     address, archive = source.url(), folder / source.archive
     part = archive.with_name(archive.name + ".part")
@@ -31,7 +31,7 @@ def download(source: Cifar, folder: Path) -> Iterator[DownloadProgress]:
         folder.mkdir(parents=True, exist_ok=True)
         have = part.stat().st_size if part.exists() else 0
     try:
-        response = _connect(address, have)
+        response = _connect(address, have, connect_seconds)
         if response is not None:
             with response:
                 yield from _receive(source.name, response, part, have)
@@ -47,22 +47,22 @@ def download(source: Cifar, folder: Path) -> Iterator[DownloadProgress]:
     source.unpack(archive)
 
 
-def _connect(address: str, have: int) -> HTTPResponse | None:
-    """Open the address from byte `have` on, within CONNECT_SECONDS, name look-up included; None: all bytes are here."""
+def _connect(address: str, have: int, seconds: float) -> HTTPResponse | None:
+    """Open the address from byte `have` on, within so many seconds, name look-up included; None: all bytes are here."""
     request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
     answers: queue.SimpleQueue[HTTPResponse | Exception] = queue.SimpleQueue()
 
     def open_url() -> None:
         try:
-            answers.put(urllib.request.urlopen(request, timeout=CONNECT_SECONDS))
+            answers.put(urllib.request.urlopen(request, timeout=seconds))
         except Exception as error:  # handed to the caller, who names it
             answers.put(error)
 
     threading.Thread(target=open_url, daemon=True).start()
     try:
-        answer = answers.get(timeout=CONNECT_SECONDS)
+        answer = answers.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} seconds") from None
+        raise TimeoutError(f"no answer within {seconds:g} seconds") from None
     if isinstance(answer, urllib.error.HTTPError) and answer.code == 416 and have:
         return None
     if isinstance(answer, Exception):

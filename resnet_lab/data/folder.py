@@ -65,8 +65,8 @@ class FolderSet(Images):
         """All images in order, uint8 `(N, 3, S, S)`, and labels `(N,)`; with ten views `(N, 10, 3, S, S)`. Raises DataError."""
         side, starts = test_side(self.size), range(0, len(self), batch_size)
 
-        def _squares(index: int) -> list[_Crop]:
-            return [_Crop(file, side, side, (0.5, 0.5)) for file in self.files[starts[index] :][:batch_size]]
+        def _squares(index: int) -> list[Crop]:
+            return [Crop(file, side, side, (0.5, 0.5)) for file in self.files[starts[index] :][:batch_size]]
 
         ahead = _Ahead(_squares, batch_size, len(starts))
         for index, start in enumerate(starts):
@@ -107,10 +107,10 @@ class FolderBatches:
         def _drawn(step: int) -> ScaleCrops:
             return draw(generator(seed, "data/augment", step), len(order(step)), train.size)
 
-        def _crops(step: int) -> list[_Crop]:
+        def _crops(step: int) -> list[Crop]:
             drawn = _drawn(step)
             wanted = zip(order(step).tolist(), drawn.sides.tolist(), drawn.places.tolist(), strict=True)
-            return [_Crop(train.files[index], train.size, side, place) for index, side, place in wanted]
+            return [Crop(train.files[index], train.size, side, place) for index, side, place in wanted]
 
         self._drawn, self._ahead = _drawn, _Ahead(_crops, batch_size)
 
@@ -230,7 +230,7 @@ def ten_crops(squares: Tensor, size: int) -> Tensor:
     return torch.cat([five, five.flip(-1)], dim=1)
 
 
-class _Crop(NamedTuple):
+class Crop(NamedTuple):
     """A square of `size` pixels of an image whose shorter side is resized to `side`.
 
     `place` says where it begins, as fractions (row, column) of the way that is free.
@@ -242,7 +242,7 @@ class _Crop(NamedTuple):
     place: Sequence[float]
 
 
-def decode(crop: _Crop) -> Tensor:
+def decode(crop: Crop) -> Tensor:
     """The pixels of a crop, uint8 `(3, size, size)`, of which alone the image is resized. Raises DataError."""
     file, size, side, place = crop
     try:
@@ -279,7 +279,7 @@ class _Ahead:
     nothing is copied.
     """
 
-    def __init__(self, crops: Callable[[int], list[_Crop]], number: int, end: int | None = None) -> None:
+    def __init__(self, crops: Callable[[int], list[Crop]], number: int, end: int | None = None) -> None:
         threads = min(_MAX_THREADS, torch.get_num_threads())
         self._crops, self._end = crops, end
         self._steps = max(_LEAST_AHEAD, math.ceil(_CROPS_AHEAD * threads / number))
