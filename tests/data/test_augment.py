@@ -12,8 +12,10 @@ from resnet_lab.rng import generator
 
 def test_all_81_crops_and_both_orientations_are_drawn_about_equally_often():
     drawn = augment.draw(generator(0, "test"), 20_000)
-    seen = {(row, column, flip) for (row, column), flip in zip(drawn.offsets.tolist(), drawn.flips.tolist(), strict=True)}
-    assert seen == set(itertools.product(range(9), range(9), (False, True)))
+    drawn_transforms = {
+        (row, column, flip) for (row, column), flip in zip(drawn.offsets.tolist(), drawn.flips.tolist(), strict=True)
+    }
+    assert drawn_transforms == set(itertools.product(range(9), range(9), (False, True)))
     counts = torch.bincount(drawn.offsets[:, 0] * 9 + drawn.offsets[:, 1])
     assert counts.min() > 150  # 247 expected of each
     assert counts.max() < 350

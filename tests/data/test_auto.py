@@ -22,7 +22,7 @@ def resolve_auto(folder: Path) -> tuple[str, list[DownloadProgress | str]]:
 
 def test_auto_uses_the_stand_in_if_the_download_would_take_long(server, tmp_path, monkeypatch):
     server.content = bytes(3_000_000)
-    readings = itertools.count(0.0, 9.0)  # a clock by which every block takes nine seconds, so all of them seven minutes
+    readings = itertools.count(0.0, 9.0)  # by this clock every block takes nine seconds, all of them seven minutes
     monkeypatch.setattr(time, "monotonic", lambda: next(readings))
     dataset, items = resolve_auto(tmp_path)
     assert dataset == "synthetic"

@@ -195,8 +195,8 @@ def test_a_batch_is_cropped_flipped_normalised_and_shifted_in_colour(images):
     assert len(set(drawn.flips.tolist())) == 2
     for place, index in enumerate(batches.order(2).tolist()):
         crop = folder.Crop(data.train.files[index], 32, int(drawn.sides[place]), drawn.places[place].tolist())
-        seen = folder.decode(crop).flip(-1) if drawn.flips[place] else folder.decode(crop)
-        expected = seen.float() / 255 - data.mean + (drawn.colours[place] @ data.components)[:, None, None]
+        decoded = folder.decode(crop).flip(-1) if drawn.flips[place] else folder.decode(crop)
+        expected = decoded.float() / 255 - data.mean + (drawn.colours[place] @ data.components)[:, None, None]
         torch.testing.assert_close(inputs[place], expected)
         assert labels[place] == data.train.labels[index]
 

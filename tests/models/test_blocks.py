@@ -24,8 +24,8 @@ def test_a_block_class_has_the_layers_of_its_table_entry(block):
             net = ResNet(ModelConfig(kind="residual", layout="imagenet", depth=depth, block=block, width=4))
         assert tuple(map(len, net.stages)) == stages
         convolutions = [layer.get_submodule("conv") for layer in net.get_submodule("stages.0.0").layers]
-        assert tuple(each.kernel_size[0] for each in convolutions) == facts.kernels
-        assert [each.out_channels for each in convolutions] == [4] * (facts.num_layers - 1) + [4 * facts.expansion]
+        assert tuple(convolution.kernel_size[0] for convolution in convolutions) == facts.kernels
+        assert [convolution.out_channels for convolution in convolutions] == [4] * (facts.num_layers - 1) + [4 * facts.expansion]
         assert facts.seen_by in net.state_dict()
 
 

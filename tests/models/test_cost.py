@@ -115,10 +115,10 @@ def test_the_receptive_field_of_resnet_18_is_435_before_the_average_pooling():
 
 
 def test_the_cost_names_the_shortcut_of_every_block():
-    found = {option: count(ModelConfig(kind="residual", depth=14, shortcut=option)).blocks for option in "ABC"}
-    assert [block.shortcut for block in found["A"]] == ["identity"] * 2 + ["zero-padded identity", "identity"] * 2
-    assert [block.shortcut for block in found["B"]] == ["identity"] * 2 + ["projection", "identity"] * 2
-    assert {block.shortcut for block in found["C"]} == {"projection"}
+    blocks = {option: count(ModelConfig(kind="residual", depth=14, shortcut=option)).blocks for option in "ABC"}
+    assert [block.shortcut for block in blocks["A"]] == ["identity"] * 2 + ["zero-padded identity", "identity"] * 2
+    assert [block.shortcut for block in blocks["B"]] == ["identity"] * 2 + ["projection", "identity"] * 2
+    assert {block.shortcut for block in blocks["C"]} == {"projection"}
     assert {block.shortcut for block in count(ModelConfig(kind="plain", depth=14)).blocks} == {"none"}
 
 

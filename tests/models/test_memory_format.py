@@ -1,4 +1,4 @@
-"""Narrow networks train right on every CPU: the memory format avoids the kernels that fail (`benchmarks/convolutions.py`)."""
+"""Networks with few channels on a CPU: exact gradients, and the memory format that gives them (`benchmarks/convolutions.py`)."""
 
 import os
 import subprocess
@@ -95,10 +95,10 @@ def test_all_activations_of_a_narrow_network_are_contiguous():
     images = ImageSet(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     [(inputs, _)] = clean_batches(images, torch.zeros(3, 32, 32))
     assert inputs.is_contiguous(memory_format=torch.channels_last)
-    seen = []
+    outputs = []
     for block in [*net.modules(), *(whole := folded(net)).modules()]:
-        block.register_forward_hook(lambda module, _, output: seen.append(output))
+        block.register_forward_hook(lambda module, _, output: outputs.append(output))
     net(inputs)
     whole(inputs)
-    assert len(seen) > 40
-    assert all(output.is_contiguous() for output in seen)
+    assert len(outputs) > 40
+    assert all(output.is_contiguous() for output in outputs)

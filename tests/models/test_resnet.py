@@ -1,4 +1,4 @@
-"""The paper's networks: counts, the matched pair, the shortcut, the initial values."""
+"""The paper's networks: matched pairs, initial values, classes, and networks reduced to their shortcuts."""
 
 import pytest
 import torch
@@ -13,12 +13,12 @@ def pair(depth: int = 20, seed: int = 0) -> tuple[ResNet, ResNet]:
 
 
 def test_branches_start_equal_with_every_shortcut_option():
-    found = {option: build(ModelConfig(kind="residual", depth=14, shortcut=option), 0).state_dict() for option in "ABC"}
+    states = {option: build(ModelConfig(kind="residual", depth=14, shortcut=option), 0).state_dict() for option in "ABC"}
     for option in "BC":
-        assert all(torch.equal(value, found[option][name]) for name, value in found["A"].items())
-        more = set(found[option]) - set(found["A"])
-        assert more
-        assert all(".shortcut." in name for name in more)
+        assert all(torch.equal(value, states[option][name]) for name, value in states["A"].items())
+        extra = set(states[option]) - set(states["A"])
+        assert extra
+        assert all(".shortcut." in name for name in extra)
 
 
 def test_the_number_of_classes_defaults_to_that_of_the_layout():

@@ -109,5 +109,5 @@ def test_a_study_begun_on_the_stand_in_stays_on_it_and_says_so(tmp_path, monkeyp
     (tmp_path / CIFAR10.folder).mkdir()
     (tmp_path / CIFAR10.folder / "test_batch").touch()
     assert "CIFAR-10 is here now: --study NAME" in str(list(fetch_data(AUTO_DATA, settled, tmp_path)))
-    assert list(fetch_data(tiny(), tiny(), tmp_path)) == []  # the stand-in was asked for
+    assert list(fetch_data(tiny(), tiny(), tmp_path)) == []  # the stand-in was requested explicitly
     assert decide_data(settled, tmp_path) == tiny()

@@ -199,9 +199,9 @@ def test_a_torchvision_network_is_evaluated_on_a_folder_of_images(cli, images):
     assert evaluation["test"]["loss"] == pytest.approx(functional.nll_loss(probabilities.log(), labels).item(), rel=1e-3)
     assert cli("evaluate", "--weights", "theirs.pth", "--data-dir", images.parent).code == 3
     (images / "train").rename(images / "elsewhere")
-    shown = cli("evaluate", "--weights", "theirs.pth", "--data-dir", images, "--device", "cpu")
+    answer = cli("evaluate", "--weights", "theirs.pth", "--data-dir", images, "--device", "cpu")
     for row in ("ASSUMED; else --normalisation per-pixel", "ASSUMED; else --image-size N", "as usual; else --views 10"):
-        assert re.search(rf"{row} *\n", shown.out), shown.err  # the training images are not asked for
+        assert re.search(rf"{row} *\n", answer.out), answer.err  # the training images are not asked for
     assert cli("evaluate", "--weights", "theirs.pth", "--train", *more).code == 3
     (images / "elsewhere").rename(images / "train")
     assert json.loads(cli("evaluate", "--weights", "theirs.pth", "--train", *more).out)["train"]["images"] == 36

@@ -43,7 +43,7 @@ def test_warmup_ends_once_the_training_error_is_low_enough():
     state = after_warmup_window(PAPER, state, 0.79)
     assert lr_at(PAPER, state, 400) == 0.1
     assert lr_at(PAPER, state, 32_000) == pytest.approx(0.01)
-    assert lr_at(PAPER, after_warmup_window(PAPER, state, 0.9), 400) == 0.1  # it does not begin again
+    assert lr_at(PAPER, after_warmup_window(PAPER, state, 0.9), 400) == 0.1  # warm-up does not start again
     assert not start(PAPER, depth=56).warming_up
 
 
