@@ -19,11 +19,11 @@ _BLOCK_BYTES = 1 << 16
 _MAX_RATE_WINDOW_SECONDS = 10.0
 
 
-def download(source: Cifar, folder: Path) -> Iterator[DownloadProgress]:
+def download(source: Cifar, folder: Path, connect_seconds: float = CONNECT_SECONDS) -> Iterator[DownloadProgress]:
     """Download and unpack the archive into `folder`, yielding progress; stop iterating to interrupt the download.
 
     A partial download is kept in a `.part` file, from which the next call resumes.
-    Raises DiskError, and DataError if the host does not answer within 18 seconds, stalls, or sends a different file.
+    Raises DiskError, and DataError if the host does not answer within `connect_seconds`, stalls, or sends a different file.
     """
     address, archive = source.url(), folder / source.archive
     part = archive.with_name(archive.name + ".part")
@@ -31,7 +31,7 @@ def download(source: Cifar, folder: Path) -> Iterator[DownloadProgress]:
         folder.mkdir(parents=True, exist_ok=True)
         offset = part.stat().st_size if part.exists() else 0
     try:
-        response = _connect(address, offset)
+        response = _connect(address, offset, connect_seconds)
         if response is not None:
             with response:
                 yield from _receive(source.name, response, part, offset)
@@ -47,22 +47,22 @@ def download(source: Cifar, folder: Path) -> Iterator[DownloadProgress]:
     source.unpack(archive)
 
 
-def _connect(address: str, offset: int) -> HTTPResponse | None:
-    """Request the file from byte `offset`, within CONNECT_SECONDS including name resolution; None if it is complete."""
+def _connect(address: str, offset: int, seconds: float) -> HTTPResponse | None:
+    """Request the file from byte `offset`, within so many seconds including name resolution; None if it is complete."""
     request = urllib.request.Request(address, headers={"Range": f"bytes={offset}-"} if offset else {})
     answers: queue.SimpleQueue[HTTPResponse | Exception] = queue.SimpleQueue()
 
     def open_url() -> None:
         try:
-            answers.put(urllib.request.urlopen(request, timeout=CONNECT_SECONDS))
+            answers.put(urllib.request.urlopen(request, timeout=seconds))
         except Exception as error:  # raised again in the calling thread
             answers.put(error)
 
     threading.Thread(target=open_url, daemon=True).start()
     try:
-        answer = answers.get(timeout=CONNECT_SECONDS)
+        answer = answers.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} seconds") from None
+        raise TimeoutError(f"no answer within {seconds:g} seconds") from None
     if isinstance(answer, urllib.error.HTTPError) and answer.code == 416 and offset:
         return None
     if isinstance(answer, Exception):

@@ -68,8 +68,8 @@ class FolderSet(Images):
         """
         side, starts = test_side(self.size), range(0, len(self), batch_size)
 
-        def _squares(index: int) -> list[_Crop]:
-            return [_Crop(file, side, side, (0.5, 0.5)) for file in self.files[starts[index] :][:batch_size]]
+        def _squares(index: int) -> list[Crop]:
+            return [Crop(file, side, side, (0.5, 0.5)) for file in self.files[starts[index] :][:batch_size]]
 
         decoder = _Decoder(_squares, batch_size, len(starts))
         for index, start in enumerate(starts):
@@ -113,10 +113,10 @@ class FolderBatches:
         def _drawn(step: int) -> ScaleCrops:
             return draw(generator(seed, "data/augment", step), len(order(step)), train.size)
 
-        def _crops(step: int) -> list[_Crop]:
+        def _crops(step: int) -> list[Crop]:
             drawn = _drawn(step)
             parameters = zip(order(step).tolist(), drawn.sides.tolist(), drawn.positions.tolist(), strict=True)
-            return [_Crop(train.files[index], train.size, side, position) for index, side, position in parameters]
+            return [Crop(train.files[index], train.size, side, position) for index, side, position in parameters]
 
         self._drawn, self._decoder = _drawn, _Decoder(_crops, batch_size)
 
@@ -238,7 +238,7 @@ def ten_crops(squares: Tensor, size: int) -> Tensor:
     return torch.cat([five, five.flip(-1)], dim=1)
 
 
-class _Crop(NamedTuple):
+class Crop(NamedTuple):
     """A crop of `size` x `size` pixels from an image whose shorter side is resized to `side` pixels.
 
     `position` is the crop's row and column, as fractions of their range.
@@ -250,7 +250,7 @@ class _Crop(NamedTuple):
     position: Sequence[float]
 
 
-def decode(crop: _Crop) -> Tensor:
+def decode(crop: Crop) -> Tensor:
     """The pixels of a crop, uint8 `(3, size, size)`; only the cropped part of the image is resized. Raises DataError."""
     file, size, side, position = crop
     try:
@@ -290,7 +290,7 @@ class _Decoder:
     reach the caller unchanged.
     """
 
-    def __init__(self, crops: Callable[[int], list[_Crop]], batch_size: int, end: int | None = None) -> None:
+    def __init__(self, crops: Callable[[int], list[Crop]], batch_size: int, end: int | None = None) -> None:
         threads = min(_MAX_THREADS, torch.get_num_threads())
         self._crops, self._end = crops, end
         self._batches_ahead = max(_MIN_BATCHES_AHEAD, math.ceil(_CROPS_AHEAD * threads / batch_size))

@@ -1,56 +1,19 @@
-"""Settings: durations, identity, presets, and one clear sentence for everything that can be wrong with them."""
+"""Config files, presets and overrides, and the messages about wrong ones."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from resnet_lab.config.durations import to_steps
 from resnet_lab.config.files import load_run, load_study, presets
-from resnet_lab.config.identity import Later
-from resnet_lab.config.paper import departures
-from resnet_lab.config.schema import Milestones, Plateau, RecipeConfig, RunConfig, differences
+from resnet_lab.config.schema import Milestones, Plateau, RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.sweep.grid import expand
-from tests.builders import settings, tiny
+from tests.builders import settings
 
 
-@pytest.mark.parametrize(
-    ("written", "steps"),
-    [
-        (400, 400),
-        ("400 steps", 400),
-        ("3 epochs", 1056),
-        ("0.5 epoch", 176),
-        ("50 %", 32_000),
-        ("12.5%", 8_000),
-        ("5 weeks", None),
-    ],
-)
-def test_durations_become_steps(written, steps):
-    assert to_steps(written, epoch_steps=352, total_steps=64_000) == steps
-
-
-def test_every_duration_of_a_config_is_converted_once():
-    config = load_study(
-        "paper",
-        [
-            "recipe.steps=2 epochs",
-            "recipe.schedule.milestones=['50 %', '1.5 epochs']",
-            "evaluation.every=25 %",
-            "log.every=10 steps",
-            "recipe.warmup.window=10 %",
-        ],
-    ).run(kind="plain", depth=20)
-    assert config.epoch_steps == 391
-    assert config.recipe.steps == 782
-    assert config.recipe.schedule == Milestones(name="milestones", milestones=(391, 586))
-    assert (config.evaluation.every, config.log.every, config.recipe.warmup.window) == (196, 10, 78)
-    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
-
-
-def test_the_default_is_the_plateau_recipe_that_was_asked_for():
+def test_the_default_preset_is_the_plateau_recipe():
     config = load_study().run(kind="plain", depth=56)
     assert config == RunConfig.model_validate({"model": {"kind": "plain", "depth": 56}, "recipe": {}})
     recipe = config.recipe
@@ -59,7 +22,7 @@ def test_the_default_is_the_plateau_recipe_that_was_asked_for():
     assert (config.data.num_train, config.data.validation_images) == (45_000, 5_000)
 
 
-def test_the_paper_preset_is_the_paper():
+def test_the_paper_preset_matches_the_papers_recipe():
     config = load_study("paper").run(kind="residual", depth=110)
     assert config.data.num_train == 50_000
     assert config.recipe.schedule == Milestones(name="milestones", milestones=(32_000, 48_000))
@@ -67,73 +30,13 @@ def test_the_paper_preset_is_the_paper():
 
 
 @pytest.mark.parametrize("name", sorted(presets()))
-def test_every_preset_loads_and_builds_and_says_what_it_costs(name):
+def test_every_preset_builds_its_networks_and_states_its_cost(name):
     for config in expand(load_study(name)):
         assert sum(1 for _ in ResNet(config.model).parameters()) > 0
     header = presets()[name].read_text().partition("\n\n")[0]
     assert header.startswith(f"# {name}: ")
     assert "resnet-lab" in header
     assert "Cost:" in header
-
-
-def test_identity_holds_all_settings_and_defaults():
-    config = tiny()
-    assert config.digest() == load_run(json.dumps(config.model_dump(mode="json")), "config.json").digest()
-    assert config.digest() != tiny(seed=1).digest()
-    assert config.digest() != tiny(recipe__momentum=0.8).digest()
-    assert config.recipe_digest() == tiny(seed=1, model={"kind": "plain", "depth": 14, "width": 4}).recipe_digest()
-    assert config.recipe_digest() != tiny(model={"kind": "plain", "depth": 14, "width": 8}).recipe_digest()
-    assert differences(config, tiny(recipe__lr=0.2)) == [("recipe.lr", 0.05, 0.2)]
-
-
-def test_a_setting_that_came_later_changes_no_identity_of_before():
-    assert tiny().digest() == "4a8cf86429d1b4069134f12291d4c9a39d22b96e2a1c267aec12c7467a6d705f"
-    assert tiny().recipe_digest() == "cdd08662b9bb0a130eddc2f1546bcdabd3c93d18d5ebe67a78d15b6de0eb2c8e"
-    assert tiny(model__shortcut="B").digest() != tiny().digest()
-    assert tiny(model__pad_channels="both").recipe_digest() != tiny().recipe_digest()
-    assert tiny(model__kind="plain", model__pad_channels="both").model.pad_channels == "both"  # a study's, so not refused
-
-
-class WithNesterov(RecipeConfig):
-    nesterov: Later[bool] = False
-
-
-class LaterRun(RunConfig):
-    recipe: WithNesterov
-
-
-def test_an_added_setting_leaves_identities_as_they_were_and_is_a_departure_from_the_paper():
-    before = tiny()
-    same, other = (LaterRun.model_validate(settings(recipe__nesterov=nesterov)) for nesterov in (False, True))
-    assert (same.digest(), same.recipe_digest()) == (before.digest(), before.recipe_digest())
-    assert other.digest() != before.digest()
-    assert departures(same) == departures(before)
-    assert [each for each in departures(other) if each not in departures(before)] == [
-        "recipe.nesterov is True; the paper's recipe has False."
-    ]
-
-
-def test_width_is_the_papers_of_the_layout_unless_given():
-    imagenet = {"kind": "plain", "depth": 18, "layout": "imagenet"}
-    assert [tiny(model=model).model.width for model in (imagenet, imagenet | {"width": 8})] == [64, 8]
-    assert tiny(model={"kind": "plain", "depth": 20}).model.width == 16
-
-
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [
-        ({"kind": "plain", "depth": 56}, "plain-56-s0"),
-        ({"kind": "residual", "depth": 56}, "residual-56-s0"),
-        ({"kind": "residual", "depth": 56, "shortcut": "B"}, "residual-B-56-s0"),
-        ({"kind": "residual", "depth": 164, "block": "bottleneck"}, "residual-bottleneck-164-s0"),
-        (
-            {"kind": "residual", "depth": 50, "block": "bottleneck", "shortcut": "B", "layout": "imagenet"},
-            "residual-B-bottleneck-imagenet-50-s0",
-        ),
-    ],
-)
-def test_a_runs_name_says_what_is_not_the_papers_cifar_network(model, name):
-    assert tiny(model=model).name == name
 
 
 @pytest.mark.parametrize(
@@ -167,14 +70,14 @@ def test_a_runs_name_says_what_is_not_the_papers_cifar_network(model, name):
         ({"model": {"depth": 20}}, "model.kind is not set; use --plain or --residual."),
     ],
 )
-def test_wrong_settings_get_one_sentence(changes, sentence):
+def test_an_invalid_setting_gives_a_one_line_message(changes, sentence):
     with pytest.raises(ConfigError) as caught:
         load_run(json.dumps(settings(**changes)), "runs/x/config.json")
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_several_errors_are_listed_together_each_with_its_place(tmp_path: Path):
+def test_all_errors_are_listed_with_the_source_of_each(tmp_path: Path):
     file = tmp_path / "mine.toml"
     file.write_text("[recipe]\nlr = 'high'\n[dota]\nx = 1\n")
     with pytest.raises(ConfigError) as caught:
@@ -197,7 +100,7 @@ def test_several_errors_are_listed_together_each_with_its_place(tmp_path: Path):
         ("demo", ["sweep.kinds=['flat']"], "--set: sweep.kinds.0: input should be 'plain' or 'residual', got 'flat'."),
     ],
 )
-def test_wrong_sources_get_one_sentence(source, overrides, sentence):
+def test_an_invalid_source_or_override_gives_a_clear_message(source, overrides, sentence):
     with pytest.raises(ConfigError) as caught:
         load_study(source, overrides)
     assert sentence in str(caught.value)
@@ -215,13 +118,13 @@ def test_wrong_sources_get_one_sentence(source, overrides, sentence):
         ({"evaluation__final_train_images": "some"}, "evaluation.final_train_images: input should be 'all', got 'some'."),
     ],
 )
-def test_messages_name_the_key_and_not_pydantics_insides(changes, sentence):
+def test_messages_name_the_setting_instead_of_pydantic_internals(changes, sentence):
     with pytest.raises(ConfigError) as caught:
         load_run(json.dumps(settings(**changes)), "config.json")
     assert f"config.json: {sentence}" in str(caught.value)
 
 
-def test_settings_that_do_not_fit_together_are_all_listed():
+def test_all_conflicts_between_settings_are_listed():
     with pytest.raises(ConfigError) as caught:
         load_study("paper", ["recipe.batch_size=99999", "recipe.steps=100"]).run(kind="plain", depth=20)
     assert len(str(caught.value).splitlines()) == 2
@@ -236,53 +139,48 @@ def test_settings_that_do_not_fit_together_are_all_listed():
         ("model=5", "--set: model must be a section [model], got 5."),
     ],
 )
-def test_the_cause_is_named_and_not_what_follows_from_it(override, sentence):
+def test_only_the_cause_of_several_errors_is_reported(override, sentence):
     with pytest.raises(ConfigError) as caught:
         load_study(None, [override]).run(kind="plain", depth=20)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_small_share_of_a_short_run_is_a_step():
-    config = load_study("quick", ["recipe.steps=5", "recipe.schedule.milestones=[2]"]).run(kind="plain", depth=20)
-    assert config.evaluation.every == 1
-
-
-def test_a_sweep_takes_no_setting_of_one_run():
+def test_a_sweep_rejects_settings_of_a_single_run():
     with pytest.raises(ConfigError, match=r"--set: seed is for a single run; in a sweep, set sweep\.seeds"):
         expand(load_study("quick", ["seed=3"]))
     with pytest.raises(ConfigError, match=r"--set: model\.shortcut is for a single run; in a sweep, set sweep\.shortcuts"):
         expand(load_study("quick", ["model.shortcut=B"]))
 
 
-def test_a_sweep_over_shortcuts_has_its_plain_runs_once():
+def test_a_sweep_over_shortcuts_has_each_plain_run_once():
     configs = expand(load_study("smoke", ["sweep.depths=[8]", "sweep.shortcuts=['A', 'B', 'C']"]))
     assert [config.name for config in configs] == ["plain-8-s0", "residual-8-s0", "residual-B-8-s0", "residual-C-8-s0"]
 
 
-def test_a_run_stands_in_a_sweep_once():
+def test_a_sweep_rejects_duplicate_values():
     with pytest.raises(ConfigError, match=r"--set: sweep\.seeds: values must be unique, got \[0, 0\]"):
         load_study("smoke", ["sweep.seeds=[0, 0]"])
 
 
-def test_broken_toml_is_named(tmp_path: Path):
+def test_invalid_toml_is_reported(tmp_path: Path):
     (tmp_path / "broken.toml").write_text("recipe = [")
     with pytest.raises(ConfigError, match="is not valid TOML"):
         load_study(str(tmp_path / "broken.toml"))
 
 
-def test_seeds_are_outermost_so_that_a_sweep_cut_short_has_whole_pairs():
+def test_a_sweep_completes_all_pairs_of_a_seed_before_the_next_seed():
     configs = expand(load_study("smoke", ["sweep.seeds=[0, 1]"]))
     assert [config.name for config in configs[:4]] == ["plain-8-s0", "residual-8-s0", "plain-14-s0", "residual-14-s0"]
     assert len(configs) == 8
 
 
-def test_a_run_takes_only_the_names_that_it_knows():
+def test_an_unknown_keyword_of_a_run_is_a_type_error():
     with pytest.raises(TypeError, match="detph"):
         load_study("paper").run(kind="plain", detph=56)
 
 
-def test_compile_overrides_the_file_and_other_overrides():
+def test_the_compile_argument_overrides_the_file_and_other_overrides():
     study = load_study("paper", ["compute.compile=true"], compile=False)
     assert study.run(kind="plain", depth=20).compute.compile is False
     assert load_study("paper").run(kind="plain", depth=20).compute.compile == "auto"
