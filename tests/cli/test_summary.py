@@ -40,7 +40,7 @@ def test_summary_of_a_pair_shows_and_draws_the_differences(cli):
     assert "zero-padded identity" in answer.out
     drawing = Path("drawn.svg").read_text()
     assert drawing.count("3x3 conv, 16") == 2 * 7
-    assert drawing.count("zeros added") == 2
+    assert drawing.count("zero padding") == 2
     refused = cli("summary", "--depth", 20, "--plain", "--draw", "drawn.gif")
     assert (refused.code, "ends in .svg, .png or .pdf" in refused.err) == (2, True)
 

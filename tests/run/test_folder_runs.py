@@ -209,9 +209,9 @@ def test_a_torchvision_network_is_evaluated_on_a_folder_of_images(cli, images):
     assert cli("evaluate", "--weights", "theirs.pth", "--train", *more).code == 3
     (images / "elsewhere").rename(images / "train")
     assert json.loads(cli("evaluate", "--weights", "theirs.pth", "--train", *more).out)["train"]["images"] == 36
-    assert "channel is for CIFAR" in cli("evaluate", "--weights", "theirs.pth", "--normalisation", "channel", *more).err
+    assert "channel is only for CIFAR" in cli("evaluate", "--weights", "theirs.pth", "--normalisation", "channel", *more).err
     torch.save(models.resnet18(num_classes=10).state_dict(), "theirs.pth")
-    assert "for other images, --dataset cifar10 says so" in cli("evaluate", "--weights", "theirs.pth").err
+    assert "such as --dataset cifar10" in cli("evaluate", "--weights", "theirs.pth").err
     torch.save(models.resnet18(num_classes=7).state_dict(), "theirs.pth")
     assert "tells 7 classes apart" in cli("evaluate", "--weights", "theirs.pth", *more).err
 
@@ -246,6 +246,6 @@ def test_evaluate_repeats_the_final_evaluation_of_a_run_on_a_folder(cli, images)
         (ant / "00.png").unlink() if fewer else (ant / "01.jpg").rename(ant / "1.jpg")
         answer = cli("evaluate", "--weights", file, "--data-dir", images)
         assert (answer.code, answer.out) == (3, "")
-        assert "is not the folder of images that runs/f/export/residual-imagenet-18-s0.safetensors was trained on" in answer.err
+        assert "is not the image folder that runs/f/export/residual-imagenet-18-s0.safetensors was trained on" in answer.err
     other = json.loads(cli("evaluate", "--weights", file, "--data-dir", images, "--dataset", "folder", "--json").out)
     assert (other["image_size"], other["known_from"]["image size"]) == (32, "metadata")
