@@ -42,7 +42,7 @@ def test_summary_of_a_pair_shows_and_draws_the_differences(cli):
     assert drawing.count("3x3 conv, 16") == 2 * 7
     assert drawing.count("zero padding") == 2
     refused = cli("summary", "--depth", 20, "--plain", "--draw", "drawn.gif")
-    assert (refused.code, "ends in .svg, .png or .pdf" in refused.err) == (2, True)
+    assert (refused.code, "ending in .svg, .png or .pdf" in refused.err) == (2, True)
 
 
 def test_summary_uses_the_classes_and_image_size_of_the_settings(cli):
