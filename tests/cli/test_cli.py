@@ -152,16 +152,42 @@ def test_a_hangup_is_ignored_where_nohup_says_so():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stop_signals() as stop:
+            stop.defer()
             signal.raise_signal(signal.SIGHUP)
             assert not stop
             signal.raise_signal(signal.SIGTERM)
             assert stop.exit_code == 143
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         with stop_signals() as stop:
+            stop.defer()
             signal.raise_signal(signal.SIGHUP)
             assert stop.exit_code == 129
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_the_first_signal_stops_the_second_changes_nothing_the_third_ends_at_once(number):
+    before = signal.getsignal(number)
+    with stop_signals() as stop:
+        stop.defer()
+        signal.raise_signal(number)
+        assert stop.exit_code == 128 + number
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.exit_code == 128 + number
+        with pytest.raises(SystemExit) as end:
+            signal.raise_signal(signal.SIGTERM)
+        assert end.value.code == 143
+    assert signal.getsignal(number) == before
+
+
+def test_where_there_is_nothing_to_save_the_first_signal_ends_at_once_and_its_cleaning_up_is_not_interrupted():
+    with stop_signals() as stop:
+        with pytest.raises(SystemExit) as end:
+            signal.raise_signal(signal.SIGUSR1)
+        assert end.value.code == 128 + signal.SIGUSR1
+        signal.raise_signal(signal.SIGUSR1)
+        assert stop
 
 
 def test_version(cli):

@@ -1,6 +1,7 @@
 """A run from config to last record: exact resume from every step, evaluations that change nothing, matched pairs."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -108,18 +109,16 @@ def test_resume_is_exact_in_three_parts_and_after_a_kill(tmp_path, seen, monkeyp
     assert_equal(lasting(parts), lasting(whole))
 
 
-def test_a_kill_after_a_timed_checkpoint_repeats_the_steps_since(tmp_path, seen, monkeypatch):
+def test_a_kill_after_a_timed_checkpoint_repeats_the_steps_since(tmp_path, seen):
     whole = RunFolder(tmp_path / "whole")
     list(run(STATEFUL, whole))
     for step in (3, 8, 17, 29):
         folder = RunFolder(tmp_path / f"killed-{step}")
-        monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", 0.0)
         seen["step"] = 0
-        going = run(STATEFUL, folder)
+        going = run(STATEFUL, folder, checkpoint_seconds=0.0)
         while seen["step"] < step:
             next(going)
         going.close()
-        monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", 120.0)
         said = list(run(STATEFUL, folder))
         assert isinstance(said[0], Event)
         assert said[0].name == "resumed"
@@ -144,6 +143,34 @@ def test_a_run_stopped_while_it_evaluates_makes_the_evaluation_up(tmp_path, seen
     monkeypatch.setattr(experiment, "clean_batches", original)
     list(run(STATEFUL, parts))
     assert_equal(lasting(parts), lasting(whole))
+
+
+@pytest.mark.parametrize("step", [8, 20, 28])  # with no other record, with a training record, with an evaluation
+def test_a_run_stopped_in_a_plateau_check_repeats_the_check_alone(step, tmp_path, seen, monkeypatch):
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    list(run(STATEFUL, whole))
+    original, stopping = experiment.clean_batches, {"now": False}
+
+    def clean_batches(*arguments, **views):
+        stopping["now"] = seen["step"] == step
+        return original(*arguments, **views)
+
+    monkeypatch.setattr(experiment, "clean_batches", clean_batches)
+    seen["step"] = 0
+    said = list(run(STATEFUL, parts, stop=lambda: stopping["now"]))
+    assert isinstance(said[-1], Event)
+    assert (said[-1].name, said[-1].step) == ("preempted", step)
+    assert max(record.step for record in parts.records()) < step
+    state, _ = checkpoint.load_newest(parts)
+    assert state is not None
+    assert (state["step"], state["reported_step"]) == (step, step - 1)
+    monkeypatch.setattr(experiment, "clean_batches", original)
+    seen["step"] = 0
+    list(run(STATEFUL, parts))
+    assert_equal(lasting(parts), lasting(whole))
+    lines = [[(line["type"], line["step"]) for line in map(json.loads, (each.path / "metrics.jsonl").read_text().splitlines())]
+             for each in (parts, whole)]  # fmt: skip
+    assert lines[0] == lines[1]
 
 
 def test_evaluating_more_often_changes_no_weight(tmp_path):
@@ -171,7 +198,7 @@ def test_a_pair_sees_the_same_images_from_the_same_start(tmp_path):
         data = experiment.load(config.data, tmp_path, config.seed)
         sessions.append(
             experiment._Session(
-                config, RunFolder(tmp_path / kind), data, initial_state(config, torch.device("cpu")), lambda: False
+                config, RunFolder(tmp_path / kind), data, initial_state(config, torch.device("cpu")), lambda: False, 120.0
             )
         )
     first, second = sessions

@@ -59,6 +59,14 @@ def test_an_open_window_of_the_low_lr_start_is_restored():
         assert getattr(states[1], window).read() == getattr(states[0], window).read()
 
 
+def test_a_checkpoint_of_an_older_version_has_reported_all_of_its_steps():
+    state = initial_state(tiny(), torch.device("cpu"))
+    saved = state.state_dict() | {"step": 7}
+    del saved["reported_step"]
+    state.load_state_dict(saved)
+    assert (state.step, state.reported_step) == (7, 7)
+
+
 def test_the_low_lr_start_ends_on_the_measured_error_and_returns_to_the_recipes_lr():
     state = start(PAPER, depth=110)
     assert lr_at(PAPER, state, 0) == 0.01
