@@ -15,6 +15,7 @@ from resnet_lab.cli import terminal
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, stop_signals
 from resnet_lab.cli.screens import training_screen
 from resnet_lab.cli.watch import exits_on_ctrl_c
+from resnet_lab.record.lines import Event
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, find_runs, find_study, run_folders
 
@@ -78,6 +79,8 @@ class _Progress:
         """Show a training until it ends or a signal stops it."""
         with stop_signals() as stop, training_screen(folder) as screen:
             for update in training(lambda: bool(stop)):
+                if isinstance(update, Event):
+                    stop.defer()  # the training has started
                 screen.show(update)
         self.exit_code = stop.exit_code if stop else None
 

@@ -45,7 +45,7 @@ def _options(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line. Exits with the codes in resnet_lab.errors, 130 on Ctrl-C, 143 on SIGTERM, 129 on SIGHUP."""
+    """Run the command line. Exits with the codes in resnet_lab.errors, and 128 plus the number of a signal."""
     try:
         app(args=argv, prog_name="resnet-lab")
     except LabError as error:

@@ -51,13 +51,30 @@ def kind_of(plain: bool | None) -> Kind | None:
 
 
 class Stop:
-    """Whether a signal has asked this process to stop, and which one."""
+    """Whether a signal has asked this process to stop, and which one.
+
+    Until `defer` is called there is nothing to save, and the first signal exits at once. After it, the first signal is only
+    recorded, so that the work can be saved. The second signal has no effect; the third exits at once in either case.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._num_signals = 0
+        self._is_deferred = False
 
     def __bool__(self) -> bool:
         return self.signal is not None
+
+    def defer(self) -> None:
+        """Do not exit at the first signal from now on, but record it."""
+        self._is_deferred = True
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The handler of all signals. To exit it raises SystemExit, which unwinds the stack, so that a sweep stops its runs."""
+        self._num_signals += 1
+        self.signal = self.signal or number
+        if self._num_signals >= 3 or (self._num_signals == 1 and not self._is_deferred):
+            raise SystemExit(128 + number)
 
     @property
     def exit_code(self) -> int:
@@ -67,21 +84,16 @@ class Stop:
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Record the first SIGINT, SIGTERM or SIGHUP as a request to stop, so that the work can be saved; a second one exits at once.
+    """Treat SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 as requests to stop, see Stop; the latter two come from batch systems.
 
     The previous handlers are restored at the end.
     """
     stop = Stop()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if stop:
-            raise SystemExit(128 + number)  # unwinds the stack, so that a sweep stops its runs
-        stop.signal = number
-
     numbers = [signal.SIGINT, signal.SIGTERM]
+    numbers += [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]  # Windows has neither
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         numbers.append(signal.SIGHUP)
-    previous = {number: signal.signal(number, on_signal) for number in numbers}
+    previous = {number: signal.signal(number, stop.handle) for number in numbers}
     try:
         yield stop
     finally:

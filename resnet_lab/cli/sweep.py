@@ -16,6 +16,7 @@ from resnet_lab.cli.options import (
     Json,
     Runs,
     Set,
+    Stop,
     StudyName,
     Threads,
     stop_signals,
@@ -50,30 +51,33 @@ def sweep(
 ) -> None:
     """Train every kind, depth and seed of a config, several runs at once.
 
-    Run the same command again to resume unfinished runs; finished runs are skipped.
+    Run the same command again to resume unfinished runs; finished runs are skipped. Ctrl-C saves a checkpoint of every run before
+    exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
     """
-    begin = time.perf_counter()
-    from resnet_lab.sweep.local import LocalPool
-    from resnet_lab.sweep.plan import plan
+    with stop_signals() as stop:
+        begin = time.perf_counter()
+        from resnet_lab.sweep.local import LocalPool
+        from resnet_lab.sweep.plan import plan
 
-    start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
-    source = load_study(config, overrides or (), compile=compile)
-    folder = study_path(runs, study or source.name)
-    pool, show = LocalPool(device, threads, jobs), DownloadLine().show
-    planned = plan(source, folder, data_dir, pool, show, must_have_data=not dry_run, start_seconds=start_seconds)
-    if planned.stand_in:
-        terminal.stand_in()
-    if dry_run and as_json:
-        terminal.result_json(_plan_values(planned))
-    else:
-        _show_plan(planned)
-    if not dry_run:
-        _run(planned, as_json=as_json)
+        start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
+        source = load_study(config, overrides or (), compile=compile)
+        folder = study_path(runs, study or source.name)
+        pool, show = LocalPool(device, threads, jobs), DownloadLine().show
+        planned = plan(source, folder, data_dir, pool, show, must_have_data=not dry_run, start_seconds=start_seconds)
+        if planned.stand_in:
+            terminal.stand_in()
+        if dry_run and as_json:
+            terminal.result_json(_plan_values(planned))
+        else:
+            _show_plan(planned)
+        if not dry_run:
+            _run(planned, stop, as_json=as_json)
 
 
-def _run(plan: "Plan", *, as_json: bool) -> None:
+def _run(plan: "Plan", stop: Stop, *, as_json: bool) -> None:
     """Run a planned sweep and show its outcome. Raises SweepError if runs failed."""
-    with stop_signals() as stop, sweep_screen(plan) as screen:
+    stop.defer()
+    with sweep_screen(plan) as screen:
         outcomes = []
         for outcome in plan.start(lambda: stop.signal):
             screen.refresh()

@@ -23,6 +23,7 @@ from resnet_lab.cli.screens import training_screen
 from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
+from resnet_lab.record.lines import Event
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, study_path
 
@@ -48,7 +49,7 @@ def train(
 ) -> None:
     """Train one network. Run the same command again to resume it; a finished run is not trained again.
 
-    Ctrl-C saves a checkpoint before exiting.
+    Ctrl-C saves a checkpoint before exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
     """
     kind = kind_of(plain)
     if run is not None:
@@ -76,12 +77,15 @@ def train(
 def _train(
     settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None, *, forecast: bool
 ) -> None:
-    from resnet_lab.run.device import Resources
-    from resnet_lab.run.experiment import run
+    with stop_signals() as stop:
+        from resnet_lab.run.device import Resources
+        from resnet_lab.run.experiment import run
 
-    resources = Resources(data_dir, device, threads)
-    with stop_signals() as stop, training_screen(folder) as screen:
-        for update in run(settings, folder, resources, stop=lambda: bool(stop), measure_speed=forecast):
-            screen.show(update)
+        resources = Resources(data_dir, device, threads)
+        with training_screen(folder) as screen:
+            for update in run(settings, folder, resources, stop=lambda: bool(stop), measure_speed=forecast):
+                if isinstance(update, Event):
+                    stop.defer()  # the run has started
+                screen.show(update)
     if stop:
         raise typer.Exit(stop.exit_code)

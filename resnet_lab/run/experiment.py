@@ -42,7 +42,7 @@ Stop = Callable[[], bool]
 
 
 class _Stopped(Exception):
-    """The run was asked to stop. An interrupted evaluation is repeated on resume."""
+    """The run was asked to stop. An interrupted evaluation or plateau check is repeated on resume."""
 
 
 def run(
@@ -138,7 +138,6 @@ class _Session:
         self._checkpoint_seconds = checkpoint_seconds
         self._batches = training_batches(data, config.recipe.batch_size, config.seed)
         self._saved_at = time.monotonic()
-        self._mid_step = False
 
     def begin(self, environment: dict[str, object], speed: Speed) -> Iterator[Forecast | Event]:
         """Restore the newest checkpoint, if any, and yield the `started` or `resumed` event and a forecast."""
@@ -170,8 +169,7 @@ class _Session:
                 yield self._folder.append_event("preempted", self._state.step)
                 return
             except DataError as error:  # an image in a folder that cannot be decoded
-                if not self._mid_step:
-                    yield self._save()
+                yield self._save()
                 yield self._folder.append_event("failed", self._state.step, reason=str(error))
                 raise
         except DivergedError:
@@ -181,7 +179,8 @@ class _Session:
 
     def _work(self) -> Iterator[Record | Event]:
         config, state = self._config, self._state
-        if state.step not in (record.step for record in self._folder.records() if isinstance(record, EvalRecord)):
+        evaluated = {record.step for record in self._folder.records() if isinstance(record, EvalRecord)}
+        if state.reported_step == state.step and state.step not in evaluated:
             yield from self._evaluate_if_due()  # the run was stopped or killed during the evaluation at this step
         for records in train(
             state,
@@ -257,10 +256,6 @@ class _Session:
         return evaluate(net, batches(), self._config.compute.precision)
 
     def _validate(self) -> tuple[float, float]:
-        """Error and loss on the validation images, for a plateau check; it is part of a step and is not interrupted by a stop."""
+        """Error and loss on the validation images, for a plateau check. Raises _Stopped as `_measure` does."""
         assert self._data.validation is not None
-        batches = clean_batches(self._data.validation, self._data.mean)
-        self._mid_step = True  # stays True if this raises: a state within a step must not be saved
-        result = evaluate(folded(self._state.net), batches, self._config.compute.precision)
-        self._mid_step = False
-        return result
+        return self._measure(folded(self._state.net), self._data.validation)

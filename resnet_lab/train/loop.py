@@ -30,29 +30,38 @@ def train(
     """Train to the recipe's last step, yielding after every update the records due at that step: none, one or two.
 
     `batch_at(step)` gives images `(N, 3, H, W)` and labels `(N,)`. `validate()` gives validation error and loss; only a plateau
-    schedule calls it. Raises DivergedError if the loss becomes NaN or infinite; the weights keep the last finite update.
+    schedule calls it. If it raises, the state can be saved: the next call repeats the check, but not the update.
+    Raises DivergedError if the loss becomes NaN or infinite; the weights keep the last finite update.
     """
-    is_synchronous = state.found_inf.device.type == "cpu"  # reading a value from the device costs nothing
     state.net.train()
-    while state.step < recipe.steps:
-        begin = time.perf_counter()
-        lr = lr_at(recipe, state.schedule, state.step)
-        loss, wrong, num_images = update(state, batch_at(state.step), lr, precision)
-        state.step += 1
-        state.log.add(loss, wrong, num_images)
-        log_due = state.step % log_every == 0 or state.step == recipe.steps
-        if log_due or is_synchronous:
-            state.raise_if_diverged()
-        if state.schedule.warming_up:
-            state.warmup.add(loss, wrong, num_images)
-            _end_warmup(state, recipe)
-        state.log.seconds += time.perf_counter() - begin
-        records: list[Record] = []
-        if log_due:
-            records.append(_log(state, lr))
-        if isinstance(recipe.schedule, Plateau) and state.step % recipe.schedule.every == 0:
-            records.append(_check_plateau(state, recipe.schedule, validate))
-        yield tuple(records)
+    while state.reported_step < recipe.steps:
+        step = state.reported_step + 1
+        log_due = step % log_every == 0 or step == recipe.steps
+        if state.step < step:
+            _advance(state, batch_at, recipe, precision, wait=log_due)
+        check = None
+        if isinstance(recipe.schedule, Plateau) and step % recipe.schedule.every == 0:
+            check = _check_plateau(state, recipe.schedule, validate)
+        log = _log(state) if log_due else None
+        state.reported_step = step
+        yield tuple(record for record in (log, check) if record is not None)
+
+
+def _advance(
+    state: TrainState, batch_at: Callable[[int], Batch], recipe: RecipeConfig, precision: Precision, *, wait: bool
+) -> None:
+    """Make an update, add its loss and errors to the windows, and end the warm-up if it is time; `wait` for the device."""
+    begin = time.perf_counter()
+    lr = lr_at(recipe, state.schedule, state.step)
+    loss, wrong, num_images = update(state, batch_at(state.step), lr, precision)
+    state.step += 1
+    state.log.add(loss, wrong, num_images)
+    if wait or state.found_inf.device.type == "cpu":  # where reading a value costs nothing
+        state.raise_if_diverged()
+    if state.schedule.warming_up:
+        state.warmup.add(loss, wrong, num_images)
+        _end_warmup(state, recipe)
+    state.log.seconds += time.perf_counter() - begin
 
 
 def update(
@@ -88,8 +97,9 @@ def _eager_if_short(compiled_batch: int | None, num_images: int) -> AbstractCont
     return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
 
 
-def _log(state: TrainState, lr: float) -> TrainRecord:
+def _log(state: TrainState) -> TrainRecord:
     error, loss = state.log.read()
+    lr = state.optimizer.param_groups[0]["lr"]  # that of the last update
     record = TrainRecord(state.step, error, loss, lr, state.log.images, state.log.seconds)
     state.log.clear()
     return record

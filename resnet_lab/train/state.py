@@ -53,6 +53,7 @@ class Window:
 class TrainState:
     """A network in training after `step` updates; it needs no random generator, since draws are functions of the step.
 
+    `reported_step` is the last step whose records have been yielded: `step`, or the one before during a plateau check.
     `found_inf`, a scalar on the device, is 1 once a loss was not finite. `compiled_batch` is the batch size for which the blocks
     are compiled; None if they are not.
     """
@@ -65,6 +66,7 @@ class TrainState:
     found_inf: Tensor
     compiled_batch: int | None = None
     step: int = 0
+    reported_step: int = 0
 
     def raise_if_diverged(self) -> None:
         """Raise DivergedError if any loss so far was not finite; updates have been skipped on the device since then."""
@@ -79,6 +81,7 @@ class TrainState:
         """The state as tensors and plain values, loadable with `weights_only=True`."""
         return {
             "step": self.step,
+            "reported_step": self.reported_step,
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": dataclasses.asdict(self.schedule),
@@ -89,6 +92,7 @@ class TrainState:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore exactly the saved state."""
         self.step = state["step"]
+        self.reported_step = state.get("reported_step", self.step)  # older versions saved reported steps only
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule = ScheduleState(**state["schedule"])

@@ -99,16 +99,42 @@ def test_hangup_is_ignored_under_nohup():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stop_signals() as stop:
+            stop.defer()
             signal.raise_signal(signal.SIGHUP)
             assert not stop
             signal.raise_signal(signal.SIGTERM)
             assert stop.exit_code == 143
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         with stop_signals() as stop:
+            stop.defer()
             signal.raise_signal(signal.SIGHUP)
             assert stop.exit_code == 129
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_first_signal_stops_second_changes_nothing_third_ends_at_once(number):
+    before = signal.getsignal(number)
+    with stop_signals() as stop:
+        stop.defer()
+        signal.raise_signal(number)
+        assert stop.exit_code == 128 + number
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.exit_code == 128 + number
+        with pytest.raises(SystemExit) as end:
+            signal.raise_signal(signal.SIGTERM)
+        assert end.value.code == 143
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_with_nothing_to_save_ends_the_process_at_once():
+    with stop_signals() as stop:
+        with pytest.raises(SystemExit) as end:
+            signal.raise_signal(signal.SIGUSR1)
+        assert end.value.code == 128 + signal.SIGUSR1
+        signal.raise_signal(signal.SIGUSR1)
+        assert stop
 
 
 def test_version_is_printed(cli):

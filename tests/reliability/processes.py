@@ -44,7 +44,10 @@ def command(arguments: list[str], folder: Path, log: str = "/dev/null") -> None:
     with Path(log).open("w") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
-        main(arguments)
+        try:
+            main(arguments)
+        except KeyboardInterrupt:  # before the command line has taken charge
+            sys.exit(128 + signal.SIGINT)
 
 
 def train(

@@ -23,7 +23,8 @@ STATEFUL = tiny(recipe__warmup={"from_depth": 8, "lr": 0.001, "until_error": 0.9
 
 
 class StopAtCall:
-    """A `stop` that is true from its n-th call on: called before the start, after each step, before each batch evaluated."""
+    """A `stop` that is true from its n-th call on: called before the start, after each step, and before each batch
+    of an evaluation (three in all) or of a plateau check (one, every fourth step)."""
 
     def __init__(self, number: int) -> None:
         self.calls_left = number
@@ -74,7 +75,7 @@ def test_resume_after_a_stop_at_any_step_gives_identical_results(tmp_path):
     assert lrs[-1] < 0.01  # the warm-up, the recipe's lr and a plateau's division have all been passed
     for step in range(1, 31):
         parts = RunFolder(tmp_path / f"stopped-{step}")
-        *_, last = run(config, parts, stop=StopAtCall(1 + step), measure_speed=False)
+        *_, last = run(config, parts, stop=StopAtCall(1 + step + step // 4), measure_speed=False)
         assert isinstance(last, Event)
         assert (last.name, last.step) == ("preempted", step)
         list(run(config, parts, measure_speed=False))
@@ -116,7 +117,7 @@ def test_a_killed_run_resumes_from_its_last_timed_checkpoint(tmp_path, monkeypat
         assert_equal(results(folder), results(whole))
 
 
-@pytest.mark.parametrize(("call", "step"), [(1 + 7 + 2, 7), (1 + 30 + 4 * 3 + 2, 30)])
+@pytest.mark.parametrize(("call", "step"), [(1 + 7 + 1 + 2, 7), (1 + 30 + 7 + 4 * 3 + 2, 30)])
 def test_a_run_stopped_during_an_evaluation_repeats_it(tmp_path, call, step):
     """An evaluation has three batches, and its second one is interrupted here."""
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")

@@ -107,9 +107,9 @@ def test_a_replaced_image_is_accepted_on_resume_and_reported(cli, images):
     assert cli("evaluate", name, "--data-dir", images, "--device", "cpu").code == 0
 
 
-@pytest.mark.parametrize(("part", "resumed_at"), [("train", 5), ("validation", 0), ("test", 6)])
+@pytest.mark.parametrize(("part", "resumed_at"), [("train", 5), ("validation", 4), ("test", 6)])
 def test_a_run_failed_on_an_unreadable_image_resumes_once_it_is_repaired(images, part, resumed_at):
-    """It fails in its fifth batch, in the plateau check within step 4, which starts the run over, or in its last evaluation."""
+    """It fails in its fifth batch, in the plateau check of step 4, or in its last evaluation."""
     config, whole, parts = folder_config(), RunFolder(Path("whole")), RunFolder(Path("parts"))
     list(run(config, whole, FOLDER_RESOURCES))
     items = run(config, parts, FOLDER_RESOURCES)

@@ -175,3 +175,27 @@ def test_the_deepest_networks_take_a_step_at_the_warmup_lr(depth, kind):
     after = state.net.state_dict()
     assert all(value.isfinite().all() for value in after.values())
     assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("conv.weight"))
+
+
+class Interrupted(Exception):
+    """A plateau check was stopped."""
+
+
+def test_an_interrupted_plateau_check_is_repeated_alone():
+    config = tiny()
+    whole, expected = train_in_memory(config)
+    data = load(config.data, None, config.seed)
+    batches = Batches(data.train, data.mean, config.recipe.batch_size, config.seed)
+
+    def interrupted():
+        raise Interrupted
+
+    first = initial_state(config, torch.device("cpu"))
+    with pytest.raises(Interrupted):
+        list(train(first, batches, config.recipe, log_every=config.log.every, validate=interrupted))
+    assert (first.step, first.reported_step) == (4, 3)  # the update of step 4 is made, its check is not
+    resumed = initial_state(config, torch.device("cpu"))
+    resumed.load_state_dict(first.state_dict())
+    _, records = train_on(batches, config, resumed)
+    assert [(record.step, record.loss) for record in records] == [(record.step, record.loss) for record in expected]
+    assert all(torch.equal(*pair) for pair in zip(resumed.net.parameters(), whole.net.parameters(), strict=True))

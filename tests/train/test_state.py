@@ -23,3 +23,11 @@ def test_a_window_weights_each_batch_by_its_number_of_images():
     window.add(torch.tensor(1.0), torch.tensor(16), 16)
     window.add(torch.tensor(6.0), torch.tensor(1), 4)
     assert window.read() == (17 / 20, pytest.approx((16 * 1 + 4 * 6) / 20))
+
+
+def test_a_checkpoint_without_the_reported_step_has_reported_all_its_steps():
+    state = initial_state(tiny(), torch.device("cpu"))
+    saved = state.state_dict() | {"step": 7}
+    del saved["reported_step"]
+    state.load_state_dict(saved)
+    assert (state.step, state.reported_step) == (7, 7)
