@@ -75,11 +75,13 @@ def _run(plan: "Plan", *, as_json: bool) -> None:
     """Run a planned sweep and show its outcome. Raises SweepError if runs failed."""
     with stop_signals() as stop, sweep_screen(plan) as screen:
         outcomes = []
-        for outcome in plan.start(lambda: stop.signal):
+        for update in plan.start(lambda: stop.signal):
             screen.refresh()
-            if outcome is not None:
-                outcomes.append(outcome)
-                screen.ended(outcome)
+            if isinstance(update, str):
+                terminal.note(update)
+            elif update is not None:
+                outcomes.append(update)
+                screen.ended(update)
     ended = [run.folder.read() for run in plan.runs]
     if as_json:
         terminal.result_json({"study": plan.study_path.name, "runs": [run_values(run) for run in ended]})

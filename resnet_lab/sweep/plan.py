@@ -80,7 +80,7 @@ class Plan:
         """Estimated wall time of the sweep."""
         return makespan([run.seconds for run in self.runs], self.allocation.num_jobs) + self.trial_seconds
 
-    def start(self, stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
+    def start(self, stop: Callable[[], int | None]) -> Iterator[Outcome | str | None]:
         """Write the config of every run, then launch the jobs. See Launcher.launch."""
         for run in self.runs:
             run.folder.create(run.forecast.config)
