@@ -126,6 +126,8 @@ def _show_plan(plan: "Plan") -> None:
     )
     if plan.seconds > DAY_SECONDS:
         terminal.note("That is more than a day here; the presets quick (an hour or two) and demo (minutes) are shorter.")
+    if (shortage := plan.disk.shortage(plan.study_path)) is not None:
+        terminal.note(shortage)
 
 
 def _plan_values(plan: "Plan") -> dict[str, Any]:
@@ -146,5 +148,7 @@ def _plan_values(plan: "Plan") -> dict[str, Any]:
         "jobs": plan.allocation.num_jobs,
         "threads": plan.allocation.threads,
         "seconds": plan.seconds,
+        "disk_bytes": plan.disk.needed,
+        "free_bytes": plan.disk.free,
         "runs": runs,
     }
