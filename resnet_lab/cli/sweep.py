@@ -79,11 +79,13 @@ def _run(plan: "Plan", stop: Stop, *, as_json: bool) -> None:
     stop.defer()
     with sweep_screen(plan) as screen:
         outcomes = []
-        for outcome in plan.start(lambda: stop.signal):
+        for update in plan.start(lambda: stop.signal):
             screen.refresh()
-            if outcome is not None:
-                outcomes.append(outcome)
-                screen.ended(outcome)
+            if isinstance(update, str):
+                terminal.note(update)
+            elif update is not None:
+                outcomes.append(update)
+                screen.ended(update)
     ended = [run.folder.read() for run in plan.runs]
     if as_json:
         terminal.result_json({"study": plan.study_path.name, "runs": [run_values(run) for run in ended]})
@@ -128,6 +130,8 @@ def _show_plan(plan: "Plan") -> None:
     )
     if plan.seconds > DAY_SECONDS:
         terminal.note("That is more than a day here; the presets quick (an hour or two) and demo (minutes) are shorter.")
+    if (shortage := plan.disk.shortage(plan.study_path)) is not None:
+        terminal.note(shortage)
 
 
 def _plan_values(plan: "Plan") -> dict[str, Any]:
@@ -148,5 +152,7 @@ def _plan_values(plan: "Plan") -> dict[str, Any]:
         "jobs": plan.allocation.num_jobs,
         "threads": plan.allocation.threads,
         "seconds": plan.seconds,
+        "disk_bytes": plan.disk.needed,
+        "free_bytes": plan.disk.free,
         "runs": runs,
     }

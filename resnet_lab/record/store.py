@@ -3,16 +3,14 @@
 import contextlib
 import datetime
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from resnet_lab.config.files import load_run
 from resnet_lab.config.schema import RunConfig, differences
-from resnet_lab.errors import ConfigError, DiskError, LockedError
+from resnet_lab.errors import ConfigError, DiskError
 from resnet_lab.record.digests import Digests
 from resnet_lab.record.files import Position, append_line, disk_errors, read_json, read_lines, read_new_lines, sync, write_json
 from resnet_lab.record.lines import (
@@ -25,11 +23,11 @@ from resnet_lab.record.lines import (
     record_from_line,
     to_line,
 )
+from resnet_lab.record.lock import Hold, Owner, hold, holder
 from resnet_lab.text import printable
 
 _Key = tuple[str, int]  # record type and step
 RunState = Literal["planned", "running", "interrupted", "diverged", "failed", "finished"]
-_LOCK_SECONDS = 2.0  # longer than `RunFolder.is_locked` holds the lock
 
 
 @dataclass(frozen=True)
@@ -95,31 +93,17 @@ class RunFolder:
                 f"{self.path} holds a run with another config ({listed}). Use --study NAME to keep both, or remove that folder."
             )
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Lock the run for this process. Raises LockedError if another process holds the lock, DiskError."""
-        lock = FileLock(self.path / ".lock", timeout=_LOCK_SECONDS)
-        with disk_errors(self.path):
-            try:
-                lock.acquire()
-            except Timeout:
-                raise LockedError(f"Another process is working on {self.path}; `resnet-lab runs` shows its progress.") from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def lock(self, stop: Callable[[], bool] = lambda: False) -> "contextlib.AbstractContextManager[Hold | None]":
+        """Lock the run for this process; see `lock.hold`. Raises LockedError if another process holds the lock, DiskError."""
+        return hold(self.path, stop)
+
+    def holder(self) -> Owner | None:
+        """The process that works on the run now; None if there is none."""
+        return holder(self.path)
 
     def is_locked(self) -> bool:
         """Whether a process is working on the run now."""
-        if not (self.path / ".lock").exists():
-            return False
-        try:
-            with FileLock(self.path / ".lock", timeout=0):
-                return False
-        except Timeout:
-            return True
-        except OSError:  # nobody can be working in a folder that cannot be written
-            return False
+        return self.holder() is not None
 
     def append(self, record: Record) -> None:
         """Append a record to metrics.jsonl. Raises DiskError."""

@@ -24,6 +24,7 @@ from resnet_lab.models.resnet import ResNet
 from resnet_lab.record import checkpoint
 from resnet_lab.record.files import read_json, write_json
 from resnet_lab.record.lines import EvalRecord, Event, Record
+from resnet_lab.record.lock import STALE_SECONDS, Hold, awaited
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import recorded_images, run_folders
 from resnet_lab.rng import generator
@@ -102,7 +103,13 @@ def train_in(
 ) -> Iterator[str | Forecast | Record | Event]:
     """Like `run`, with the data loaded and the device set up; weights are copied from `start` if given, else from the seed."""
     folder.make()
-    with folder.lock():
+    if (owner := awaited(folder.path)) is not None:
+        yield f"{folder.path} was not released by {owner}; waiting up to {STALE_SECONDS:.0f} s for a sign of life of it."
+    with folder.lock(stop) as hold:
+        if hold is None:  # asked to stop while waiting
+            return
+        if hold.taken_over is not None:
+            yield f"Taken over from {hold.taken_over}, which showed no sign of life."
         decided = decide_compile(config, device, measure_speed=measure_speed)
         config = decided.config
         folder.create(config)
@@ -111,7 +118,8 @@ def train_in(
             yield end
             return
         yield from decided.notices
-        session = _Session(config, folder, data, initial_state(decided.effective, device, start), stop, checkpoint_seconds)
+        state = initial_state(decided.effective, device, start)
+        session = _Session(config, folder, data, state, stop, checkpoint_seconds, hold)
         environment = describe(device, threads, decided.effective.compute, data.provenance)
         yield from session.begin(environment, decided.speed)
         yield from session.train()
@@ -132,9 +140,17 @@ class _Session:
     """The work of one process on a run, from start or resume to the end or a stop."""
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, data: Data, state: TrainState, stop: Stop, checkpoint_seconds: float
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        data: Data,
+        state: TrainState,
+        stop: Stop,
+        checkpoint_seconds: float,
+        hold: Hold,
     ) -> None:
         self._config, self._folder, self._data, self._state, self._stop = config, folder, data, state, stop
+        self._hold = hold
         self._checkpoint_seconds = checkpoint_seconds
         self._batches = training_batches(data, config.recipe.batch_size, config.seed)
         self._saved_at = time.monotonic()
@@ -156,7 +172,9 @@ class _Session:
             digests = self._data.digests
             if digests is not None and digests != self._folder.read_image_digests():
                 changed["images"] = digests._asdict()
-            yield self._folder.append_event("resumed", self._state.step, skipped=faults, changed=changed)
+            former = self._hold.taken_over
+            taken_over = {"taken_over": {"host": former.host, "pid": former.pid}} if former else {}
+            yield self._folder.append_event("resumed", self._state.step, skipped=faults, changed=changed, **taken_over)
         yield forecast(self._config, cost, speed, from_step=self._state.step)
 
     def train(self) -> Iterator[Record | Event]:
@@ -190,6 +208,8 @@ class _Session:
             validate=self._validate,
             precision=config.compute.precision,
         ):
+            if records:
+                self._hold.check()
             for record in records:
                 self._folder.append(record)
                 yield record
@@ -202,6 +222,7 @@ class _Session:
 
     def _save(self) -> Event:
         self._state.raise_if_diverged()
+        self._hold.check()
         self._folder.sync()
         path = checkpoint.save(self._folder, self._state.step, self._state.state_dict(), self._config.log.keep)
         self._saved_at = time.monotonic()
@@ -215,6 +236,7 @@ class _Session:
             num_images = settings.final_train_images if final else settings.train_images
             views = settings.final_test_views if final else 1
             record = self._evaluate(len(self._data.train) if num_images == "all" else num_images, views)
+            self._hold.check()
             self._folder.append(record)
             yield record
 

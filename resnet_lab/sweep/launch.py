@@ -4,6 +4,8 @@ Every launcher starts `python -m resnet_lab train --run DIR`, which skips, resum
 `local.py` has the launcher for this machine. To add one, write a class with the methods of `Launcher` and pass it to `plan`.
 """
 
+import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,12 @@ from typing import Protocol
 from resnet_lab.errors import DivergedError, LockedError
 from resnet_lab.record.store import RunFolder
 
+_MAX_RETRIES = 2  # of each run in a sweep
+_RETRIED = {
+    128 + number: name
+    for name in ("SIGKILL", "SIGSEGV", "SIGBUS", "SIGABRT")
+    if (number := getattr(signal, name, None)) is not None
+}
 _NOT_FAILED = (DivergedError.exit_code, LockedError.exit_code)  # a diverged run records that itself; a locked one runs elsewhere
 
 
@@ -56,6 +64,27 @@ class Allocation:
     device: str
 
 
+class Retries:
+    """Decides which runs of a sweep are started again: those whose process was killed by a signal that the sweep did not send.
+
+    Other failures, such as invalid settings or a full disk, would occur again.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[RunFolder] = Counter()
+
+    def retry(self, outcome: Outcome) -> str | None:
+        """What to say of a run that is to be started again now, which counts; None if it is not."""
+        if outcome.was_stopped or outcome.exit_code not in _RETRIED or self._counts[outcome.folder] == _MAX_RETRIES:
+            return None
+        self._counts[outcome.folder] += 1
+        reason = ", perhaps for lack of memory" if _RETRIED[outcome.exit_code] == "SIGKILL" else ""
+        return (
+            f"{outcome.folder.path.name} was killed (signal {outcome.exit_code - 128}){reason}; "
+            f"starting it again, {self._counts[outcome.folder]} of {_MAX_RETRIES}."
+        )
+
+
 class Launcher(Protocol):
     """Runs jobs on resources that it allocates itself."""
 
@@ -63,20 +92,29 @@ class Launcher(Protocol):
         """Return the resources for a sweep of this many runs. Raises ConfigError."""
         ...
 
-    def launch(self, jobs: Sequence[Job], allocation: Allocation, stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
+    def launch(
+        self,
+        jobs: Sequence[Job],
+        allocation: Allocation,
+        stop: Callable[[], int | None],
+        retry: Callable[[Outcome], str | None],
+    ) -> Iterator[Outcome | str | None]:
         """Start the jobs in order; yield an Outcome whenever one ends, and None at least once a second in between.
 
         `stop()` returns the number of the signal to pass on to running jobs, or None. After a signal no more jobs are started.
+        If `retry(outcome)` returns a message, the launcher yields it instead of the outcome and starts the job again. A run that
+        another process holds is waited for; then it has ended, or it is started.
         """
         ...
 
 
 def start(
     launcher: Launcher, jobs: Sequence[Job], allocation: Allocation, stop: Callable[[], int | None]
-) -> Iterator[Outcome | None]:
+) -> Iterator[Outcome | str | None]:
     """Launch the jobs, and record a `failed` event for each run whose process failed. Yields like Launcher.launch."""
-    for outcome in launcher.launch(jobs, allocation, stop):
-        if outcome is not None and outcome.failed and outcome.exit_code not in _NOT_FAILED:
-            step = max((record.step for record in outcome.folder.records()), default=0)
-            outcome.folder.append_event("failed", step, exit_code=outcome.exit_code)
-        yield outcome
+    for update in launcher.launch(jobs, allocation, stop, Retries().retry):
+        if isinstance(update, Outcome) and update.failed and update.exit_code not in _NOT_FAILED:
+            step = max((record.step for record in update.folder.records()), default=0)
+            killed_by = {"signal": _RETRIED[update.exit_code]} if update.exit_code in _RETRIED else {}
+            update.folder.append_event("failed", step, exit_code=update.exit_code, **killed_by)
+        yield update

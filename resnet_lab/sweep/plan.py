@@ -18,6 +18,7 @@ from resnet_lab.record.study import recorded_images, run_folders
 from resnet_lab.run.auto import TRIAL_SECONDS, as_in_study, decide_compile, decide_data, fetch_data, trial_pays
 from resnet_lab.run.compute import set_up
 from resnet_lab.run.estimate import UNMEASURED, Forecast, Speed, background_training, forecast, measure, measuring_seconds
+from resnet_lab.sweep.disk import DiskSpace, disk_space, free_bytes
 from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Allocation, Job, Launcher, Outcome, start
 
@@ -42,7 +43,7 @@ class PlannedRun:
 class Plan:
     """All runs of a sweep, longest first, and the jobs that remain to be started, in the same order.
 
-    `trial_seconds` is the time of a trial of compiled blocks, 0 if none is pending.
+    `trial_seconds` is the time of a trial of compiled blocks, 0 if none is pending. `disk` is the space for what is left.
     """
 
     study_path: Path
@@ -52,6 +53,7 @@ class Plan:
     allocation: Allocation
     stand_in: bool
     trial_seconds: float
+    disk: DiskSpace
 
     def progress(self, runs: Sequence[Run], elapsed: float) -> tuple[float, float]:
         """Return the share of the planned work that is done, and the seconds left, `elapsed` seconds after the start.
@@ -80,7 +82,7 @@ class Plan:
         """Estimated wall time of the sweep."""
         return makespan([run.seconds for run in self.runs], self.allocation.num_jobs) + self.trial_seconds
 
-    def start(self, stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
+    def start(self, stop: Callable[[], int | None]) -> Iterator[Outcome | str | None]:
         """Write the config of every run, then launch the jobs. See Launcher.launch."""
         for run in self.runs:
             run.folder.create(run.forecast.config)
@@ -118,10 +120,12 @@ def plan(
     *,
     must_have_data: bool = True,
     start_seconds: float = 0.0,
+    free: Callable[[Path], int] = free_bytes,
 ) -> Plan:
     """Plan a sweep: check settings, existing runs and data, and measure this machine's speed. Writes no run and starts none.
 
-    `start_seconds` is the start-up time of a run's process. Raises ConfigError, and DataError unless `must_have_data` is False.
+    `start_seconds` is the start-up time of a run's process; `free` returns the free bytes of a folder's disk. Raises ConfigError,
+    and DataError unless `must_have_data` is False.
     """
     requested = expand(source)
     allocation = launcher.allocate(len(requested))
@@ -147,7 +151,9 @@ def plan(
     runs.sort(key=lambda run: run.seconds, reverse=True)
     jobs = tuple(Job(run.folder, root) for run in runs if run.state not in _ENDED)
     stand_in = configs[0].data.facts.is_stand_in
-    return Plan(study_path, tuple(runs), jobs, launcher, allocation, stand_in, measured.trial_seconds)
+    left = [(run.forecast.config, run.folder) for run in runs if run.state not in _ENDED]
+    disk = disk_space(left, allocation.num_jobs, study_path, free)
+    return Plan(study_path, tuple(runs), jobs, launcher, allocation, stand_in, measured.trial_seconds, disk)
 
 
 def makespan(seconds: Iterable[float], num_jobs: int) -> float:

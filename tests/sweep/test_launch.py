@@ -9,7 +9,7 @@ def test_failure_of_a_run_is_recorded_whatever_launcher_started_it(tmp_path):
         def allocate(self, num_runs):
             return Allocation(num_runs, 1, "cpu")
 
-        def launch(self, jobs, allocation, stop):
+        def launch(self, jobs, allocation, stop, retry):
             yield None
             for job in jobs:
                 yield Outcome(job.folder, int(job.folder.path.name))

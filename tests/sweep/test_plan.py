@@ -5,6 +5,7 @@ import pytest
 from resnet_lab.record.lines import TrainRecord
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.estimate import Forecast
+from resnet_lab.sweep.disk import DiskSpace
 from resnet_lab.sweep.launch import Allocation
 from resnet_lab.sweep.local import LocalPool
 from resnet_lab.sweep.plan import Plan, PlannedRun, makespan
@@ -26,7 +27,7 @@ def planned_run(tmp_path, name, seconds, step=0):
 
 def test_progress_is_the_share_of_work_done_and_the_time_left(tmp_path):
     runs = (planned_run(tmp_path, "plain-8-s0", 60.0), planned_run(tmp_path, "residual-8-s0", 30.0))
-    plan = Plan(tmp_path, runs, (), LocalPool(), Allocation(1, 1, "cpu"), stand_in=False, trial_seconds=0.0)
+    plan = Plan(tmp_path, runs, (), LocalPool(), Allocation(1, 1, "cpu"), stand_in=False, trial_seconds=0.0, disk=DiskSpace(0, 0))
 
     def progress(elapsed):
         return plan.progress([run.folder.read() for run in runs], elapsed)

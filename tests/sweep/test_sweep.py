@@ -7,7 +7,6 @@ import sys
 import time
 
 import pytest
-from filelock import FileLock
 
 from resnet_lab.config.files import load_study
 from resnet_lab.record.store import RunFolder
@@ -43,17 +42,17 @@ def test_finished_sweep_needs_neither_data_nor_a_speed_measurement(cli, tmp_path
 
 def test_failed_run_does_not_stop_the_others_and_is_repeated_next_time(cli, tmp_path):
     config = write_config(tmp_path / "two.toml")
-    locked = tmp_path / "runs" / "two" / "plain-8-s0"
-    locked.mkdir(parents=True)
-    with FileLock(locked / ".lock"):
-        answer = cli("sweep", config)
+    bad = RunFolder(tmp_path / "runs" / "two" / "plain-8-s0")
+    bad.checkpoints.mkdir(parents=True)
+    (bad.checkpoints / "step-00000010.pt").write_bytes(b"torn")
+    answer = cli("sweep", config)
     assert answer.code == 5
-    assert "1 of 2 runs did not finish: plain-8-s0" in answer.err
+    assert "1 of 2 runs did not finish: plain-8-s0 (failed)" in answer.err
     assert RunFolder(tmp_path / "runs" / "two" / "residual-8-s0").read().state == "finished"
-    assert RunFolder(locked).read().state == "planned"  # nothing is written while another process holds the lock
-    assert "Another process is working on" in RunFolder(locked).log_file.read_text()
+    assert "No checkpoint" in bad.log_file.read_text()
+    (bad.checkpoints / "step-00000010.pt").unlink()
     assert cli("sweep", config).code == 0
-    assert RunFolder(locked).read().state == "finished"
+    assert bad.read().state == "finished"
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(cli, tmp_path):
