@@ -19,19 +19,17 @@ def digest(settings: Settings, config: type[BaseModel]) -> str:
 
     So a run keeps its identity when a setting is added.
     """
-    text = json.dumps(_without_later_defaults(settings, config), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(identity(settings, config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _without_later_defaults(settings: Settings, config: type[BaseModel]) -> Settings:
-    """What is left of settings, or of a section of them, without later settings that have their default."""
+def identity(settings: Settings, config: type[BaseModel]) -> Settings:
+    """What tells a run: its settings, or those of a section, without later ones that have their default."""
     kept: Settings = {}
     for key, value in settings.items():
         field = config.model_fields[key]
         if _LATER in field.metadata and value == field.default:
             continue
         section = field.annotation
-        kept[key] = (
-            _without_later_defaults(value, section) if isinstance(section, type) and issubclass(section, BaseModel) else value
-        )
+        kept[key] = identity(value, section) if isinstance(section, type) and issubclass(section, BaseModel) else value
     return kept

@@ -11,16 +11,16 @@ from pydantic_core import PydanticCustomError
 from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFacts, BlockType, StrideOn
 from resnet_lab.config.datasets import DATASETS, Dataset, DatasetFacts, Sizes, size_problems
 from resnet_lab.config.depths import depth_problem, stage_blocks
-from resnet_lab.config.durations import Duration, in_steps
+from resnet_lab.config.durations import Duration, Integer, in_steps
 from resnet_lab.config.identity import Later, digest
 from resnet_lab.config.settings import Settings, flatten, get
 from resnet_lab.config.terms import Kind, Layout, Padding, Shortcut
 
 
 class Section(BaseModel):
-    """Frozen, strictly typed settings that refuse unknown keys."""
+    """Frozen, strictly typed settings that refuse unknown keys and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _refused(key: str, text: str) -> PydanticCustomError:
@@ -36,10 +36,12 @@ class ModelConfig(Section):
         "cifar", description="cifar: Sec. 4.2, three stages of n blocks; imagenet: Table 1, four stages"
     )
     block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
-    depth: int = Field(
+    depth: Integer = Field(
         description="weighted layers: 6n+2, with bottlenecks 9n+2; in the imagenet layout 18, 34, with bottlenecks 50, 101, 152"
     )
-    width: int = Field(16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout")
+    width: Integer = Field(
+        16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout"
+    )
     shortcut: Later[Shortcut] = Field(
         "A", description="of a residual block (Sec. 4.1): A the identity, B a projection where shapes change, C everywhere"
     )
@@ -126,13 +128,13 @@ class DataConfig(Section):
     """
 
     dataset: Dataset = "cifar10"
-    num_classes: Later[int] = Field(10, ge=2, description="10, of cifar100 100; of a folder as many as it has, to be stated")
-    image_size: Later[int] = Field(
+    num_classes: Later[Integer] = Field(10, ge=2, description="10, of cifar100 100; of a folder as many as it has, to be stated")
+    image_size: Later[Integer] = Field(
         32, ge=32, description="side of what the network sees, in pixels: 32, of a folder 224 if not stated"
     )
-    train_images: int = Field(50_000, ge=1, description="images before the split; fewer than there are: a seeded subset")
-    validation_images: int = Field(5_000, ge=0, description="held out of the training images, drawn from the seed")
-    test_images: int = Field(10_000, ge=1, description="fewer than there are: a seeded subset")
+    train_images: Integer = Field(50_000, ge=1, description="images before the split; fewer than there are: a seeded subset")
+    validation_images: Integer = Field(5_000, ge=0, description="held out of the training images, drawn from the seed")
+    test_images: Integer = Field(10_000, ge=1, description="fewer than there are: a seeded subset")
 
     @model_validator(mode="before")
     @classmethod
@@ -178,8 +180,8 @@ class Plateau(Section):
 
     name: Literal["plateau"] = "plateau"
     every: Duration = Field(gt=0, description="steps between checks of the validation error; an epoch if not given")
-    patience: int = Field(15, ge=1, description="checks without a new best before the lr is divided")
-    max_drops: int = Field(2, ge=0)
+    patience: Integer = Field(15, ge=1, description="checks without a new best before the lr is divided")
+    max_drops: Integer = Field(2, ge=0)
 
 
 class Milestones(Section):
@@ -192,7 +194,7 @@ class Milestones(Section):
 class Warmup(Section):
     """The low-lr start of very deep nets: `lr` until the measured training error falls below `until_error` (Sec. 4.2)."""
 
-    from_depth: int = Field(110, description="the shallowest net that starts this way")
+    from_depth: Integer = Field(110, description="the shallowest net that starts this way")
     lr: float = Field(0.01, gt=0)
     until_error: float = Field(0.8, gt=0, lt=1, description="running training error, a fraction")
     window: Duration = Field(100, gt=0, description="steps over which the training error is measured")
@@ -202,7 +204,7 @@ class RecipeConfig(Section):
     """How a network is trained (He et al. 2015, Sec. 3.4 and 4.2)."""
 
     steps: Duration = Field(64_000, ge=0)
-    batch_size: int = Field(128, ge=1)
+    batch_size: Integer = Field(128, ge=1)
     lr: float = Field(0.1, gt=0)
     lr_factor: float = Field(0.1, gt=0, lt=1, description="what the lr is multiplied with at a drop")
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -215,8 +217,8 @@ class EvaluationConfig(Section):
     """When and on how many training images the network is evaluated; validation and test images are all used."""
 
     every: Duration = Field(1_000, gt=0)
-    train_images: int = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
-    final_train_images: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    train_images: Integer = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
+    final_train_images: Annotated[Integer, Field(ge=1)] | Literal["all"] = "all"
     final_test_views: Later[Literal[1, 10]] = Field(
         1, description="of each test image at the last evaluation: the centre, or four corners and the centre with their flips"
     )
@@ -309,7 +311,7 @@ def _epoch_steps(raw: Settings) -> int:
         data = DataConfig.model_validate(raw.get("data", {}))
         batch_size: float = get(raw, ("recipe", "batch_size"), 128)
         return max(1, math.ceil(data.num_train / batch_size))
-    except (ValidationError, TypeError, ValueError, ZeroDivisionError):
+    except (ValidationError, TypeError, ValueError, ArithmeticError):
         return 1  # the settings are refused anyway, with these keys named
 
 
