@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
+from resnet_lab.cli.options import Json, Out, Runs, StudyArgument, XAxis
 from resnet_lab.errors import NotShownError
 from resnet_lab.record.study import DEFAULT_ROOT, find_study
 from resnet_lab.report.tables import difference_table, error_table
@@ -26,6 +26,7 @@ def compare(
         ),
     ] = False,
     x: XAxis = "step",
+    out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Plain against residual, shallow against deep: table, verdict, and curves.png, .svg, .pdf and .csv in the study's folder."""
@@ -37,9 +38,10 @@ def compare(
         display.result_json(comparison_values(comparison, best=best))
     else:
         _show(comparison, best=best)
-    _draw(folder, comparison, x)
+    target = out or folder
+    _draw(target, comparison, x)
     if not as_json:
-        display.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` makes the page.")
+        display.note(f"Curves: {target / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` makes the page.")
     if expect_degradation and not comparison.shows_degradation:
         raise NotShownError("The degradation that --expect-degradation asks for is not there: " + " ".join(comparison.verdict))
 

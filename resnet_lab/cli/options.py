@@ -16,7 +16,9 @@ DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where the images are, or go (default: $RESNET_LAB_DATA, or ./data).")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a run; exact repetition needs the same number.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="CPU threads of a run; exact repetition needs the same number.")
+]
 ConfigArgument = Annotated[str | None, typer.Argument(help="A preset's name or a TOML file (default: plateau).")]
 ConfigOption = Annotated[str | None, typer.Option("--config", help="A preset's name or a TOML file (default: plateau).")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Runs of the sweep at once (default: one per core, or per GPU).")]
@@ -34,6 +36,7 @@ Compile = Annotated[
 ]
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder (default: the config's name).")]
 StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study's name or folder (default: the newest).")]
+Out = Annotated[Path | None, typer.Option(help="The folder to write into (default: the study's folder).")]
 XAxis = Annotated[Literal["step", "epoch", "hours"], typer.Option("--x", help="The horizontal axis of the figures.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 

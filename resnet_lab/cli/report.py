@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import display
-from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
+from resnet_lab.cli.options import Json, Out, Runs, StudyArgument, XAxis
 from resnet_lab.cli.watch import ended_by_ctrl_c, fingerprint, looks
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import Follower
@@ -27,6 +27,7 @@ def report(
         float | None, typer.Option(min=1, help=f"With --watch: seconds between two looks at the runs (default: {EVERY:g}).")
     ] = None,
     x: XAxis = "step",
+    out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Write the study's report: one self-contained HTML page that works without a network, and the same as Markdown."""
@@ -39,7 +40,7 @@ def report(
     folder = find_study(runs, study)
     found = read_study(folder)
     comparison = compare(found)
-    page, markdown = write_report(folder, comparison, x)
+    page, markdown = write_report(out or folder, comparison, x)
     if comparison.stand_in:
         display.stand_in()
     if as_json:
@@ -56,5 +57,5 @@ def report(
             for (found,) in looks(lambda: [read_study(folder, read_run)], every or EVERY):
                 if (marks := fingerprint([found])) != seen:
                     seen = marks
-                    write_report(folder, compare(found), x)
+                    write_report(out or folder, compare(found), x)
         display.note("No run is running any more: the page is complete.")

@@ -37,7 +37,8 @@ class ModelConfig(Section):
     )
     block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
     depth: Integer = Field(
-        description="weighted layers: 6n+2, with bottlenecks 9n+2; in the imagenet layout 18, 34, with bottlenecks 50, 101, 152"
+        le=10_000,
+        description="weighted layers: 6n+2, with bottlenecks 9n+2; in the imagenet layout 18, 34, with bottlenecks 50, 101, 152",
     )
     width: Integer = Field(
         16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout"

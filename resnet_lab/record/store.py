@@ -206,6 +206,12 @@ class Run:
         return max((records[-1].step for records in (self.train, self.evaluations) if records), default=0)
 
     @property
+    def final(self) -> EvalRecord | None:
+        """The evaluation after its last step; None where it has not come so far, or has lost that record."""
+        last = self.evaluations[-1] if self.evaluations else None
+        return last if last is not None and last.step == self.config.recipe.steps else None
+
+    @property
     def images_per_second(self) -> float | None:
         """Its training speed over the last ten records."""
         recent = self.train[-10:]

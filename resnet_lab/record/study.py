@@ -101,4 +101,4 @@ def begun_on_images(folders: Iterable[RunFolder]) -> Begun | None:
 
 def _touched(folder: RunFolder) -> float:
     files = (folder.path / name for name in ("config.json", "metrics.jsonl", "events.jsonl"))
-    return max(path.stat().st_mtime for path in files if path.exists())
+    return max((path.stat().st_mtime for path in files if path.exists()), default=0.0)

@@ -11,9 +11,12 @@ from resnet_lab.report.illustrations import curves, illustrations
 from resnet_lab.study.compare import Comparison, compare_study
 from resnet_lab.study.values import comparison_values
 
+_OPTION = "--out"  # of the commands that write these files
+
 
 def write_comparison(folder: Path, comparison: Comparison, x: figures.X = "step") -> None:
-    """Write a study's `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
+    """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` into a folder, usually the study's. Raises DiskError."""
+    _make(folder)
     _picture(folder, comparison, curves(comparison, x))
     _write_numbers(folder, comparison)
 
@@ -24,33 +27,40 @@ def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
     found, _ = findings(comparison.runs)
     drawn = []
     for each in analysis.figures(found, figures.colours(comparison)):
-        _picture(folder, comparison, each)
+        _picture(folder, comparison, each, option="--runs")
         drawn.append(folder / f"{each.stem}.png")
     return drawn
 
 
 def write_report(folder: Path, comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
-    """Write `report/index.html`, `report/report.md` and all figures, `x` being their axis; returns both. Raises DiskError."""
+    """Write `report/index.html`, `report/report.md` and all figures into a folder, usually the study's; returns both.
+
+    `x` is the figures' axis. Raises DiskError.
+    """
+    pages = folder / "report"
+    _make(pages)
     reasons = why.reasons(comparison.runs, figures.colours(comparison))
     listed = [*illustrations(comparison, x), *reasons.illustrations]
     pictures = {each.stem: _picture(folder, comparison, each) for each in listed}
     _write_numbers(folder, comparison)
     built = document.build(comparison, pictures, why.section(reasons, pictures))
-    pages = folder / "report"
-    with disk_errors(pages):
-        pages.mkdir(exist_ok=True)
     page, text = pages / "index.html", pages / "report.md"
-    write_atomically(page, html.render(built).encode())
-    write_atomically(text, markdown.render(built).encode())
+    write_atomically(page, html.render(built).encode(), _OPTION)
+    write_atomically(text, markdown.render(built).encode(), _OPTION)
     return page, text
 
 
-def _picture(folder: Path, comparison: Comparison, illustration: Illustration) -> Picture:
-    """Draw an illustration and write its files into the study's folder."""
-    drawing = figures.save(figures.entitled(illustration, comparison), folder / illustration.stem)
+def _make(folder: Path) -> None:
+    with disk_errors(folder, _OPTION):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _picture(folder: Path, comparison: Comparison, illustration: Illustration, option: str = _OPTION) -> Picture:
+    """Draw an illustration and write its files into the folder."""
+    drawing = figures.save(figures.entitled(illustration, comparison), folder / illustration.stem, option)
     return picture(illustration, drawing)
 
 
 def _write_numbers(folder: Path, comparison: Comparison) -> None:
-    write_atomically(folder / "curves.csv", charts.curve_points(comparison).encode())
-    write_json(folder / "summary.json", comparison_values(comparison))
+    write_atomically(folder / "curves.csv", charts.curve_points(comparison).encode(), _OPTION)
+    write_json(folder / "summary.json", comparison_values(comparison), _OPTION)

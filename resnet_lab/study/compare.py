@@ -60,7 +60,7 @@ def compare_study(folder: Path) -> Comparison:
 def compare(study: Study) -> Comparison:
     """Compare the runs of the recipe that most of them share; the others are named in `missing`."""
     chosen, missing = _one_recipe(study.runs)
-    finished = [run for run in chosen if run.state == "finished" and run.evaluations]
+    finished = [run for run in chosen if run.state == "finished" and run.final is not None]
     cells = tuple(cells_of(chosen, finished))
     gaps = tuple(gaps_of(finished))
     gains = tuple(gains_of(finished))

@@ -45,9 +45,11 @@ def _certainty(gap: Gap) -> str:
 def unfinished(runs: Sequence[Run]) -> list[str]:
     """A sentence for every run that is not in the table."""
     return [
-        f"{run.name} is {run.state}, at step {run.step:,} of {run.config.recipe.steps:,}, and not in the table."
+        f"{run.name} is finished, but its last evaluation is missing from metrics.jsonl: it is not in the table."
+        if run.state == "finished"
+        else f"{run.name} is {run.state}, at step {run.step:,} of {run.config.recipe.steps:,}, and not in the table."
         for run in runs
-        if run.state != "finished" or not run.evaluations
+        if run.state != "finished" or run.final is None
     ]
 
 

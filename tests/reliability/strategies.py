@@ -1,5 +1,7 @@
 """What hypothesis draws: valid settings, values that fit nowhere, and damage to files."""
 
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -7,8 +9,11 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from resnet_lab.config.blocks import BLOCKS, BlockFacts
 from resnet_lab.config.datasets import DATASETS
+from resnet_lab.config.files import known_keys
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.config.settings import Settings
 
+SETTINGS = known_keys(RunConfig)  # all keys of a run's config
 _STEPS = 1_000_000  # more than any run has
 _positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 _fraction = st.floats(min_value=0, max_value=1, exclude_min=True, exclude_max=True)
@@ -118,7 +123,148 @@ junk: SearchStrategy[Any] = st.recursive(
     | st.sampled_from([-1, 0, 2**31, 2**32, 2**63, 2**64, 10**400, -(10**400)])
     | st.floats()
     | st.text(max_size=20)
-    | st.sampled_from(["", "auto", "all", "plateau", "milestones", "50 %", "3 epochs", f"{10**400} epochs", f"{10**400} %"]),
+    | st.sampled_from(
+        [
+            "",
+            "auto",
+            "all",
+            "plateau",
+            "milestones",
+            "50 %",
+            "3 epochs",
+            f"{10**400} epochs",
+            f"{10**400} %",
+            "0001-01-01T00:00:00",
+            "9999-12-31T23:59:59-12:00",
+        ]
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=4,
 )
+
+_words = st.text(
+    st.characters(exclude_categories=(), exclude_characters="\0/"), max_size=12
+)  # an argument has no NUL; no path out
+_numbers = st.sampled_from(
+    ["1", "2", "8"] * 5 + ["-1", "0", "14", "20", "21", "4.5", "1e9", "nan", "inf", str(2**63), "9" * 5000]
+)
+_VALUES = {  # what an option's value may be, by the option; in a folder as the fixture `place` makes it
+    "--config": ["smoke", "demo", "imagenet", "tiny.toml", "bad.toml", "nope.toml", "nope", "runs/s"],
+    "--study": ["s", "t", "runs/s", "..", ".", "a/b", "runs", "x" * 300],
+    "--run": ["runs/s/plain-8-s0", "s/residual-14-s0", "s", "runs/none", "s/none", "file.txt"],
+    "--runs": ["runs", "none", "file.txt", "runs/s"],
+    "--out": ["out", "file.txt", "a/b"],
+    "--draw": ["a.svg", "a.png", "a.bmp", "none/a.svg", "file.txt/a.svg"],
+    "--weights": ["w.safetensors", "file.txt", "none.pth", "runs"],
+    "--data-dir": ["data", "file.txt", "images"],
+    "--device": ["auto", "cpu", "cuda", "cuda:7", "mps"],
+    "--to": ["csv", "tensorboard", "torchvision", "safetensors"],
+    "--dataset": ["cifar10", "cifar100", "folder"],
+    "--layout": ["cifar", "imagenet"],
+    "--block": ["basic", "bottleneck"],
+    "--shortcut": ["A", "B", "C"],
+    "--padding": ["end", "both"],
+    "--stride-on": ["1x1", "3x3"],
+    "--normalisation": ["per-pixel", "imagenet", "channel"],
+    "--x": ["step", "epoch", "hours"],
+}
+_ARGUMENTS = {
+    "config": "--config",
+    "study": "--study",
+    "run": "--run",
+    "name": "--run",
+    "names": "--run",
+    "first": "--run",
+    "second": "--run",
+}
+
+
+def _toml_text(value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except ValueError:  # a number of more digits than Python prints
+        return "1" + "0" * 400
+
+
+@st.composite
+def _overrides(draw: DrawFn) -> str:
+    if draw(st.booleans()):
+        return draw(
+            st.sampled_from(
+                ["recipe.steps=3", "recipe.lr=0.5", "seed=1", "model.width=4", "data.dataset=synthetic", "log.keep=[1]"]
+            )
+        )
+    key = draw(st.sampled_from(["sweep.depths", "sweep.seeds", "sweep.kinds", "model", "recipe", *SETTINGS]) | _words)
+    return f"{key}={draw(junk.map(_toml_text) | _numbers | _words)}"
+
+
+@st.composite
+def _tokens(draw: DrawFn, parameter: Any) -> list[str]:
+    """An option with a value, or an argument."""
+    name = draw(st.sampled_from([*parameter.opts, *parameter.secondary_opts]))
+    if getattr(parameter, "is_flag", False):
+        return [name]
+    known = _VALUES.get(_ARGUMENTS.get(name, name))
+    likely = _overrides() if name == "--set" else st.sampled_from(known) if known else _numbers
+    value = draw(st.one_of(*[likely] * 9, _numbers | _words))
+    return [value] if name in _ARGUMENTS else [name, value]
+
+
+def arguments(commands: Mapping[tuple[str, ...], Sequence[Any]]) -> SearchStrategy[list[str]]:
+    """Lists of arguments for the commands of these names and parameters, some of them none that a command has."""
+
+    def of_command(name: tuple[str, ...]) -> SearchStrategy[list[str]]:
+        parameters = commands[name]
+        known = st.sampled_from(parameters).flatmap(_tokens) if parameters else st.nothing()
+        parts = st.lists(st.one_of(*[known] * 14, st.lists(_words, max_size=1)), max_size=4)
+        return parts.map(lambda tokens: [*name, *(token for each in tokens for token in each)])
+
+    return st.sampled_from(sorted(commands)).flatmap(of_command) | st.lists(_words, max_size=5)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths to all values inside a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, each in inner for place in [(*path, key), *_places(each, (*path, key))]]
+
+
+@st.composite
+def _other_json(draw: DrawFn, line: bytes) -> bytes:
+    """A JSON value with one value in it replaced or removed, or one key renamed."""
+    value = json.loads(line)
+    *parents, key = draw(st.sampled_from(_places(value)))
+    section = value
+    for each in parents:
+        section = section[each]
+    what = draw(st.sampled_from(["replace", "replace", "replace", "remove", "rename"]))
+    old = section.pop(key)
+    if isinstance(section, list) and what != "remove":
+        section.insert(key, draw(junk))
+    elif what != "remove":
+        section[draw(st.text(max_size=8)) if what == "rename" else key] = old if what == "rename" else draw(junk)
+    return _toml_text(value).encode()
+
+
+@st.composite
+def damaged(draw: DrawFn, content: bytes) -> bytes:
+    """The content of a file of JSON values, damaged: in its bytes, or in what it says."""
+    if draw(st.booleans()):
+        lines = content.split(b"\n") if content.startswith(b'{"') else [content]
+        place = draw(st.sampled_from([index for index, line in enumerate(lines) if line.strip()]))
+        return b"\n".join([*lines[:place], draw(_other_json(lines[place])), *lines[place + 1 :]])
+    start = draw(st.integers(0, len(content)))
+    end = draw(st.integers(start, min(len(content), start + 200)))
+    flipped = bytes(byte ^ 1 << draw(st.integers(0, 7)) for byte in content[start : start + 1])
+    until, between, after = draw(
+        st.sampled_from(
+            [
+                (start, b"", len(content)),  # cut
+                (start, b"", end),  # a part lost
+                (end, b"", start),  # a part twice
+                (start, flipped, start + 1),
+                (start, draw(st.binary(max_size=50)), start),
+                (0, _toml_text(draw(junk)).encode(), len(content)),
+            ]
+        )
+    )
+    return content[:until] + between + content[after:]
