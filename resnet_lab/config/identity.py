@@ -1,4 +1,4 @@
-"""What tells runs and recipes apart: a digest of their settings."""
+"""The identity of runs and recipes: a digest of their settings."""
 
 import hashlib
 import json
@@ -10,21 +10,24 @@ from resnet_lab.config.settings import Settings
 
 _Value = TypeVar("_Value")
 _LATER = "a later setting"
-# The type of a setting that came after the first runs; its default is what every run did before.
+# The type of a setting added after the first release of configs; its default reproduces the earlier behaviour.
 Later = Annotated[_Value, _LATER]
 
 
 def digest(settings: Settings, config: type[BaseModel]) -> str:
-    """The sha256 of the settings of such a config, defaults included but for those of later settings.
+    """The sha256 of a config's settings, including defaults, except defaults of `Later` settings.
 
-    So a run keeps its identity when a setting is added.
+    Older runs therefore keep their identity when a setting is added. Raises KeyError for a setting that `config` lacks.
     """
     text = json.dumps(identity(settings, config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def identity(settings: Settings, config: type[BaseModel]) -> Settings:
-    """What tells a run: its settings, or those of a section, without later ones that have their default."""
+    """The settings that make up a run's identity: all of them, except `Later` settings that have their default value.
+
+    `settings` may be one section, with `config` its class.
+    """
     kept: Settings = {}
     for key, value in settings.items():
         field = config.model_fields[key]

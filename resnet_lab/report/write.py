@@ -1,4 +1,4 @@
-"""From what a study's folder says to the files that people look at."""
+"""Writes the report, figures and tables of a study to its folder or another one."""
 
 from pathlib import Path
 
@@ -11,43 +11,48 @@ from resnet_lab.report.illustrations import curves, illustrations
 from resnet_lab.study.compare import Comparison, compare_study
 from resnet_lab.study.values import comparison_values
 
-_OPTION = "--out"  # of the commands that write these files
+_OPTION = "--out"  # chooses another folder in `compare` and `report`
 
 
-def write_comparison(folder: Path, comparison: Comparison, x: figures.X = "step") -> None:
-    """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` into a folder, usually the study's. Raises DiskError."""
+def write_comparison(comparison: Comparison, x: figures.X = "step", out: Path | None = None) -> None:
+    """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to `out`, by default the study's folder. Raises DiskError."""
+    folder = out or comparison.study.path
     _make(folder)
     _picture(folder, comparison, curves(comparison, x))
     _write_numbers(folder, comparison)
 
 
 def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
-    """Draw what an analysis of a study's runs has found, in its folder. Returns the PNG files. Raises DiskError."""
-    comparison = compare_study(folder)
-    found, _ = findings(comparison.runs)
-    drawn = []
-    for each in analysis.figures(found, figures.colours(comparison)):
-        _picture(folder, comparison, each, option="--runs")
-        drawn.append(folder / f"{each.stem}.png")
-    return drawn
+    """Draw the figures of an analysis from all its results in a study, to the study's folder.
 
-
-def write_report(folder: Path, comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
-    """Write `report/index.html`, `report/report.md` and all figures into a folder, usually the study's; returns both.
-
-    `x` is the figures' axis. Raises DiskError.
+    Returns the paths of the PNG files. Raises DiskError.
     """
+    comparison = compare_study(folder)
+    results, _ = findings(comparison.runs)
+    paths = []
+    for illustration in analysis.figures(results, figures.colours(comparison)):
+        _picture(folder, comparison, illustration, option="--runs")
+        paths.append(folder / f"{illustration.stem}.png")
+    return paths
+
+
+def write_report(comparison: Comparison, x: figures.X = "step", out: Path | None = None) -> tuple[Path, Path]:
+    """Write `report/index.html`, `report/report.md` and all figures, with `x` as the horizontal axis of the curves.
+
+    They go to `out`, by default the study's folder. Returns the paths of the HTML and the Markdown file. Raises DiskError.
+    """
+    folder = out or comparison.study.path
     pages = folder / "report"
     _make(pages)
     reasons = why.reasons(comparison.runs, figures.colours(comparison))
-    listed = [*illustrations(comparison, x), *reasons.illustrations]
-    pictures = {each.stem: _picture(folder, comparison, each) for each in listed}
+    drawn = [*illustrations(comparison, x), *reasons.illustrations]
+    pictures = {illustration.stem: _picture(folder, comparison, illustration) for illustration in drawn}
     _write_numbers(folder, comparison)
-    built = document.build(comparison, pictures, why.section(reasons, pictures))
-    page, text = pages / "index.html", pages / "report.md"
-    write_atomically(page, html.render(built).encode(), _OPTION)
-    write_atomically(text, markdown.render(built).encode(), _OPTION)
-    return page, text
+    content = document.build(comparison, pictures, why.section(reasons, pictures))
+    html_file, markdown_file = pages / "index.html", pages / "report.md"
+    write_atomically(html_file, html.render(content).encode(), _OPTION)
+    write_atomically(markdown_file, markdown.render(content).encode(), _OPTION)
+    return html_file, markdown_file
 
 
 def _make(folder: Path) -> None:
@@ -56,9 +61,9 @@ def _make(folder: Path) -> None:
 
 
 def _picture(folder: Path, comparison: Comparison, illustration: Illustration, option: str = _OPTION) -> Picture:
-    """Draw an illustration and write its files into the folder."""
-    drawing = figures.save(figures.entitled(illustration, comparison), folder / illustration.stem, option)
-    return picture(illustration, drawing)
+    """Draw an illustration and write its files to the folder."""
+    figure = figures.entitled(illustration, comparison)
+    return picture(illustration, figures.save(figure, folder / illustration.stem, option))
 
 
 def _write_numbers(folder: Path, comparison: Comparison) -> None:

@@ -1,4 +1,4 @@
-"""A folder that cannot be written, to root as well, whom the modes of files do not bind on Linux."""
+"""Make a folder read-only, for root too, whom file modes do not restrict on Linux."""
 
 import contextlib
 import ctypes
@@ -21,7 +21,7 @@ class _Set(ctypes.Structure):
 
 @contextlib.contextmanager
 def read_only(folder: Path) -> Iterator[bool]:
-    """Take away the right to write all that is in the folder; tells whether that binds this process."""
+    """Make a folder and its contents read-only; yields whether that restricts this process."""
     there = [folder, *folder.rglob("*")]
     for path in there:
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -35,7 +35,7 @@ def read_only(folder: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def _bound_by_modes() -> Iterator[None]:
-    """On Linux, without root's right to pass over the modes of files, in this thread."""
+    """On Linux, drop this thread's capabilities to override file modes."""
     if not sys.platform.startswith("linux"):
         yield
         return

@@ -1,4 +1,4 @@
-"""What hypothesis draws: valid settings, values that fit nowhere, and damage to files."""
+"""Hypothesis strategies: valid settings, invalid values, arguments and damaged files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from resnet_lab.config.schema import RunConfig
 from resnet_lab.config.settings import Settings
 
 SETTINGS = known_keys(RunConfig)  # all keys of a run's config
-_STEPS = 1_000_000  # more than any run has
+_STEPS = 1_000_000  # the longest drawn run
 _positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 _fraction = st.floats(min_value=0, max_value=1, exclude_min=True, exclude_max=True)
 
@@ -71,7 +71,7 @@ def _schedules(draw: DrawFn, steps: int, has_validation: bool) -> Settings:
 
 @st.composite
 def run_settings(draw: DrawFn) -> Settings:
-    """Valid settings of a run, every key of RunConfig stated, durations in steps."""
+    """Valid settings of a run with every key of RunConfig, durations in steps."""
     data, steps = draw(_data()), draw(st.integers(0, _STEPS))
     num_train = data["train_images"] - data["validation_images"]
     compile = draw(st.sampled_from([True, False, "auto"]))
@@ -115,7 +115,7 @@ def run_settings(draw: DrawFn) -> Settings:
     }
 
 
-# Values of every type that JSON and TOML share, of which most fit into no setting.
+# Values of every type that JSON and TOML share; most are invalid for any setting.
 junk: SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
@@ -144,11 +144,11 @@ junk: SearchStrategy[Any] = st.recursive(
 
 _words = st.text(
     st.characters(exclude_categories=(), exclude_characters="\0/"), max_size=12
-)  # an argument has no NUL; no path out
+)  # arguments cannot contain NUL; no / so that paths stay inside
 _numbers = st.sampled_from(
     ["1", "2", "8"] * 5 + ["-1", "0", "14", "20", "21", "4.5", "1e9", "nan", "inf", str(2**63), "9" * 5000]
 )
-_VALUES = {  # what an option's value may be, by the option; in a folder as the fixture `place` makes it
+_VALUES = {  # likely values by option, for the folder made by the fixture `place`
     "--config": ["smoke", "demo", "imagenet", "tiny.toml", "bad.toml", "nope.toml", "nope", "runs/s"],
     "--study": ["s", "t", "runs/s", "..", ".", "a/b", "runs", "x" * 300],
     "--run": ["runs/s/plain-8-s0", "s/residual-14-s0", "s", "runs/none", "s/none", "file.txt"],
@@ -182,7 +182,7 @@ _ARGUMENTS = {
 def _toml_text(value: Any) -> str:
     try:
         return json.dumps(value)
-    except ValueError:  # a number of more digits than Python prints
+    except ValueError:  # a number with more digits than Python prints
         return "1" + "0" * 400
 
 
@@ -211,7 +211,7 @@ def _tokens(draw: DrawFn, parameter: Any) -> list[str]:
 
 
 def arguments(commands: Mapping[tuple[str, ...], Sequence[Any]]) -> SearchStrategy[list[str]]:
-    """Lists of arguments for the commands of these names and parameters, some of them none that a command has."""
+    """Lists of arguments for these commands with these parameters, including some that no command accepts."""
 
     def of_command(name: tuple[str, ...]) -> SearchStrategy[list[str]]:
         parameters = commands[name]
@@ -247,7 +247,7 @@ def _other_json(draw: DrawFn, line: bytes) -> bytes:
 
 @st.composite
 def damaged(draw: DrawFn, content: bytes) -> bytes:
-    """The content of a file of JSON values, damaged: in its bytes, or in what it says."""
+    """The content of a file of JSON values with damaged bytes or changed values."""
     if draw(st.booleans()):
         lines = content.split(b"\n") if content.startswith(b'{"') else [content]
         place = draw(st.sampled_from([index for index, line in enumerate(lines) if line.strip()]))
@@ -259,8 +259,8 @@ def damaged(draw: DrawFn, content: bytes) -> bytes:
         st.sampled_from(
             [
                 (start, b"", len(content)),  # cut
-                (start, b"", end),  # a part lost
-                (end, b"", start),  # a part twice
+                (start, b"", end),  # a part removed
+                (end, b"", start),  # a part repeated
                 (start, flipped, start + 1),
                 (start, draw(st.binary(max_size=50)), start),
                 (0, _toml_text(draw(junk)).encode(), len(content)),

@@ -1,4 +1,4 @@
-"""Figure 14, arguments: whatever is typed, the command line answers with an exit code of its table, and no traceback."""
+"""Figure 14: any list of arguments ends with a documented exit code and without a traceback."""
 
 import webbrowser
 from collections import Counter
@@ -23,7 +23,7 @@ CODES = (0, 2, 3, 4, 5, 6, 7, 74, 75, 130)
 
 
 def commands_of(group, name=()):
-    """The parameters of every command by its name, `--install-completion` left out: it writes into the home folder."""
+    """The parameters of every command by its name, without `--install-completion`, which writes to the home folder."""
     found = {name: [each for each in group.params if "--install-completion" not in each.opts]}
     for word, command in getattr(group, "commands", {}).items():
         found |= commands_of(command, (*name, word))
@@ -31,7 +31,7 @@ def commands_of(group, name=()):
 
 
 class Accepted(BaseException):
-    """The arguments have been accepted, and the work would begin."""
+    """Raised where the work would begin: the arguments were accepted."""
 
 
 def accept(*arguments, **options):
@@ -40,7 +40,7 @@ def accept(*arguments, **options):
 
 @pytest.fixture
 def place(study, monkeypatch, cli):
-    """A study and files to name; training, measuring, drawing, downloading and waiting are cut short."""
+    """A study and files to name in arguments; training, measuring, drawing, downloading and waiting raise Accepted."""
     write_config(study.parent.parent / "tiny.toml")
     for name, content in {"bad.toml": "[model\n", "file.txt": "no folder"}.items():
         (study.parent.parent / name).write_text(content)
@@ -57,7 +57,7 @@ def place(study, monkeypatch, cli):
 
 
 @pytest.mark.usefixtures("place")
-def test_whatever_the_arguments_no_command_ends_in_a_traceback(cli, figure):
+def test_no_list_of_arguments_ends_in_a_traceback(cli, figure):
     outcomes = Counter()
 
     @settings(max_examples=LISTS)
@@ -74,6 +74,6 @@ def test_whatever_the_arguments_no_command_ends_in_a_traceback(cli, figure):
 
     check()
     listed = ", ".join(
-        f"{number:,} exit {code}" if code != "accepted" else f"{number:,} begun" for code, number in outcomes.items()
+        f"{number:,} exit {code}" if code != "accepted" else f"{number:,} accepted" for code, number in outcomes.items()
     )
     figure("14", f"{LISTS:,} lists of arguments", f"no traceback, no exit 1: {listed}")

@@ -1,4 +1,4 @@
-"""Figure 13: records that are cut anywhere, a clock that goes backwards, a folder that cannot be written."""
+"""Figure 13: records truncated at any byte, a clock that goes backwards, and a read-only runs folder."""
 
 import csv
 import dataclasses
@@ -25,7 +25,7 @@ CUTS = range(1, 201)
 CONFIG = tiny(log__keep=[8], evaluation__every=2, log__every=2)
 
 
-def without_seconds(records):
+def without_times(records):
     return [dataclasses.replace(record, seconds=0.0) for record in records]
 
 
@@ -39,7 +39,7 @@ def content_of(folder):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory) -> RunFolder:
-    """A run that was killed at step 20, with a checkpoint of step 8."""
+    """A run killed at step 20, with a checkpoint of step 8."""
     folder = RunFolder(tmp_path_factory.mktemp("killed") / "s" / CONFIG.name)
     for said in run(CONFIG, folder, CPU):
         if getattr(said, "step", 0) == 20:
@@ -49,14 +49,14 @@ def killed(tmp_path_factory) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> RunFolder:
-    """The same run, never killed."""
+    """The same run, uninterrupted."""
     folder = RunFolder(tmp_path_factory.mktemp("whole") / "s" / CONFIG.name)
     list(run(CONFIG, folder, CPU))
     return folder
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "events.jsonl"])
-def test_cut_at_each_of_the_last_200_bytes_whole_lines_are_read(name, killed, tmp_path, figure):
+def test_complete_lines_are_read_from_a_file_cut_at_any_of_its_last_200_bytes(name, killed, tmp_path, figure):
     folder = RunFolder(Path(shutil.copytree(killed.path, tmp_path / "runs" / "s" / CONFIG.name)))
     content = (folder.path / name).read_bytes()
     read = record_from_line if name == "metrics.jsonl" else event_from_line
@@ -70,26 +70,30 @@ def test_cut_at_each_of_the_last_200_bytes_whole_lines_are_read(name, killed, tm
             records = folder.records()
             assert sorted(steps_of(records)) == sorted(steps_of(map(read, lines)))
             assert len(set(steps_of(records))) == len(records)
-            assert followed.step in (found.step, found.step - 2)  # it takes a line once it is complete
-    figure("13", f"{name} cut at each of the last {len(CUTS)} bytes", "whole lines read, no duplicate step")
+            assert followed.step in (found.step, found.step - 2)  # it reads a line once it is complete
+    figure("13", f"{name} cut at each of the last {len(CUTS)} bytes", "complete lines read, no duplicate step")
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "events.jsonl"])
-def test_a_run_whose_records_were_cut_goes_on_to_the_same_records(name, killed, whole, tmp_path, figure):
+def test_a_run_with_cut_records_resumes_to_the_records_of_an_uninterrupted_one(name, killed, whole, tmp_path, figure):
     cuts = CUTS[:: len(CUTS) // times(2, len(CUTS))]
     for cut in cuts:
         folder = RunFolder(Path(shutil.copytree(killed.path, tmp_path / str(cut) / CONFIG.name)))
         content = (folder.path / name).read_bytes()
         (folder.path / name).write_bytes(content[:-cut])
         list(run(CONFIG, folder, CPU))
-        assert without_seconds(folder.records()) == without_seconds(whole.records())
+        assert without_times(folder.records()) == without_times(whole.records())
         assert [event.name for event in folder.events()].count("finished") == 1
-        assert without_seconds(Follower().read(folder).train) == without_seconds(whole.read().train)
+        assert without_times(Follower().read(folder).train) == without_times(whole.read().train)
         shutil.rmtree(folder.path)
-    figure("13", f"{name} cut at {len(cuts)} of the last {len(CUTS)} bytes, then resumed", "records as of a run never killed")
+    figure(
+        "13",
+        f"{name} cut at {len(cuts)} of the last {len(CUTS)} bytes, then resumed",
+        "records identical to an uninterrupted run's",
+    )
 
 
-def test_cut_at_each_of_the_last_200_bytes_a_manifest_is_whole_or_refused(killed, tmp_path, cli, figure):
+def test_a_cut_manifest_is_refused_and_nothing_is_overwritten(killed, tmp_path, cli, figure):
     folder = RunFolder(Path(shutil.copytree(killed.path, tmp_path / "runs" / "s" / CONFIG.name)))
     list(run(CONFIG, folder, CPU))
     manifest = folder.checkpoints / "manifest.json"
@@ -107,11 +111,13 @@ def test_cut_at_each_of_the_last_200_bytes_a_manifest_is_whole_or_refused(killed
             codes += [cli("evaluate", f"s/{CONFIG.name}").code, cli("export", "--to", "safetensors", "s").code]
         assert content_of(folder.path) == before
     assert set(codes) == {6}
-    figure("13", f"manifest.json cut at each of the last {cut} bytes", "newest checkpoint, or exit 6 and nothing overwritten")
+    figure(
+        "13", f"manifest.json cut at each of the last {cut} bytes", "newest checkpoint loaded, or exit 6 and nothing overwritten"
+    )
 
 
-def test_every_command_reads_a_study_whose_records_are_cut(study, cli, figure):
-    """Whatever is cut off a finished run, no command fails, none shows a step twice, and no earlier evaluation is the last."""
+def test_commands_read_a_finished_study_whose_records_are_cut(study, cli, figure):
+    """No command fails or shows a step twice, and an earlier evaluation does not replace a lost last one."""
     cuts = [*range(1, 201, 200 // times(3, 100))]
     for name in ("metrics.jsonl", "events.jsonl"):
         path = study / "plain-8-s0" / name
@@ -129,7 +135,10 @@ def test_every_command_reads_a_study_whose_records_are_cut(study, cli, figure):
     assert answer.code == 0
     compared = json.loads(answer.out)
     assert ("plain", 8) not in {(cell["variant"], cell["depth"]) for cell in compared["cells"]}
-    assert any("plain-8-s0 is finished, but its last evaluation is missing" in sentence for sentence in compared["missing"])
+    assert any(
+        "plain-8-s0 is not in the table: it is finished, but metrics.jsonl lacks its last evaluation" in sentence
+        for sentence in compared["missing"]
+    )
     figure(
         "13", f"metrics and events of a finished run cut at {len(cuts)} bytes, read by 3 commands", "exit 0, no duplicate step"
     )
@@ -162,17 +171,19 @@ def test_a_clock_that_goes_backwards_is_harmless(first_year, study, cli, monkeyp
         answer = cli(*words)
         assert answer.code == 0, answer.err
     figure(
-        "13", f"a clock that goes backwards from the year {first_year}, file times of 1843 and 2096", "trained and read as ever"
+        "13",
+        f"a clock that goes backwards from the year {first_year}, file times of 1843 and 2096",
+        "training and reading unaffected",
     )
 
 
-def test_a_folder_that_cannot_be_written_is_harmless_to_readers(study, tmp_path, cli, monkeypatch, figure):
-    monkeypatch.setattr(figures, "entitled", lambda *arguments: None)  # drawing takes long, and is the same anywhere
+def test_commands_read_a_read_only_runs_folder(study, tmp_path, cli, monkeypatch, figure):
+    monkeypatch.setattr(figures, "entitled", lambda *arguments: None)  # drawing is slow and does not depend on the folder
     monkeypatch.setattr(figures, "rendered", lambda *arguments: b"<svg></svg>")
     before = content_of(study)
     with read_only(study.parent) as binds:
         if not binds:
-            pytest.skip("the modes of files bind nobody here")
+            pytest.skip("file modes do not restrict this process")
         for words in (
             ["runs"], ["runs", "--json"], ["runs", "--watch"], ["compare", "--out", "out"], ["report", "--out", "out"],
             ["report", "--watch", "--out", "out"], ["export", "--to", "csv", "--out", "out"],
@@ -185,7 +196,7 @@ def test_a_folder_that_cannot_be_written_is_harmless_to_readers(study, tmp_path,
         for words in (["compare"], ["report"]):
             answer = cli(*words)
             assert answer.code == 74
-            assert "name another folder with --out" in answer.err.strip().split("\n")[-1]
+            assert "choose another folder with --out" in answer.err.strip().split("\n")[-1]
         assert (tmp_path / "out" / "report" / "index.html").exists()
     assert content_of(study) == before
-    figure("13", "12 commands that read a runs folder without the right to write it", "all exit 0, nothing changed")
+    figure("13", "12 commands that read a read-only runs folder", "all exit 0, nothing changed")

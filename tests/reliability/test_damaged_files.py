@@ -1,4 +1,4 @@
-"""Figure 14, files: a damaged record, event, config, environment, manifest, result or summary ends no command."""
+"""Figure 14: no command fails with a traceback on a damaged record, event, config, environment, manifest, result or summary."""
 
 import shutil
 from collections import Counter
@@ -29,12 +29,12 @@ TRAINERS = [["train", "--run", "runs/s/plain-8-s0"]]
 
 
 class _Begun(BaseException):
-    """A run that would now be trained."""
+    """Raised where training would begin."""
 
 
 @pytest.fixture
 def damaged_run(study, cli, monkeypatch):
-    """A run with results of every analysis, in a study; pictures are seldom drawn, and nothing is trained."""
+    """A run with results of every analysis, in a study; training raises _Begun."""
     folder = study / "plain-8-s0"
     (folder / "analysis").mkdir()
     for path in RESULTS.values():
@@ -45,11 +45,11 @@ def damaged_run(study, cli, monkeypatch):
         raise _Begun
 
     monkeypatch.setattr(experiment, "fetch_data", begin)
-    monkeypatch.setattr(watch.time, "sleep", lambda seconds: None)  # a run without events is waited for
+    monkeypatch.setattr(watch.time, "sleep", lambda seconds: None)  # --watch waits for a run without events
     return folder
 
 
-def test_whatever_is_damaged_no_command_ends_in_a_traceback(damaged_run, cli, monkeypatch, figure):
+def test_no_damaged_file_ends_a_command_in_a_traceback(damaged_run, cli, monkeypatch, figure):
     contents = {name: (damaged_run / name).read_bytes() for name in DAMAGED}
     saved, entitled = figures.save, figures.entitled
     outcomes = Counter()
@@ -58,7 +58,7 @@ def test_whatever_is_damaged_no_command_ends_in_a_traceback(damaged_run, cli, mo
     @given(st.data(), st.sampled_from(DAMAGED), st.integers(0, 99))
     def check(data, name, number):
         drawn = number == 50
-        commands = READERS + TRAINERS + ([] if name == "config.json" else OF_NETWORKS)  # a wide network would fill the memory
+        commands = READERS + TRAINERS + ([] if name == "config.json" else OF_NETWORKS)  # a wide network could exhaust the memory
         words = data.draw(st.sampled_from(commands))
         monkeypatch.setattr(figures, "save", saved if drawn else lambda *arguments: "<svg></svg>")
         monkeypatch.setattr(figures, "entitled", entitled if drawn else lambda *arguments: None)
@@ -66,7 +66,7 @@ def test_whatever_is_damaged_no_command_ends_in_a_traceback(damaged_run, cli, mo
         try:
             answer = cli(*words)
         except _Begun:
-            outcomes["begun"] += 1
+            outcomes["trained"] += 1
             return
         finally:
             (damaged_run / name).write_bytes(contents[name])
@@ -75,7 +75,9 @@ def test_whatever_is_damaged_no_command_ends_in_a_traceback(damaged_run, cli, mo
         outcomes[answer.code] += 1
 
     check()
-    listed = ", ".join(f"{number:,} exit {code}" if code != "begun" else f"{number:,} begun" for code, number in outcomes.items())
+    listed = ", ".join(
+        f"{number:,} exit {code}" if code != "trained" else f"{number:,} trained" for code, number in outcomes.items()
+    )
     figure(
         "14", f"{FILES:,} damaged files, each read by one of {len(READERS) + 4} commands", f"no traceback, no exit 1: {listed}"
     )

@@ -1,4 +1,4 @@
-"""Figure 14, settings: a valid config keeps what it says in every form, and one wrong key is named."""
+"""Figure 14: a valid config survives every conversion, and an error about an invalid one names the key."""
 
 import copy
 import datetime
@@ -21,7 +21,7 @@ ROUND_TRIPS, CORRUPTIONS = times(60, 2_000), times(400, 20_000)
 
 
 def as_study(values):
-    """The settings of a run as a config file has them: its network is the sweep's."""
+    """The settings of a run in the form of a config file, where the sweep defines kind and depth."""
     values = copy.deepcopy(values)
     sweep = {"kinds": [values["model"].pop("kind")], "depths": [values["model"].pop("depth")]}
     return values | {"sweep": sweep}
@@ -31,7 +31,7 @@ def run_of(study):
     return study.run(kind=study.sweep.kinds[0], depth=study.sweep.depths[0])
 
 
-def test_a_valid_config_keeps_what_it_says_as_toml_json_and_digest(tmp_path, cli, figure):
+def test_a_valid_config_round_trips_through_toml_json_and_digest(tmp_path, cli, figure):
     file, shown_file = tmp_path / "config.toml", tmp_path / "shown.toml"
 
     @settings(max_examples=ROUND_TRIPS)
@@ -46,7 +46,7 @@ def test_a_valid_config_keeps_what_it_says_as_toml_json_and_digest(tmp_path, cli
         again = run_of(load_study(str(shown_file)))
         assert again == config
         assert again.digest() == config.digest()
-        decided = with_compile(config, config.compute.compile is True)  # a run's config.json has no `auto`
+        decided = with_compile(config, config.compute.compile is True)  # a run's config.json never contains `auto`
         stored = load_run(json.dumps(decided.model_dump(mode="json"), indent=2), "config.json")
         assert stored == decided
         assert stored.digest() == decided.digest()
@@ -65,7 +65,7 @@ LATER = (
     "model.layout", "model.block", "model.shortcut", "model.stride_on", "model.pad_channels", "data.num_classes",
     "data.image_size", "evaluation.final_test_views", "compute.recompute_blocks", "compute.compile", "compute",
 )  # fmt: skip
-times_of_day = st.dates() | st.datetimes() | st.times()  # which TOML has, and no setting takes
+times_of_day = st.dates() | st.datetimes() | st.times()  # TOML types that no setting accepts
 
 
 def corrupted(values, path, value):
@@ -79,7 +79,7 @@ def corrupted(values, path, value):
 
 
 def result_of(read, values):
-    """The config, or why it is refused."""
+    """The config and None, or None and the error."""
     try:
         return read(values), None
     except ConfigError as error:
@@ -87,26 +87,26 @@ def result_of(read, values):
 
 
 def names(path, error):
-    """Whether the key is named, or is valid alone, so that another is named which does not fit to it."""
+    """Whether the error names the key, or reports that valid values of several keys conflict."""
     problems = error.__cause__.errors() if isinstance(error.__cause__, ValidationError) else [{"type": "not checked yet"}]
     return path in str(error) or all(problem["type"] in ("conflicts", "depth") for problem in problems)
 
 
 def check_refused_or_meant(read, values, path, value):
-    """The key is named in a ConfigError, or a config says just this value."""
+    """The value is refused with its key named, or is the value in the config."""
     config, refused = result_of(read, values)
     if config is None:
         assert names(path, refused)
         return
     said = get(config.model_dump(mode="json"), path.split("."))
     is_duration = isinstance(value, str | list) and isinstance(said, int | list)
-    if isinstance(value, dict):  # a section: what it does not say has its default
+    if isinstance(value, dict):  # a section: other keys have their defaults
         assert value.items() <= said.items()
     else:
         assert said == value or is_duration
 
 
-def test_one_wrong_value_is_refused_with_its_key_named_or_is_what_the_config_says(figure):
+def test_a_wrong_value_is_refused_by_name_or_is_the_configs_value(figure):
     @settings(max_examples=CORRUPTIONS)
     @given(run_settings(), st.sampled_from(PATHS), junk | times_of_day)
     def check(values, path, value):
@@ -119,11 +119,11 @@ def test_one_wrong_value_is_refused_with_its_key_named_or_is_what_the_config_say
             check_refused_or_meant(lambda settings: load_run(json.dumps(settings), "config.json"), changed, path, value)
 
     check()
-    figure("14", f"{CORRUPTIONS:,} configs with one wrong value", "the key named, or the value is what the config says")
+    figure("14", f"{CORRUPTIONS:,} configs with one wrong value", "refused with the key named, or the value is in the config")
 
 
 def run_of_file(changed, values):
-    """As from a config file; kind and depth are those of the command line where the file does not have them."""
+    """The config from a file; kind and depth come from the command line if the file lacks them."""
     model = changed["model"]
     own = {key: values["model"][key] for key in ("kind", "depth") if not isinstance(model, dict) or key not in model}
     return StudyConfig("name", "a.toml", changed).run(**own)
@@ -152,7 +152,7 @@ def test_an_unknown_key_is_refused_and_named(figure):
     figure("14", f"{CORRUPTIONS // 4:,} configs with an unknown key", "all refused, the key named")
 
 
-def test_a_missing_key_is_refused_and_named_or_has_its_default(figure):
+def test_a_missing_key_is_refused_and_named_or_leaves_the_config_equal(figure):
     @settings(max_examples=CORRUPTIONS // 4)
     @given(run_settings(), st.sampled_from(PATHS))
     def check(values, path):
@@ -166,7 +166,7 @@ def test_a_missing_key_is_refused_and_named_or_has_its_default(figure):
         if found is None:
             assert names(path, refused)
         else:
-            assert found == original or path in LATER  # a run from before that setting
+            assert found == original or path in LATER  # a run older than this setting
 
     check()
     figure("14", f"{CORRUPTIONS // 4:,} config.json with a key missing", "all refused, the key named, or equal")
