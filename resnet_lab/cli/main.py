@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import analyze, bench, compare, config, data, evaluate, export, report, runs, summary, sweep, terminal, train
-from resnet_lab.errors import DiskError, LabError
+from resnet_lab.errors import ConfigError, DiskError, LabError
 
 app = typer.Typer(
     name="resnet-lab",
@@ -54,3 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:  # not handled where it occurred
         terminal.error(f"{error.filename or 'The disk'} cannot be used: {error.strerror or error}.")
         sys.exit(DiskError.exit_code)
+    except SystemExit as end:
+        if end.code == 1:  # Typer does not support completion for this shell
+            sys.exit(ConfigError.exit_code)
+        raise

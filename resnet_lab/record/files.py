@@ -31,9 +31,9 @@ def write_atomically(path: Path, content: bytes, option: str = "--runs") -> None
             os.close(folder)
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write indented JSON atomically. Raises DiskError."""
-    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
+def write_json(path: Path, values: Any, option: str = "--runs") -> None:
+    """Write indented JSON atomically. Raises DiskError, which names `option`."""
+    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode(), option)
 
 
 def read_json(path: Path) -> dict[str, Any]:

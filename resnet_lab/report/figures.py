@@ -187,11 +187,11 @@ def _plain_with_records(comparison: Comparison) -> list[Run]:
     return [run for run in comparison.runs if run.config.model.kind == "plain" and run.train]
 
 
-def save(figure: Figure, stem: Path) -> str:
-    """Write the figure as PNG (200 dpi), SVG and PDF, and return the SVG. Raises DiskError."""
+def save(figure: Figure, stem: Path, option: str) -> str:
+    """Write the figure as PNG (200 dpi), SVG and PDF, and return the SVG. Raises DiskError, which names `option`."""
     drawing = svg(figure)
     for suffix, content in (("png", rendered(figure, "png")), ("svg", drawing.encode()), ("pdf", rendered(figure, "pdf"))):
-        write_atomically(stem.with_suffix(f".{suffix}"), content)
+        write_atomically(stem.with_suffix(f".{suffix}"), content, option)
     return drawing
 
 

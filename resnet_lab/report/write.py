@@ -1,4 +1,4 @@
-"""Writes the report, figures and tables of a study to its folder."""
+"""Writes the report, figures and tables of a study to its folder or another one."""
 
 from pathlib import Path
 
@@ -11,11 +11,15 @@ from resnet_lab.report.illustrations import curves, illustrations
 from resnet_lab.study.compare import Comparison, compare_study
 from resnet_lab.study.values import comparison_values
 
+_OPTION = "--out"  # chooses another folder in `compare` and `report`
 
-def write_comparison(comparison: Comparison, x: figures.X = "step") -> None:
-    """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to the study's folder. Raises DiskError."""
-    _picture(comparison, curves(comparison, x))
-    _write_numbers(comparison)
+
+def write_comparison(comparison: Comparison, x: figures.X = "step", out: Path | None = None) -> None:
+    """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to `out`, by default the study's folder. Raises DiskError."""
+    folder = out or comparison.study.path
+    _make(folder)
+    _picture(folder, comparison, curves(comparison, x))
+    _write_numbers(folder, comparison)
 
 
 def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
@@ -27,36 +31,41 @@ def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
     results, _ = findings(comparison.runs)
     paths = []
     for illustration in analysis.figures(results, figures.colours(comparison)):
-        _picture(comparison, illustration)
+        _picture(folder, comparison, illustration, option="--runs")
         paths.append(folder / f"{illustration.stem}.png")
     return paths
 
 
-def write_report(comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
+def write_report(comparison: Comparison, x: figures.X = "step", out: Path | None = None) -> tuple[Path, Path]:
     """Write `report/index.html`, `report/report.md` and all figures, with `x` as the horizontal axis of the curves.
 
-    Returns the paths of the HTML and the Markdown file. Raises DiskError.
+    They go to `out`, by default the study's folder. Returns the paths of the HTML and the Markdown file. Raises DiskError.
     """
+    folder = out or comparison.study.path
+    pages = folder / "report"
+    _make(pages)
     reasons = why.reasons(comparison.runs, figures.colours(comparison))
     drawn = [*illustrations(comparison, x), *reasons.illustrations]
-    pictures = {illustration.stem: _picture(comparison, illustration) for illustration in drawn}
-    _write_numbers(comparison)
+    pictures = {illustration.stem: _picture(folder, comparison, illustration) for illustration in drawn}
+    _write_numbers(folder, comparison)
     content = document.build(comparison, pictures, why.section(reasons, pictures))
-    folder = comparison.study.path / "report"
-    with disk_errors(folder):
-        folder.mkdir(exist_ok=True)
-    html_file, markdown_file = folder / "index.html", folder / "report.md"
-    write_atomically(html_file, html.render(content).encode())
-    write_atomically(markdown_file, markdown.render(content).encode())
+    html_file, markdown_file = pages / "index.html", pages / "report.md"
+    write_atomically(html_file, html.render(content).encode(), _OPTION)
+    write_atomically(markdown_file, markdown.render(content).encode(), _OPTION)
     return html_file, markdown_file
 
 
-def _picture(comparison: Comparison, illustration: Illustration) -> Picture:
-    """Draw an illustration and write its files to the study's folder."""
+def _make(folder: Path) -> None:
+    with disk_errors(folder, _OPTION):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _picture(folder: Path, comparison: Comparison, illustration: Illustration, option: str = _OPTION) -> Picture:
+    """Draw an illustration and write its files to the folder."""
     figure = figures.entitled(illustration, comparison)
-    return picture(illustration, figures.save(figure, comparison.study.path / illustration.stem))
+    return picture(illustration, figures.save(figure, folder / illustration.stem, option))
 
 
-def _write_numbers(comparison: Comparison) -> None:
-    write_atomically(comparison.study.path / "curves.csv", charts.curve_points(comparison).encode())
-    write_json(comparison.study.path / "summary.json", comparison_values(comparison))
+def _write_numbers(folder: Path, comparison: Comparison) -> None:
+    write_atomically(folder / "curves.csv", charts.curve_points(comparison).encode(), _OPTION)
+    write_json(folder / "summary.json", comparison_values(comparison), _OPTION)
