@@ -11,6 +11,7 @@ from resnet_lab.analysis import catalogue
 from resnet_lab.analysis.definition import Analysis, Finding
 from resnet_lab.analysis.results import Result
 from resnet_lab.record.store import Run, RunFolder
+from resnet_lab.record.sums import LIST
 
 
 class _Named(BaseModel):
@@ -31,7 +32,7 @@ def read(folder: RunFolder) -> tuple[list[Result], list[str]]:
     """The readable results of a run, by file name, and one sentence for each file that is none."""
     results, faults = [], []
     types = {analysis.name: analysis.result for analysis in analyses()}
-    for path in sorted(folder.analysis.glob("*.json")):
+    for path in sorted(set(folder.analysis.glob("*.json")) - {folder.analysis / LIST}):
         try:
             content = path.read_bytes()
             results.append(types[_Named.model_validate_json(content).analysis].model_validate_json(content))

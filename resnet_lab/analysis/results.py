@@ -2,8 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from resnet_lab.record.files import write_json
+from resnet_lab.record.files import to_json
 from resnet_lab.record.store import RunFolder
+from resnet_lab.record.sums import write_listed
 
 Row = tuple[float | None, ...]  # losses; None where one is not finite
 
@@ -28,5 +29,4 @@ class Result(Values):
 
 def save(folder: RunFolder, result: Result) -> None:
     """Write a result under the run's `analysis/`. Raises DiskError."""
-    folder.make_analysis()
-    write_json(folder.analysis / result.file_name, result.model_dump(mode="json"))
+    write_listed(folder.analysis, {result.file_name: to_json(result.model_dump(mode="json"))})

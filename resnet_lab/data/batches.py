@@ -39,13 +39,16 @@ class Batches:
         self._train, self._mean, self._seed = train, mean, seed
         self.order = Order(len(train), batch_size, seed)
 
+    def drawn(self, step: int) -> augment.Augmentation:
+        """How the images of a step are augmented."""
+        return augment.draw(generator(self._seed, "data/augment", step), len(self.order(step)))
+
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images `(N, 3, 32, 32)`, augmented and normalised, and labels of a step."""
         indices = self.order(step)
         device = self._train.images.device
-        drawn = augment.draw(generator(self._seed, "data/augment", step), len(indices))
         at_once = device.type == "cuda"  # elsewhere a copy that is not waited for may read memory that is free again
-        drawn = augment.Augmentation(*(part.to(device, non_blocking=at_once) for part in drawn))
+        drawn = augment.Augmentation(*(part.to(device, non_blocking=at_once) for part in self.drawn(step)))
         batch = self._train.pick(indices.to(device, non_blocking=at_once))
         return augment.apply(normalise(batch.images, self._mean), drawn), batch.labels
 

@@ -105,6 +105,7 @@ class FolderBatches:
         self.order = order = Order(len(train), batch_size, seed)
 
         def _drawn(step: int) -> ScaleCrops:
+            """How the images of a step are augmented."""
             return draw(generator(seed, "data/augment", step), len(order(step)), train.size)
 
         def _crops(step: int) -> list[_Crop]:
@@ -112,11 +113,11 @@ class FolderBatches:
             wanted = zip(order(step).tolist(), drawn.sides.tolist(), drawn.places.tolist(), strict=True)
             return [_Crop(train.files[index], train.size, side, place) for index, side, place in wanted]
 
-        self._drawn, self._ahead = _drawn, _Ahead(_crops, batch_size)
+        self.drawn, self._ahead = _drawn, _Ahead(_crops, batch_size)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images `(N, 3, S, S)`, augmented and normalised, channels last, and labels of a step. Raises DataError."""
-        device, drawn = self._train.device, self._drawn(step)
+        device, drawn = self._train.device, self.drawn(step)
         crops = self._ahead(step).to(device)
         crops = torch.where(drawn.flips.to(device)[:, None, None, None], crops.flip(-1), crops)
         images = normalise(crops, self._mean)

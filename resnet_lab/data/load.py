@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from resnet_lab.config.schema import DataConfig
 from resnet_lab.data import folder, synthetic
 from resnet_lab.data.batches import Batches
@@ -52,7 +50,7 @@ def other_sizes(begun: Begun | None, digests: Digests | None) -> str | None:
     return f"Some image files differ in size from those that {begun.run} was trained on"
 
 
-def training_batches(data: Data, batch_size: int, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+def training_batches(data: Data, batch_size: int, seed: int) -> Batches | FolderBatches:
     """The mini-batch of every step, augmented as the data set asks for."""
     if isinstance(data.train, FolderSet):
         assert data.components is not None

@@ -116,8 +116,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A report: its title, what must be read first, and its sections."""
+    """A report: its title, what must be read first, its sections, and the mark of the records that it was made of."""
 
     title: str
     notices: tuple[str, ...]
     sections: tuple[Section, ...]
+    mark: str

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from resnet_lab.text import printable
 
 _Key = tuple[str, int]  # a record's type and step
 RunState = Literal["planned", "running", "interrupted", "diverged", "failed", "finished"]
+FILES = ("config.json", "environment.json", "metrics.jsonl", "events.jsonl")
 _LOCK_SECONDS = 2.0  # longer than a look at the lock by `RunFolder.is_locked`
 
 
@@ -163,6 +165,12 @@ class RunFolder:
     def read_image_digests(self) -> Digests | None:
         """What tells its folder of images from others; None where it has none, or has not begun."""
         return _image_digests(read_json(self.path / "environment.json"), self.events())
+
+    def digests(self) -> dict[str, str]:
+        """The sha256 of each of the run's files as they are now, checkpoints and analyses left out. Raises DiskError."""
+        with disk_errors(self.path):
+            contents = {path.name: path.read_bytes() for name in FILES if (path := self.path / name).exists()}
+        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
     def ending(self) -> Event | None:
         """The event that ended the run for good, finished or diverged, if there is one."""

@@ -16,16 +16,19 @@ from resnet_lab.report import figures
 from resnet_lab.report.tables import difference_table, error_table, spread
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import MATTERS
+from resnet_lab.study.digest import mark
 from resnet_lab.study.published import NUMBERS
 from resnet_lab.text import duration
 
 FEW_STEPS = 10_000
 
 
-def build(comparison: Comparison, pictures: Mapping[str, Picture], reasons: Section | None = None) -> Document:
+def build(
+    comparison: Comparison, pictures: Mapping[str, Picture], reasons: Section | None = None, verified: str | None = None
+) -> Document:
     """The report of a study; everything in it comes from the study's files. `pictures` are by stem.
 
-    `reasons` is the section on its analyses, if there are any.
+    `reasons` is the section on its analyses, if there are any; `verified` the day on which `verify` passed these records.
     """
     sections = [_verdict(comparison), _curves(pictures), _errors(comparison, pictures)]
     if comparison.differences:
@@ -39,12 +42,13 @@ def build(comparison: Comparison, pictures: Mapping[str, Picture], reasons: Sect
         sections += [
             _recipe(runs),
             _departures(runs),
-            _environment(runs),
+            _environment(runs, verified),
             Section("Learning rate and speed", (pictures["traces"],)),
             _runs(runs),
             _events(runs),
         ]
-    return Document(f"Plain and residual networks: {comparison.study}", _notices(comparison), tuple(sections))
+    title = f"Plain and residual networks: {comparison.study}"
+    return Document(title, _notices(comparison), tuple(sections), mark(comparison.records_digest))
 
 
 def _notices(comparison: Comparison) -> tuple[str, ...]:
@@ -161,12 +165,12 @@ def _departures(runs: Sequence[Run]) -> Section:
     return Section("Departures from the paper", tuple(blocks))
 
 
-def _environment(runs: Sequence[Run]) -> Section:
-    """What the environment files say, a table for each distinct one, and what changed where a run was resumed."""
+def _environment(runs: Sequence[Run], verified: str | None) -> Section:
+    """What the environment files say, a table for each distinct one, what changed where a run was resumed, and `verified`."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(repr(run.environment), []).append(run)
-    tables: list[Block] = []
+    tables: list[Block] = [Text(f"Verified on {verified}: `resnet-lab verify` found no fault in these runs.")] if verified else []
     for members in groups.values():
         rows = tuple((key, _plain(value)) for key, value in flatten(members[0].environment))
         names = ", ".join(run.name for run in members)
@@ -193,7 +197,7 @@ def _events(runs: Sequence[Run]) -> Section:
             event.time,
             event.name,
             f"{event.step:,}",
-            "; ".join(f"{key}: {_plain(value)}" for key, value in event.detail.items()),
+            "; ".join(f"{key}: {_plain(value)}" for key, value in event.detail.items() if key != "sha256"),
         )
         for run in runs
         for event in run.events
