@@ -42,10 +42,8 @@ _GAP = 2  # between columns
 _BROKEN = 8  # to what a word may be broken, where a table would not fit
 _A_DAY = 24 * 3600
 STAND_IN = "SYNTHETIC STAND-IN, NOT CIFAR-10: procedurally generated shapes. Nothing here is a result on CIFAR-10."
-_STATE_STYLES = {"finished": "green", "running": "cyan", "diverged": "red", "failed": "red", "interrupted": "yellow"} | {
-    "ok": "green",
-    "fault": "red",
-}
+_STATE_STYLES = {"finished": "green", "running": "cyan", "diverged": "red", "failed": "red", "interrupted": "yellow"}
+_STATE_STYLES |= {"ok": "green", "fault": "red"}  # of checks
 
 
 def result(text: str) -> None:

@@ -29,7 +29,8 @@ def verify(study: StudyArgument = None, runs: Runs = DEFAULT_ROOT, data_dir: Dat
 def _show(found: checking.Verification) -> None:
     """A line for each check, then what is wrong and what to do."""
     display.result(str(found.folder))
-    display.table(("check", "result", "what"), [(check.name, check.outcome, check.says) for check in found.checks])
+    rows = [(check.name, "-" if check.outcome == "open" else check.outcome, check.says) for check in found.checks]
+    display.table(("check", "result", "what"), rows)
     for check in found.checks:
         for fault in check.faults:
             display.sentence(f"{check.name}: {fault.what} {fault.to_do}")

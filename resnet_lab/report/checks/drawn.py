@@ -9,7 +9,7 @@ from resnet_lab.record import sums
 from resnet_lab.record.files import read_json
 from resnet_lab.record.study import Study
 from resnet_lab.report.charts import numbers as made_now
-from resnet_lab.report.checks.check import Check, Fault, counted
+from resnet_lab.report.checks.check import Check, Fault, counted, listed
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.digest import marked
 
@@ -68,10 +68,11 @@ def figures(study: Study, comparison: Comparison) -> Check:
     names += [name for name in _PAGES if (study.path / name).exists()]
     digests = {name: marked((study.path / name).read_bytes()) for name in names}
     older = sum(digest is None for digest in digests.values())
-    wrong = {name: "was made of other records" for name, digest in digests.items() if digest not in (None, now)}
-    wrong |= {name: what for name, what in sums.damaged(study.path) if name not in _NUMBERS}
-    to_do = f"`resnet-lab report {study.path}` makes it anew; if it is no part of the report any more, remove it."
-    faults = tuple(Fault(f"{name} {what}.", to_do) for name, what in wrong.items())
+    wrong = {name: what for name, what in sums.damaged(study.path) if name not in _NUMBERS}
+    others = [name for name, digest in digests.items() if digest not in (None, now) and name not in wrong]
+    wrong |= {listed(others): "made of other records"} if others else {}
+    to_do = f"`resnet-lab report {study.path}` makes the report's files anew; remove what is no part of it any more."
+    faults = tuple(Fault(f"{name}: {what}.", to_do) for name, what in wrong.items())
     says = f"{counted(len(names) - older, 'file')} compared with the digest of these records"
     if not names and not faults:
         return Check("figures", "none yet: `resnet-lab report` draws them", is_open=True)
