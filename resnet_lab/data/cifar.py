@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100: found, unpacked, verified by md5, held as one uint8 tensor.
+"""CIFAR-10 and CIFAR-100: locate, unpack, verify by md5 and load as uint8 tensors.
 
-Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. Addresses and checksums are torchvision's. It is
-imported to unpack the archive alone: in the memory of every run of a sweep it would take as much room as the images.
+Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. URLs and checksums are torchvision's. Torchvision is
+imported only to unpack the archive: it would take as much memory as the images in every run of a sweep.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ DATA_VARIABLE = "RESNET_LAB_DATA"
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where a data set lies: `root` holds the unpacked folder, or the archive alone."""
+class Location:
+    """Where a data set was found: `root` contains the unpacked folder, or else only the archive."""
 
     root: Path
     unpacked: bool
@@ -32,9 +32,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Cifar:
-    """One of the two data sets: 50,000 training and 10,000 test images; the md5 of the archive and of each file in it.
+    """One of the two data sets, of 50,000 training and 10,000 test images: its URL, files and their md5.
 
-    `labels` and `class_names` are the keys under which batch files and the meta file have them.
+    `labels` is the key of the labels in the batch files, `class_names` that of the class names in the meta file.
     """
 
     name: str
@@ -52,59 +52,59 @@ class Cifar:
 
     @property
     def files(self) -> dict[str, str]:
-        """Every file's md5 by name."""
+        """The md5 of every file by name."""
         return {**self.train_files, **self.test_files, **self.meta_file}
 
     @property
     def how_to_get(self) -> str:
-        """The ways to have it, for messages."""
-        which = "" if self is CIFAR10 else f"--dataset {self.setting} "
+        """How to obtain the data set, for error messages."""
+        option = "" if self is CIFAR10 else f"--dataset {self.setting} "
         return (
-            f"`resnet-lab data {which}--download` fetches it (170 MB); --data-dir or ${DATA_VARIABLE} name a folder that has it, "
-            f"unpacked or as the archive {self.archive}"
+            f"download it with `resnet-lab data {option}--download` (170 MB), or use --data-dir or ${DATA_VARIABLE} to name a "
+            f"folder that contains it, unpacked or as the archive {self.archive}"
         )
 
     def url(self) -> str:
-        """The address of the archive: that in the variable, such as $RESNET_LAB_CIFAR10_URL, else the official one."""
+        """The URL of the archive: the value of `url_variable`, such as $RESNET_LAB_CIFAR10_URL, else the official one."""
         return os.environ.get(self.url_variable) or self.official_url
 
-    def find(self, folder: Path) -> Found | None:
-        """Look for the unpacked data or the archive in `folder`; `folder` may be the unpacked folder itself."""
+    def find(self, folder: Path) -> Location | None:
+        """Look for the unpacked data or the archive in `folder`, which may also be the unpacked folder itself."""
         resolved = folder.resolve()
         for root in (folder, resolved.parent) if resolved.name == self.folder else (folder,):
             if any((root / self.folder / name).exists() for name in self.files):
-                return Found(root, unpacked=True)
+                return Location(root, unpacked=True)
             if (root / self.archive).is_file():
-                return Found(root, unpacked=False)
+                return Location(root, unpacked=False)
         return None
 
     def load(self, folder: Path) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
-        """Training images, test images and the names of the classes in the order of their labels. Raises DataError."""
+        """Training images, test images, and class names in order of label. Raises DataError."""
         root = self.prepare(folder)
         [meta] = self.meta_file
         names: list[str] = self._unpickle(root / self.folder / meta)[self.class_names]
         return self._read(root, self.train_files), self._read(root, self.test_files), tuple(names)
 
     def prepare(self, folder: Path) -> Path:
-        """Unpack an archive beside itself where need be, check every file's md5, and return the unpacked folder's parent.
+        """Unpack the archive if necessary, verify the md5 of every file, and return the parent of the unpacked folder.
 
-        Raises DataError where the data is missing, incomplete or corrupt.
+        Raises DataError if the data set is missing, incomplete or corrupt.
         """
-        found = self.find(folder)
-        if found is None:
-            raise DataError(f"There is no {self.name} in {folder}: {self.how_to_get}.")
-        if not found.unpacked:
-            self.unpack(found.root / self.archive)
-        faults = self.corrupt_files(found.root)
+        location = self.find(folder)
+        if location is None:
+            raise DataError(f"{self.name} is not in {folder}: {self.how_to_get}.")
+        if not location.unpacked:
+            self.unpack(location.root / self.archive)
+        faults = self.corrupt_files(location.root)
         if faults:
             raise DataError(
-                f"{self.name} in {found.root / self.folder} is incomplete or corrupt ({', '.join(faults)}): "
-                f"remove that folder; {self.how_to_get}."
+                f"{self.name} in {location.root / self.folder} is incomplete or corrupt ({', '.join(faults)}): "
+                f"remove that folder, then {self.how_to_get}."
             )
-        return found.root
+        return location.root
 
     def corrupt_files(self, root: Path) -> list[str]:
-        """The files that are missing or whose md5 is not the official one, such as `["test_batch: missing"]`."""
+        """Files that are missing or have a wrong md5, such as `["test_batch: missing"]`."""
         faults = []
         for name, md5 in self.files.items():
             path = root / self.folder / name
@@ -115,24 +115,24 @@ class Cifar:
         return faults
 
     def unpack(self, archive: Path) -> None:
-        """Unpack a verified archive beside itself. Raises DataError."""
+        """Verify an archive's md5 and unpack it into the folder it is in. Raises DataError."""
         if not has_md5(archive, self.archive_md5):
-            raise DataError(f"The archive {archive} has a wrong md5: remove it; {self.how_to_get}.")
-        from torchvision.datasets.utils import extract_archive  # noqa: PLC0415  # see above
+            raise DataError(f"The archive {archive} has a wrong md5: remove it, then {self.how_to_get}.")
+        from torchvision.datasets.utils import extract_archive  # noqa: PLC0415  # see the module's docstring
 
         try:
-            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=archive.parent) as aside:
-                extract_archive(str(archive), aside)
+            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=archive.parent) as temporary:
+                extract_archive(str(archive), temporary)
                 try:
-                    (Path(aside) / self.folder).rename(archive.parent / self.folder)
+                    (Path(temporary) / self.folder).rename(archive.parent / self.folder)
                 except OSError:
-                    if not (archive.parent / self.folder).is_dir():  # else another process was faster
+                    if not (archive.parent / self.folder).is_dir():  # else another process has unpacked it first
                         raise
         except (OSError, tarfile.TarError) as error:
-            raise DataError(f"The archive {archive} cannot be unpacked beside itself: {error}.") from error
+            raise DataError(f"The archive {archive} cannot be unpacked into {archive.parent}: {error}.") from error
 
     def _read(self, root: Path, names: Iterable[str]) -> ImageSet:
-        """The images of these batch files, one after another: each holds rows of 3072 bytes, a 32x32 plane a channel."""
+        """The images of these batch files, concatenated; each row has 3072 bytes, one 32x32 plane per channel."""
         images, labels = [], []
         for name in names:
             batch = self._unpickle(root / self.folder / name)
@@ -143,7 +143,7 @@ class Cifar:
     def _unpickle(self, path: Path) -> dict[str, Any]:
         try:
             with path.open("rb") as file:
-                content: dict[str, Any] = pickle.load(file, encoding="latin1")  # the md5 has shown it to be the official file
+                content: dict[str, Any] = pickle.load(file, encoding="latin1")  # safe: its md5 has been verified
         except (OSError, RuntimeError, pickle.UnpicklingError) as error:
             raise DataError(f"{self.name} in {path.parent} cannot be read: {error}.") from error
         return content
@@ -187,6 +187,6 @@ CIFARS = {source.setting: source for source in (CIFAR10, CIFAR100)}
 
 
 def has_md5(path: Path, md5: str) -> bool:
-    """Whether a file's content has this checksum."""
+    """Whether the md5 of a file's content is `md5`. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest() == md5

@@ -1,4 +1,4 @@
-"""Fetching the archive of CIFAR-10 or CIFAR-100: a time limit on connecting, a measured rate, resumable when interrupted."""
+"""Resumable download of the CIFAR-10 or CIFAR-100 archive, with a connection timeout and a measured transfer rate."""
 
 import queue
 import threading
@@ -19,60 +19,60 @@ _BLOCK_BYTES = 1 << 16
 _MAX_RATE_WINDOW_SECONDS = 10.0
 
 
-def download(source: Cifar, folder: Path) -> Iterator[DownloadProgress]:
-    """Fetch and unpack the archive into `folder`, yielding progress; stop iterating to interrupt it.
+def download(source: Cifar, folder: Path, connect_seconds: float = CONNECT_SECONDS) -> Iterator[DownloadProgress]:
+    """Download and unpack the archive into `folder`, yielding progress; stop iterating to interrupt the download.
 
-    What has arrived stays beside it in a file that ends in `.part`, and the next call goes on from there.
-    Raises DataError where the host cannot be reached within 20 seconds, stalls, or sends another file.
+    A partial download is kept in a `.part` file, from which the next call resumes.
+    Raises DiskError, and DataError if the host does not answer within `connect_seconds`, stalls, or sends a different file.
     """
     address, archive = source.url(), folder / source.archive
     part = archive.with_name(archive.name + ".part")
     with disk_errors(folder, "--data-dir"):
         folder.mkdir(parents=True, exist_ok=True)
-        have = part.stat().st_size if part.exists() else 0
+        offset = part.stat().st_size if part.exists() else 0
     try:
-        response = _connect(address, have)
+        response = _connect(address, offset, connect_seconds)
         if response is not None:
             with response:
-                yield from _receive(source.name, response, part, have)
+                yield from _receive(source.name, response, part, offset)
     except (OSError, HTTPException, ValueError) as error:  # URLError, TLS and socket errors are OSErrors
         raise DataError(
             f"The download from {address} failed: {getattr(error, 'reason', None) or error or type(error).__name__}. "
-            f"The same command continues it; ${source.url_variable} names a mirror."
+            f"Run the same command to resume; set ${source.url_variable} to use a mirror."
         ) from error
     if not has_md5(part, source.archive_md5):
         part.unlink()
-        raise DataError(f"What {address} sent is not the {source.name} archive (its md5 differs), and was removed.")
+        raise DataError(f"The file from {address} is not the {source.name} archive (its md5 differs) and was removed.")
     part.replace(archive)
     source.unpack(archive)
 
 
-def _connect(address: str, have: int) -> HTTPResponse | None:
-    """Open the address from byte `have` on, within CONNECT_SECONDS, name look-up included; None: all bytes are here."""
-    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
+def _connect(address: str, offset: int, seconds: float) -> HTTPResponse | None:
+    """Request the file from byte `offset`, within so many seconds including name resolution; None if it is complete."""
+    request = urllib.request.Request(address, headers={"Range": f"bytes={offset}-"} if offset else {})
     answers: queue.SimpleQueue[HTTPResponse | Exception] = queue.SimpleQueue()
 
     def open_url() -> None:
         try:
-            answers.put(urllib.request.urlopen(request, timeout=CONNECT_SECONDS))
-        except Exception as error:  # handed to the caller, who names it
+            answers.put(urllib.request.urlopen(request, timeout=seconds))
+        except Exception as error:  # raised again in the calling thread
             answers.put(error)
 
     threading.Thread(target=open_url, daemon=True).start()
     try:
-        answer = answers.get(timeout=CONNECT_SECONDS)
+        answer = answers.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} seconds") from None
-    if isinstance(answer, urllib.error.HTTPError) and answer.code == 416 and have:
+        raise TimeoutError(f"no answer within {seconds:g} seconds") from None
+    if isinstance(answer, urllib.error.HTTPError) and answer.code == 416 and offset:
         return None
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
-def _receive(what: str, response: HTTPResponse, part: Path, have: int) -> Iterator[DownloadProgress]:
+def _receive(what: str, response: HTTPResponse, part: Path, offset: int) -> Iterator[DownloadProgress]:
     resumed = response.status == 206
-    done = have if resumed else 0
+    done = offset if resumed else 0
     length = response.headers.get("Content-Length")
     total = done + int(length) if length else None
     begin = time.monotonic()

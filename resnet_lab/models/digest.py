@@ -1,4 +1,4 @@
-"""The digest of a network's parameters, by which members of a matched pair are known to start from equal weights."""
+"""The digest of a network's parameters, which shows that the networks of a matched pair start with equal weights."""
 
 import hashlib
 
@@ -8,14 +8,14 @@ from resnet_lab.models.shortcuts import Projection
 
 
 def weights_digest(net: nn.Module) -> str:
-    """The sha256 over names, shapes and bytes of the parameters in the order of their names, those of projections left out.
+    """The sha256 of the names, shapes and values of all parameters except those of projections, in order of name.
 
-    What is left a residual network shares with the plain one of the same layers.
+    A residual network has these parameters in common with the plain network of the same layers.
     """
-    own = [f"{name}." for name, module in net.named_modules() if isinstance(module, Projection)]
-    found = hashlib.sha256()
+    projections = tuple(f"{name}." for name, module in net.named_modules() if isinstance(module, Projection))
+    digest = hashlib.sha256()
     for name, parameter in sorted(net.named_parameters()):
-        if not name.startswith(tuple(own)):
-            found.update(f"{name} {tuple(parameter.shape)}\n".encode())
-            found.update(parameter.detach().cpu().contiguous().numpy().data)
-    return found.hexdigest()
+        if not name.startswith(projections):
+            digest.update(f"{name} {tuple(parameter.shape)}\n".encode())
+            digest.update(parameter.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,6 +1,6 @@
-"""Checkpoints: written aside and renamed, each with its sha256 in a manifest, the newest two kept and those asked for.
+"""Checkpoints: written atomically and listed in a manifest with their sha256; the newest two and selected steps are kept.
 
-`torch.load` notices a truncated file but not a flipped bit, so what is loaded is checked against the manifest first.
+`torch.load` detects a truncated file but not a flipped bit, so a file is verified against the manifest before it is loaded.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from resnet_lab.errors import CheckpointError
 from resnet_lab.record.files import disk_errors, read_json, write_atomically, write_json
 from resnet_lab.record.store import RunFolder
 
-KEPT = 2
+NUM_KEPT = 2
 
 
 def save(folder: RunFolder, step: int, state: dict[str, Any], keep: Collection[int] = ()) -> Path:
-    """Write the state of a step; those of the steps in `keep` stay when newer ones come.
+    """Write the state at a step and delete old checkpoints, except the newest two and those of the steps in `keep`.
 
-    Raises DiskError; the older checkpoints are whole whatever happens.
+    Raises DiskError; existing checkpoints stay intact if writing fails.
     """
     directory = folder.checkpoints
     with disk_errors(directory):
@@ -33,11 +33,11 @@ def save(folder: RunFolder, step: int, state: dict[str, Any], keep: Collection[i
     listed = read_json(directory / "manifest.json")
     older = {name: entry for name, entry in listed.items() if name < path.name and (directory / name).exists()}
     entry = {"sha256": hashlib.sha256(content).hexdigest()}
-    write_json(directory / "manifest.json", older | {path.name: entry})  # first: one that is not listed could not be trusted
+    write_json(directory / "manifest.json", older | {path.name: entry})  # first: an unlisted checkpoint cannot be verified
     write_atomically(path, content)
     names = [*sorted(older), path.name]
-    stay = {*names[-KEPT:], *map(_file_name, keep)}
-    kept = {name: (older | {path.name: entry})[name] for name in names if name in stay}
+    to_keep = {*names[-NUM_KEPT:], *map(_file_name, keep)}
+    kept = {name: (older | {path.name: entry})[name] for name in names if name in to_keep}
     write_json(directory / "manifest.json", kept)
     with disk_errors(directory):
         for old in [*directory.glob("step-*.pt"), *directory.glob(".step-*")]:
@@ -47,9 +47,9 @@ def save(folder: RunFolder, step: int, state: dict[str, Any], keep: Collection[i
 
 
 def load_newest(folder: RunFolder) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest whole state, on the CPU, and what is wrong with newer ones; None where no checkpoint was ever written.
+    """The newest intact state, on the CPU, and a message for each newer one that is damaged; None if there are no checkpoints.
 
-    Raises CheckpointError where there are checkpoints and none of them can be loaded.
+    Raises CheckpointError if there are checkpoints but none can be loaded.
     """
     directory = folder.checkpoints
     manifest = read_json(directory / "manifest.json")
@@ -62,19 +62,19 @@ def load_newest(folder: RunFolder) -> tuple[dict[str, Any] | None, list[str]]:
     if any(directory.glob("step-*.pt")):
         reasons = ", ".join(faults) or "their manifest.json is missing"
         raise CheckpointError(
-            f"No checkpoint in {directory} can be loaded: {reasons}. Remove {folder.path} to train it anew, or use --study NAME."
+            f"No checkpoint in {directory} can be loaded: {reasons}. Remove {folder.path} to retrain, or use --study NAME."
         )
     return None, faults
 
 
 def load(folder: RunFolder, step: int) -> dict[str, Any]:
-    """The state of one step, on the CPU. Raises CheckpointError, which lists the steps that are there."""
+    """The state at one step, on the CPU. Raises CheckpointError, which lists the available steps."""
     directory = folder.checkpoints
     manifest = read_json(directory / "manifest.json")
     name = _file_name(step)
     if name not in manifest:
-        there = ", ".join(f"{found:,}" for found in steps(folder)) or "none"
-        raise CheckpointError(f"{folder.path} has no checkpoint of step {step:,}; there are those of: {there}.")
+        available = ", ".join(f"{other:,}" for other in steps(folder)) or "none"
+        raise CheckpointError(f"{folder.path} has no checkpoint at step {step:,}; available steps: {available}.")
     state = _load(directory / name, manifest[name])
     if isinstance(state, str):
         raise CheckpointError(f"In {directory} {state}.")
@@ -82,12 +82,12 @@ def load(folder: RunFolder, step: int) -> dict[str, Any]:
 
 
 def steps(folder: RunFolder) -> list[int]:
-    """The steps whose checkpoints are listed, in order."""
+    """The steps of the checkpoints in the manifest, in ascending order."""
     return sorted(int(name[5:13]) for name in read_json(folder.checkpoints / "manifest.json"))
 
 
 def _load(path: Path, entry: dict[str, str]) -> dict[str, Any] | str:
-    """The state in a file, or what is wrong with it."""
+    """The state in a file, or a message if it cannot be read or is damaged."""
     try:
         content = path.read_bytes()
     except OSError as error:

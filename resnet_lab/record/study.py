@@ -1,11 +1,11 @@
-"""Studies on disk: folders of runs, found by name and read as a whole."""
+"""Studies on disk: finding folders of runs by name, and reading them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_lab.errors import ConfigError, DiskError
-from resnet_lab.record.digests import Begun
+from resnet_lab.record.digests import RecordedImages
 from resnet_lab.record.files import disk_errors
 from resnet_lab.record.store import Run, RunFolder
 
@@ -14,7 +14,7 @@ DEFAULT_ROOT = Path("runs")
 
 @dataclass(frozen=True)
 class Study:
-    """A study as read from its folder: its runs by name, and a sentence on each that cannot be read."""
+    """A study as read from its folder: its runs in order of name, and a message for each run that cannot be read."""
 
     path: Path
     runs: tuple[Run, ...]
@@ -27,28 +27,28 @@ class Study:
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether any of its runs learns the synthetic stand-in."""
+        """Whether any run trains on the synthetic stand-in."""
         return any(run.is_stand_in for run in self.runs)
 
 
 def study_path(root: Path, name: str) -> Path:
-    """The folder of a study. Raises ConfigError where the name is not one of a folder."""
+    """The folder of a study. Raises ConfigError if the name is not a plain folder name."""
     if not name or name in (".", "..") or Path(name).name != name:
-        raise ConfigError(f"--study takes a plain folder name, such as first-try, got {name!r}.")
+        raise ConfigError(f"--study expects a plain folder name, such as first-try, got {name!r}.")
     return root / name
 
 
 def study_folders(root: Path) -> list[Path]:
-    """The folders in `root` that hold runs, newest last."""
+    """The folders in `root` that hold runs, newest last. Raises DiskError."""
     if not root.is_dir():
         return []
     with disk_errors(root):
-        found = [folder for folder in root.iterdir() if folder.is_dir() and run_folders(folder)]
-    return sorted(found, key=lambda folder: (max(map(_touched, run_folders(folder))), folder.name))
+        studies = [folder for folder in root.iterdir() if folder.is_dir() and run_folders(folder)]
+    return sorted(studies, key=lambda folder: (max(map(_modified_at, run_folders(folder))), folder.name))
 
 
 def run_folders(study: Path) -> list[RunFolder]:
-    """The runs of a study, by name; none where there is no such folder."""
+    """The runs of a study in order of name; none if there is no such folder. Raises DiskError."""
     if not study.is_dir():
         return []
     with disk_errors(study):
@@ -56,49 +56,55 @@ def run_folders(study: Path) -> list[RunFolder]:
 
 
 def find_study(root: Path, name: str | None) -> Path:
-    """The folder of the study of this name, or at this path; without a name that of the newest. Raises ConfigError."""
-    found = study_folders(root)
+    """The folder of the study with this name or path; the newest study in `root` without a name. Raises ConfigError."""
+    studies = study_folders(root)
     if name is None:
-        if not found:
-            raise ConfigError(f"There are no runs in {root}: start with `resnet-lab sweep demo`, or name a folder with --runs.")
-        return found[-1]
+        if not studies:
+            raise ConfigError(f"There are no runs in {root}: run `resnet-lab sweep demo`, or choose another folder with --runs.")
+        return studies[-1]
     for path in (root / name, Path(name)):
         if run_folders(path):
             return path if path.name else path.resolve()
-    known = ", ".join(path.name for path in found)
-    raise ConfigError(f"There is no study {name!r} in {root}; " + (f"there are {known}." if known else "there are none yet."))
+    known = ", ".join(path.name for path in studies)
+    raise ConfigError(f"There is no study {name!r} in {root}; " + (f"the studies are {known}." if known else "it has none yet."))
 
 
 def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
-    """The runs of these names: `STUDY/RUN`, a path to a run, or a study, which means all of its runs. Raises ConfigError."""
-    found: dict[Path, RunFolder] = {}
+    """The runs with these names, without duplicates. Raises ConfigError.
+
+    A name is `STUDY/RUN`, the path of a run, or the name or path of a study, which selects all of its runs.
+    """
+    selected: dict[Path, RunFolder] = {}
     for name in (name.rstrip("/") for name in names):
         single = next((RunFolder(path) for path in (root / name, Path(name)) if RunFolder(path).exists()), None)
-        there = [folder.path.name for folder in run_folders((root / name).parent)] if "/" in name else []
-        if single is None and there:
-            raise ConfigError(f"There is no run {Path(name).name!r} in {(root / name).parent}; there are {', '.join(there)}.")
+        siblings = [folder.path.name for folder in run_folders((root / name).parent)] if "/" in name else []
+        if single is None and siblings:
+            raise ConfigError(
+                f"There is no run {Path(name).name!r} in {(root / name).parent}; the runs are {', '.join(siblings)}."
+            )
         for folder in run_folders(find_study(root, name)) if single is None else [single]:
-            found.setdefault(folder.path.resolve(), folder)
-    return list(found.values())
+            selected.setdefault(folder.path.resolve(), folder)
+    return list(selected.values())
 
 
 def read_study(path: Path, read: Callable[[RunFolder], Run] = RunFolder.read) -> Study:
-    """Read the study in a folder, each run by `read`, such as that of a Follower."""
+    """Read the study in a folder, each run with `read`, such as `Follower().read`."""
     runs, faults = [], []
     for folder in run_folders(path):
         try:
             runs.append(read(folder))
         except (ConfigError, DiskError) as error:
-            reason = str(error).replace(f"{path}/", "")  # a report does not tell where it was made
+            reason = str(error).replace(f"{path}/", "")  # reports must not contain paths of this machine
             faults.append(f"{folder.path.name} cannot be read: {reason}")
     return Study(path, tuple(runs), tuple(faults))
 
 
-def begun_on_images(folders: Iterable[RunFolder]) -> Begun | None:
-    """The first of these runs that has begun on a folder of images."""
-    return next((Begun(folder.path, found) for folder in folders if (found := folder.read_image_digests()) is not None), None)
+def recorded_images(folders: Iterable[RunFolder]) -> RecordedImages | None:
+    """The images recorded by the first of these runs that has started on a folder of images; None if none has."""
+    recorded = ((folder.path, folder.read_image_digests()) for folder in folders)
+    return next((RecordedImages(path, digests) for path, digests in recorded if digests is not None), None)
 
 
-def _touched(folder: RunFolder) -> float:
+def _modified_at(folder: RunFolder) -> float:
     files = (folder.path / name for name in ("config.json", "metrics.jsonl", "events.jsonl"))
     return max(path.stat().st_mtime for path in files if path.exists())

@@ -1,4 +1,4 @@
-"""All checks of a study at rest, and the file that says when it passed them."""
+"""All checks of a study, and the file that records that it passed them."""
 
 import datetime
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_lab.record.files import disk_errors, read_json, write_json
 from resnet_lab.record.study import read_study
-from resnet_lab.report.checks import drawn, files, images, pairs, records
+from resnet_lab.report.checks import files, images, outputs, pairs, records
 from resnet_lab.report.checks.check import Check
 from resnet_lab.study.compare import Comparison, compare
 
@@ -17,16 +17,16 @@ _FILE = "verified.json"
 
 @dataclass(frozen=True)
 class Verification:
-    """What the checks of a study have found; `is_running` where a process works on one of its runs."""
+    """The results of all checks of a study; `is_active` if a process is working on one of its runs."""
 
     folder: Path
     records_digest: str
     checks: tuple[Check, ...]
-    is_running: bool
+    is_active: bool
 
     @property
     def passed(self) -> bool:
-        """Whether no check has found a fault."""
+        """Whether no check found a fault."""
         return not any(check.faults for check in self.checks)
 
     def values(self) -> dict[str, Any]:
@@ -41,13 +41,13 @@ class Verification:
 
 
 def verify(folder: Path, data_dir: Path | None = None) -> Verification:
-    """Check a study's folder; `data_dir` is where its images are looked for, as in training. Raises DiskError."""
+    """Check a study's folder; its images are looked for in `data_dir` as in training. Raises DiskError."""
     study = read_study(folder)
     comparison, runs = compare(study), study.runs
     lines = [records.lines_of(run) for run in runs]
     checks = (
         files.identity(study),
-        files.endings(runs),
+        files.final_files(runs),
         files.checkpoints(runs),
         files.exports(study),
         files.analyses(runs),
@@ -55,28 +55,25 @@ def verify(folder: Path, data_dir: Path | None = None) -> Verification:
         records.repeats(runs, lines),
         pairs.pairs(runs),
         images.images(runs, data_dir),
-        drawn.numbers(study, comparison),
-        drawn.figures(study, comparison),
+        outputs.numbers(study, comparison),
+        outputs.figures(study, comparison),
     )
     return Verification(folder, comparison.records_digest, checks, any(run.state == "running" for run in runs))
 
 
-def note_verified(found: Verification) -> None:
-    """Write `verified.json` where everything passed and no run is going on; remove that of an earlier time where not.
-
-    Raises DiskError.
-    """
-    path = found.folder / _FILE
-    if found.passed and not found.is_running:
-        write_json(path, found.values())
+def save_result(verification: Verification) -> None:
+    """Write `verified.json` if all checks passed and no run is active, else remove it. Raises DiskError."""
+    path = verification.folder / _FILE
+    if verification.passed and not verification.is_active:
+        write_json(path, verification.values())
     else:
         with disk_errors(path):
             path.unlink(missing_ok=True)
 
 
-def verified_on(folder: Path, comparison: Comparison) -> str | None:
-    """The day on which a study of these very records passed; None where it did not."""
-    values = read_json(folder / _FILE)
+def verified_on(comparison: Comparison) -> str | None:
+    """The date on which a study with these records passed all checks; None if it did not."""
+    values = read_json(comparison.study.path / _FILE)
     date = values.get("date")
-    is_of_these = values.get("verified") is True and values.get("records_sha256") == comparison.records_digest
-    return date if is_of_these and isinstance(date, str) else None
+    is_current = values.get("verified") is True and values.get("records_sha256") == comparison.records_digest
+    return date if is_current and isinstance(date, str) else None

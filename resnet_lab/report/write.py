@@ -1,11 +1,11 @@
-"""From what a study's folder says to the files that people look at."""
+"""Writes the report, figures and tables of a study to its folder."""
 
 from pathlib import Path
 
 from resnet_lab.analysis.definition import Analysis
 from resnet_lab.analysis.registry import findings
 from resnet_lab.presentation.blocks import Illustration, Picture, picture
-from resnet_lab.record.sums import write_listed
+from resnet_lab.record.checksums import write_files
 from resnet_lab.report import document, figures, html, markdown, why
 from resnet_lab.report.charts import numbers
 from resnet_lab.report.illustrations import curves, illustrations
@@ -14,41 +14,47 @@ from resnet_lab.study.compare import Comparison, compare_study
 from resnet_lab.study.digest import mark
 
 
-def write_comparison(folder: Path, comparison: Comparison, x: figures.X = "step") -> None:
-    """Write a study's `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
+def write_comparison(comparison: Comparison, x: figures.X = "step") -> None:
+    """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to the study's folder. Raises DiskError."""
     files, _ = _draw(comparison, curves(comparison, x))
-    write_listed(folder, files | numbers(comparison))
+    write_files(comparison.study.path, files | numbers(comparison))
 
 
 def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
-    """Draw what an analysis of a study's runs has found, in its folder. Returns the PNG files. Raises DiskError."""
+    """Draw the figures of an analysis from all its results in a study, to the study's folder.
+
+    Returns the paths of the PNG files. Raises DiskError.
+    """
     comparison = compare_study(folder)
-    found, _ = findings(comparison.runs)
-    drawn = []
-    for each in analysis.figures(found, figures.colours(comparison)):
-        files, _ = _draw(comparison, each)
-        write_listed(folder, files)
-        drawn.append(folder / f"{each.stem}.png")
-    return drawn
+    results, _ = findings(comparison.runs)
+    paths = []
+    for illustration in analysis.figures(results, figures.colours(comparison)):
+        files, _ = _draw(comparison, illustration)
+        write_files(folder, files)
+        paths.append(folder / f"{illustration.stem}.png")
+    return paths
 
 
-def write_report(folder: Path, comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
-    """Write `report/index.html`, `report/report.md` and all figures, `x` being their axis; returns both. Raises DiskError."""
+def write_report(comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
+    """Write `report/index.html`, `report/report.md` and all figures, with `x` as the horizontal axis of the curves.
+
+    Returns the paths of the HTML and the Markdown file. Raises DiskError.
+    """
     reasons = why.reasons(comparison.runs, figures.colours(comparison))
-    listed = [*illustrations(comparison, x), *reasons.illustrations]
     files, pictures = numbers(comparison), {}
-    for each in listed:
-        drawn, pictures[each.stem] = _draw(comparison, each)
-        files |= drawn
-    built = document.build(comparison, pictures, why.section(reasons, pictures), verified_on(folder, comparison))
-    page, text = "report/index.html", "report/report.md"
-    files |= {page: html.render(built).encode(), text: markdown.render(built).encode()}
-    write_listed(folder, files)
-    return folder / page, folder / text
+    for illustration in [*illustrations(comparison, x), *reasons.illustrations]:
+        drawings, pictures[illustration.stem] = _draw(comparison, illustration)
+        files |= drawings
+    content = document.build(comparison, pictures, why.section(reasons, pictures), verified_on(comparison))
+    html_name, markdown_name = "report/index.html", "report/report.md"
+    files |= {html_name: html.render(content).encode(), markdown_name: markdown.render(content).encode()}
+    folder = comparison.study.path
+    write_files(folder, files)
+    return folder / html_name, folder / markdown_name
 
 
 def _draw(comparison: Comparison, illustration: Illustration) -> tuple[dict[str, bytes], Picture]:
-    """Draw an illustration: its files by name, PNG (200 dpi), SVG and PDF, and its block of the report."""
+    """Draw an illustration. Returns its PNG (200 dpi), SVG and PDF files by name, and the block for the report."""
     figure, keywords = figures.entitled(illustration, comparison), mark(comparison.records_digest)
     svg = figures.svg(figure, keywords)
     contents = {

@@ -1,4 +1,4 @@
-"""The digest of a study's records, which figures and pages carry: what was drawn of other records is known by it."""
+"""The digest of a study's records, which figures and pages contain, so that outdated ones are recognised."""
 
 import dataclasses
 import hashlib
@@ -9,8 +9,7 @@ from operator import attrgetter
 from resnet_lab.record.lines import EvalRecord, Record, TrainRecord, ValidationRecord
 from resnet_lab.record.store import Run
 
-# What a record says besides the time that it took.
-_SAID: dict[type[Record], Callable[[Record], tuple[object, ...]]] = {
+_VALUES: dict[type[Record], Callable[[Record], tuple[object, ...]]] = {
     kind: attrgetter(*(field.name for field in dataclasses.fields(kind) if field.name != "seconds"))
     for kind in (TrainRecord, ValidationRecord, EvalRecord)
 }
@@ -18,22 +17,22 @@ _MARK = re.compile(rb"records-sha256:([0-9a-f]{64})")
 
 
 def records_digest(runs: Iterable[Run]) -> str:
-    """The sha256 over names, configs and records of the runs, in the order of their names; seconds are left out."""
-    found = hashlib.sha256()
+    """The sha256 of the names, configs and records of the runs, in order of name; seconds are left out."""
+    digest = hashlib.sha256()
     for run in sorted(runs, key=lambda run: run.name):
-        found.update(f"{run.name}\n{run.config.digest()}\n".encode())
+        digest.update(f"{run.name}\n{run.config.digest()}\n".encode())
         records: list[Record] = [*run.train, *run.validation, *run.evaluations]
         for record in records:
-            found.update(f"{record.type} {_SAID[type(record)](record)!r}\n".encode())
-    return found.hexdigest()
+            digest.update(f"{record.type} {_VALUES[type(record)](record)!r}\n".encode())
+    return digest.hexdigest()
 
 
 def mark(digest: str) -> str:
-    """What stands in a file that was drawn of these records."""
+    """The text by which a file states the digest of the records that it shows."""
     return f"records-sha256:{digest}"
 
 
-def marked(content: bytes) -> str | None:
-    """The digest of the records that a file was drawn of; None where it has no mark, as those of older versions."""
-    found = _MARK.search(content)
-    return found[1].decode() if found else None
+def read_mark(content: bytes) -> str | None:
+    """The digest of the records that a file shows; None without a mark, as in files of older versions."""
+    match = _MARK.search(content)
+    return match[1].decode() if match else None

@@ -1,4 +1,4 @@
-"""One flipped bit in any file of a study is found by `verify`, in the line of that file."""
+"""Damage to any file of a study is found by `verify`."""
 
 import random
 import shutil
@@ -21,7 +21,7 @@ from tests.builders import CPU, KINDS, tiny
 from tests.reliability.scale import times
 
 RUN = "residual-8-s0"
-# Each kind of file, and the lines of which one must tell of damage to it.
+# One file of each kind, and the checks of which at least one must find damage to it.
 FILES = {
     f"{RUN}/config.json": {"identity", "files"},
     f"{RUN}/environment.json": {"identity"},
@@ -49,9 +49,9 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of a matched pair with all that commands write into one."""
-    study = tmp_path_factory.mktemp("whole") / "s"
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of a matched pair with every kind of file that commands write."""
+    study = tmp_path_factory.mktemp("intact") / "s"
     for kind in KINDS:
         config = tiny(model__kind=kind, recipe__steps=8, evaluation__every=4)
         list(run(config, RunFolder(study / config.name), CPU, measure_speed=False))
@@ -59,38 +59,39 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder, subject in zip(folders, subjects(folders, 0, CPU), strict=True):
         save(folder, gradients(subject, 1))
     write_csv(study / "export", read_study(study))
-    for form in ("safetensors", "torchvision"):
-        list(write_weights(study / "export", folders, None, form))
-    write_report(study, compare_study(study))
+    for file_format in ("safetensors", "torchvision"):
+        list(write_weights(study / "export", folders, None, file_format))
+    write_report(compare_study(study))
     assert faulty(study) == set()
     return study
 
 
 def faulty(study: Path) -> set[str]:
+    """The names of the checks that find a fault."""
     return {check.name for check in verify(study).checks if check.faults}
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_flipped_bit_is_found_in_the_line_of_its_file(whole, tmp_path, name, figure):
-    study = Path(shutil.copytree(whole, tmp_path / "s"))
+def test_a_flipped_bit_is_found_by_a_check_of_its_file(intact, tmp_path, name, figure):
+    study = Path(shutil.copytree(intact, tmp_path / "s"))
     path, source = study / name, random.Random(name)
     content = path.read_bytes()
-    end = content[:-1].rfind(b"\n") if path.name == "events.jsonl" else len(content)  # the last event is what vouches for it
-    tried = times(2, 50)
-    for _ in range(tried):
-        place, bit = source.randrange(end), source.randrange(8)
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
-        assert faulty(study) & FILES[name], f"bit {bit} of byte {place} of {name}"
+    end = content[:-1].rfind(b"\n") if path.name == "events.jsonl" else len(content)  # the last event has the checksum
+    count = times(2, 50)
+    for _ in range(count):
+        position, bit = source.randrange(end), source.randrange(8)
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :])
+        assert faulty(study) & FILES[name], f"bit {bit} of byte {position} of {name}"
     path.write_bytes(content)
     assert faulty(study) == set()
-    figure("verify", f"{tried} flipped bits in {name}", f"{tried} of {tried} found by {' or '.join(sorted(FILES[name]))}")
+    figure("verify", f"{count} flipped bits in {name}", f"{count} of {count} found by {' or '.join(sorted(FILES[name]))}")
 
 
 @pytest.mark.parametrize(
     "name", [name for name in FILES if not name.endswith(("environment.json", "sha256.json", "config.json"))]
 )
-def test_a_file_cut_in_half_is_found(whole, tmp_path, name, figure):
-    study = Path(shutil.copytree(whole, tmp_path / "s"))
+def test_a_file_cut_in_half_is_found(intact, tmp_path, name, figure):
+    study = Path(shutil.copytree(intact, tmp_path / "s"))
     content = (study / name).read_bytes()
     (study / name).write_bytes(content[: len(content) // 2])
     assert faulty(study)

@@ -1,1 +1,1 @@
-"""What `resnet-lab verify` checks of a study at rest; nothing is trained, and no checkpoint is loaded."""
+"""The checks of `resnet-lab verify`. They read a study's files; nothing is trained, and no checkpoint is loaded."""

@@ -1,38 +1,38 @@
-"""What a check has found."""
+"""The result of a check."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Outcome = Literal["ok", "fault", "open"]
+Outcome = Literal["ok", "fault", "skipped"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong, and what to do: a sentence each."""
+    """A problem and its remedy, one sentence each."""
 
-    what: str
-    to_do: str
+    problem: str
+    remedy: str
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check of a study: `says` tells what was compared, or why nothing could be, in which case it is `open`."""
+    """The result of one check: `detail` states what was compared, or why nothing could be, in which case it is `skipped`."""
 
     name: str
-    says: str
+    detail: str
     faults: tuple[Fault, ...] = ()
-    is_open: bool = False
+    skipped: bool = False
 
     @property
     def outcome(self) -> Outcome:
-        """Whether it passed."""
-        return "fault" if self.faults else "open" if self.is_open else "ok"
+        """Whether the check passed."""
+        return "fault" if self.faults else "skipped" if self.skipped else "ok"
 
     def values(self) -> dict[str, Any]:
         """As JSON values."""
-        faults = [{"what": fault.what, "to_do": fault.to_do} for fault in self.faults]
-        return {"check": self.name, "outcome": self.outcome, "says": self.says, "faults": faults}
+        faults = [{"problem": fault.problem, "remedy": fault.remedy} for fault in self.faults]
+        return {"check": self.name, "outcome": self.outcome, "detail": self.detail, "faults": faults}
 
 
 def counted(number: int, noun: str) -> str:
@@ -40,7 +40,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def listed(names: Sequence[object], most: int = 3) -> str:
-    """The first of some names, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(map(str, names[:most])) + more
+def shortened(names: Sequence[object], limit: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(map(str, names[:limit])) + more
+
+
+def unrecorded(number: int) -> str:
+    """The end of a detail: how many items have no recorded digest, since an older version wrote them."""
+    return f"; not recorded for {number:,}" if number else ""

@@ -1,116 +1,115 @@
-"""Checks of a run's own files: its identity, what it finished with, its checkpoints, exports and results of analyses."""
+"""Checks of a run's own files: its config, its final records, its checkpoints, exports and results of analyses."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
 
 from resnet_lab.analysis import registry
-from resnet_lab.record import sums
+from resnet_lab.record import checksums
 from resnet_lab.record.files import read_json
 from resnet_lab.record.lines import Event, event_from_line
 from resnet_lab.record.store import FILES, Run
 from resnet_lab.record.study import Study
-from resnet_lab.report.checks.check import Check, Fault, counted
+from resnet_lab.report.checks.check import Check, Fault, counted, unrecorded
 
-RESTORE = "Restore it from a copy, or remove the run's folder and train it anew"
+RESTORE = "Restore it from a copy, or remove the run's folder and train the run again."
 
 
 def identity(study: Study) -> Check:
-    """Whether each run still has the config, and the environment file, that it was started with."""
-    faults = [Fault(f"{fault.rstrip('.')}.", f"{RESTORE}.") for fault in study.faults]
-    started = {run.name: event for run in study.runs if (event := last_start(run)) is not None}
-    for run in (run for run in study.runs if run.name in started):
-        if started[run.name].detail.get("digest", run.config.digest()) != run.config.digest():
-            faults.append(
-                Fault(f"{run.name}/config.json has not the digest of the event with which the run started.", f"{RESTORE}.")
-            )
-        begun = recorded(started[run.name]).get("environment.json")
-        if begun is not None and begun != run.folder.digests().get("environment.json"):
-            faults.append(Fault(f"{run.name}/environment.json is not the file that the run started with.", f"{RESTORE}."))
-    says = f"{counted(len(started), 'config')} compared with the digest at the start of the run"
-    waiting = len(study.runs) - len(started)
-    return Check("identity", says + (f"; {counted(waiting, 'run')} not started" if waiting else ""), tuple(faults), not started)
+    """Whether each run still has the config and the environment file recorded when it started."""
+    faults = [Fault(f"{fault.rstrip('.')}.", RESTORE) for fault in study.faults]
+    starts = {run.name: event for run in study.runs if (event := last_start(run)) is not None}
+    for run in (run for run in study.runs if run.name in starts):
+        start, config_digest = starts[run.name], run.config.digest()
+        if start.detail.get("digest", config_digest) != config_digest:
+            faults.append(Fault(f"{run.name}/config.json does not have the digest recorded when the run started.", RESTORE))
+        expected = recorded_digests(start).get("environment.json")
+        if expected is not None and expected != run.folder.digests().get("environment.json"):
+            faults.append(Fault(f"{run.name}/environment.json is not the file recorded when the run started.", RESTORE))
+    not_started = len(study.runs) - len(starts)
+    detail = f"{counted(len(starts), 'config')} compared with the digest recorded at the start"
+    detail += f"; {counted(not_started, 'run')} not started" if not_started else ""
+    return Check("identity", detail, tuple(faults), not starts)
 
 
-def endings(runs: Sequence[Run]) -> Check:
-    """Whether the files of finished runs are those that they finished with."""
+def final_files(runs: Sequence[Run]) -> Check:
+    """Whether the files of finished runs are those recorded when the runs finished."""
     faults, compared, finished = [], 0, [run for run in runs if run.state == "finished"]
     for run in finished:
-        begun, end = _at_the_end(run)
+        earlier_events, end = _finish(run)
         compared += end is not None
-        for name, digest in ({} if end is None else recorded(end)).items():
-            found = hashlib.sha256(begun).hexdigest() if name == "events.jsonl" else run.folder.digests().get(name)
+        for name, digest in ({} if end is None else recorded_digests(end)).items():
+            is_events = name == "events.jsonl"
+            found = hashlib.sha256(earlier_events).hexdigest() if is_events else run.folder.digests().get(name)
             if name in FILES and found != digest:
-                faults.append(Fault(f"{run.name}/{name} is not as the run left it (its sha256 differs).", f"{RESTORE}."))
-    says = f"{counted(compared, 'finished run')} compared with the sha256 of records, events and settings at the end"
-    older = len(finished) - compared
+                faults.append(Fault(f"{run.name}/{name} has changed since the run finished (its sha256 differs).", RESTORE))
     if not finished:
-        return Check("files", "no run is finished", is_open=True)
+        return Check("files", "no run is finished", skipped=True)
     if not compared:
-        return Check("files", "not recorded: the runs are of an older version", is_open=True)
-    return Check("files", says + (f"; of {older} not recorded" if older else ""), tuple(faults))
+        return Check("files", "not recorded: the runs are of an older version", skipped=True)
+    detail = f"{counted(compared, 'finished run')} compared with the sha256 of config, records and events recorded at the end"
+    return Check("files", detail + unrecorded(len(finished) - compared), tuple(faults))
 
 
-def _at_the_end(run: Run) -> tuple[bytes, Event | None]:
-    """What stands in events.jsonl before the run's last event, and that event where it has the digests of the run's files."""
+def _finish(run: Run) -> tuple[bytes, Event | None]:
+    """The bytes of events.jsonl before the `finished` event, and that event; None if it records no digests."""
     before = b""
     for line in (run.folder.path / "events.jsonl").read_bytes().splitlines(keepends=True):
         event = event_from_line(line.decode(errors="replace"))
-        if event is not None and event.name == "finished" and recorded(event):
+        if event is not None and event.name == "finished" and recorded_digests(event):
             return before, event
         before += line
     return before, None
 
 
 def last_start(run: Run) -> Event | None:
-    """The event with which the run began; of a run that was killed before its first checkpoint the last one."""
+    """The run's last `started` event; a run that was killed before its first checkpoint has several."""
     return next((event for event in reversed(run.events) if event.name == "started"), None)
 
 
-def recorded(event: Event) -> dict[str, str]:
-    """The digests that an event has recorded, by what they are of; none in events of older versions."""
-    found = event.detail.get("sha256")
-    return {what: each for what, each in found.items() if isinstance(each, str)} if isinstance(found, dict) else {}
+def recorded_digests(event: Event) -> dict[str, str]:
+    """The digests in an event, by the name of the file or property; none in events of older versions."""
+    digests = event.detail.get("sha256")
+    return {name: digest for name, digest in digests.items() if isinstance(digest, str)} if isinstance(digests, dict) else {}
 
 
 def checkpoints(runs: Sequence[Run]) -> Check:
-    """Whether checkpoints have the sha256 that their manifests say."""
-    faults, number, running = [], 0, 0
+    """Whether checkpoints have the sha256 in their manifests."""
+    faults, number, active = [], 0, 0
     for run in runs:
         if run.state == "running":
-            running += 1
+            active += 1
             continue
         names = list(read_json(run.folder.checkpoints / "manifest.json"))
         number += len(names)
-        faults += list(_checkpoints(run, names))
-    says = f"{counted(number, 'file')} compared with the sha256 in their manifests"
-    if running:
-        says += f"; those of {counted(running, 'running run')} left out"
+        faults += list(_checkpoint_faults(run, names))
+    detail = f"{counted(number, 'file')} compared with the sha256 in their manifests"
+    detail += f"; {counted(active, 'active run')} left out" if active else ""
     if not number and not faults:
-        return Check("checkpoints", "none here", is_open=True)
-    return Check("checkpoints", says, tuple(faults))
+        return Check("checkpoints", "none here", skipped=True)
+    return Check("checkpoints", detail, tuple(faults))
 
 
-def _checkpoints(run: Run, names: Sequence[str]) -> Iterator[Fault]:
+def _checkpoint_faults(run: Run, names: Sequence[str]) -> Iterator[Fault]:
     folder, place = run.folder.checkpoints, f"{run.name}/checkpoints"
     manifest = read_json(folder / "manifest.json")
     if not names and (folder / "manifest.json").exists():
-        yield Fault(f"{place}/manifest.json cannot be read.", f"{RESTORE}.")
+        yield Fault(f"{place}/manifest.json cannot be read.", RESTORE)
     for name in names:
-        entry, path = manifest[name], sums.file_in(folder, name)
+        entry, path = manifest[name], checksums.file_in(folder, name)
         if path is None:
-            being_written = name == max(names) and run.state != "finished"
-            if not being_written:  # it is listed first: a run that is killed then goes on from the one before
-                yield Fault(f"{place}/{name} is listed and missing.", f"{RESTORE}.")
-        elif not isinstance(entry, dict) or sums.sha256_of(path) != entry.get("sha256"):
+            may_be_incomplete = name == max(names) and run.state != "finished"  # it is listed before it is written
+            if not may_be_incomplete:
+                yield Fault(f"{place}/{name} is listed but missing.", RESTORE)
+        elif not isinstance(entry, dict) or checksums.sha256_of(path) != entry.get("sha256"):
             yield Fault(
                 f"{place}/{name} is damaged (its sha256 differs).",
-                "Restore it from a copy, or remove it and its line in manifest.json: an older one takes its place.",
+                "Restore it from a copy, or remove it and its entry in manifest.json, so that an older one is used.",
             )
     for path in sorted(folder.glob("step-*.pt")):
         if path.name not in names:
             yield Fault(
                 f"{place}/{path.name} is not listed in manifest.json.",
-                "Remove it: it is left of an interrupted save, or of another run.",
+                "Remove it: it is left over from an interrupted save, or belongs to another run.",
             )
 
 
@@ -118,29 +117,30 @@ def exports(study: Study) -> Check:
     """Whether exported files are as they were written."""
     folder = study.path / "export"
     if not folder.is_dir():
-        return Check("exports", "none here", is_open=True)
-    if not (folder / sums.LIST).exists():
-        return Check("exports", "not recorded: written by an older version", is_open=True)
-    to_do = "`resnet-lab export` writes it anew."
-    faults = tuple(Fault(f"export/{name} {what}.", to_do) for name, what in sums.damaged(folder))
-    return Check("exports", f"{counted(len(sums.listed(folder)), 'file')} compared with the sha256 in export/{sums.LIST}", faults)
+        return Check("exports", "none here", skipped=True)
+    if not (folder / checksums.LIST).exists():
+        return Check("exports", "not recorded: written by an older version", skipped=True)
+    remedy = "`resnet-lab export` writes it again."
+    faults = tuple(Fault(f"export/{name} {problem}.", remedy) for name, problem in checksums.damaged_files(folder))
+    number = len(checksums.listed_files(folder))
+    return Check("exports", f"{counted(number, 'file')} compared with the sha256 in export/{checksums.LIST}", faults)
 
 
 def analyses(runs: Sequence[Run]) -> Check:
-    """Whether results of analyses can be read and are as they were written."""
-    faults, number, older = [], 0, 0
+    """Whether results of analyses are valid and as they were written."""
+    faults, number, not_listed = [], 0, 0
+    remedy = "`resnet-lab analyze` writes it again; or remove it."
     for run in runs:
         folder = run.folder.analysis
-        results, unreadable = registry.read(run.folder)
-        names = sums.listed(folder)
+        results, invalid = registry.read(run.folder)
+        names = checksums.listed_files(folder)
         number += len(names)
-        older += sum(result.file_name not in names for result in results)
-        to_do = "`resnet-lab analyze` writes it anew; or remove it."
-        faults += [Fault(f"{run.name}/analysis/{name} {what}.", to_do) for name, what in sums.damaged(folder)]
-        faults += [Fault(sentence, to_do) for sentence in unreadable]
-    says = f"{counted(number, 'result')} compared with the sha256 in analysis/{sums.LIST}"
+        not_listed += sum(result.file_name not in names for result in results)
+        damaged = checksums.damaged_files(folder)
+        faults += [Fault(f"{run.name}/analysis/{name} {problem}.", remedy) for name, problem in damaged]
+        faults += [Fault(sentence, remedy) for sentence in invalid]
     if not faults and not number:
-        return Check(
-            "analyses", f"not recorded: {counted(older, 'result')} of an older version" if older else "none here", is_open=True
-        )
-    return Check("analyses", says + (f"; of {older} not recorded" if older else ""), tuple(faults))
+        old = f"not recorded: {counted(not_listed, 'result')} of an older version"
+        return Check("analyses", old if not_listed else "none here", skipped=True)
+    detail = f"{counted(number, 'result')} compared with the sha256 in analysis/{checksums.LIST}"
+    return Check("analyses", detail + unrecorded(not_listed), tuple(faults))
