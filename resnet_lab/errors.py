@@ -37,6 +37,12 @@ class CheckpointError(LabError):
     exit_code = 6
 
 
+class FaultError(LabError):
+    """`verify` found a fault in a study."""
+
+    exit_code = 6
+
+
 class NotShownError(LabError):
     """The study does not meet the condition of `compare --expect-degradation`."""
 

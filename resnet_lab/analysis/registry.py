@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from resnet_lab.analysis import catalogue
 from resnet_lab.analysis.definition import Analysis, Finding
 from resnet_lab.analysis.results import Result
+from resnet_lab.record.checksums import LIST
 from resnet_lab.record.store import Run, RunFolder
 
 
@@ -31,7 +32,7 @@ def read(folder: RunFolder) -> tuple[list[Result], list[str]]:
     """Return a run's results in the order of file names, and a sentence for each file that is not a valid result."""
     results, faults = [], []
     types = {analysis.name: analysis.result for analysis in analyses()}
-    for path in sorted(folder.analysis.glob("*.json")):
+    for path in sorted(set(folder.analysis.glob("*.json")) - {folder.analysis / LIST}):
         try:
             content = path.read_bytes()
             results.append(types[_Named.model_validate_json(content).analysis].model_validate_json(content))

@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from resnet_lab.record.files import write_json
+from resnet_lab.record.checksums import write_files
+from resnet_lab.record.files import to_json
 from resnet_lab.record.store import RunFolder
 
 Row = tuple[float | None, ...]  # losses; None where one is not finite
@@ -28,5 +29,4 @@ class Result(Values):
 
 def save(folder: RunFolder, result: Result) -> None:
     """Write a result to the run's `analysis/`. Raises DiskError."""
-    folder.make_analysis()
-    write_json(folder.analysis / result.file_name, result.model_dump(mode="json"))
+    write_files(folder.analysis, {result.file_name: to_json(result.model_dump(mode="json"))})

@@ -14,6 +14,7 @@ _WORD = re.compile(r"(?:(?:`[^`]*`|[^\s`])+|`)(?: %\S*)?")  # a percent sign sta
 _GAP = 2  # spaces between columns
 _MIN_BROKEN = 8  # minimum width of a column whose words are broken
 _STYLES = {"finished": "green", "running": "cyan", "diverged": "red", "failed": "red", "interrupted": "yellow"}
+_STYLES |= {"ok": "green", "fault": "red"}  # of checks
 
 
 def wrapped(text: str, width: int) -> str:

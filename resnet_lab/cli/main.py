@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import analyze, bench, compare, config, data, evaluate, export, report, runs, summary, sweep, terminal, train
+from resnet_lab.cli import (
+    analyze,
+    bench,
+    compare,
+    config,
+    data,
+    evaluate,
+    export,
+    report,
+    runs,
+    summary,
+    sweep,
+    terminal,
+    train,
+    verify,
+)
 from resnet_lab.errors import ConfigError, DiskError, LabError
 
 app = typer.Typer(
@@ -21,6 +36,7 @@ app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
+app.command("verify")(verify.verify)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("runs")(runs.runs)

@@ -39,13 +39,16 @@ class Batches:
         self._train, self._mean, self._seed = train, mean, seed
         self.order = Order(len(train), batch_size, seed)
 
+    def augmentation(self, step: int) -> augment.Augmentation:
+        """The augmentation parameters of a step's images."""
+        return augment.draw(generator(self._seed, "data/augment", step), len(self.order(step)))
+
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images `(N, 3, 32, 32)`, augmented and normalised, and labels `(N,)` of a step."""
         indices = self.order(step)
         device = self._train.images.device
-        drawn = augment.draw(generator(self._seed, "data/augment", step), len(indices))
         non_blocking = device.type == "cuda"  # elsewhere an asynchronous copy may read memory that has been freed
-        drawn = augment.Augmentation(*(part.to(device, non_blocking=non_blocking) for part in drawn))
+        drawn = augment.Augmentation(*(part.to(device, non_blocking=non_blocking) for part in self.augmentation(step)))
         batch = self._train.pick(indices.to(device, non_blocking=non_blocking))
         return augment.apply(normalise(batch.images, self._mean), drawn), batch.labels
 

@@ -110,19 +110,20 @@ class FolderBatches:
         self._train, self._mean, self._components = train, mean, components
         self.order = order = Order(len(train), batch_size, seed)
 
-        def _drawn(step: int) -> ScaleCrops:
+        def _augmentation(step: int) -> ScaleCrops:
+            """The augmentation parameters of a step's images."""
             return draw(generator(seed, "data/augment", step), len(order(step)), train.size)
 
         def _crops(step: int) -> list[Crop]:
-            drawn = _drawn(step)
+            drawn = _augmentation(step)
             parameters = zip(order(step).tolist(), drawn.sides.tolist(), drawn.positions.tolist(), strict=True)
             return [Crop(train.files[index], train.size, side, position) for index, side, position in parameters]
 
-        self._drawn, self._decoder = _drawn, _Decoder(_crops, batch_size)
+        self.augmentation, self._decoder = _augmentation, _Decoder(_crops, batch_size)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images `(N, 3, S, S)`, augmented, normalised and channels last, and labels `(N,)` of a step. Raises DataError."""
-        device, drawn = self._train.device, self._drawn(step)
+        device, drawn = self._train.device, self.augmentation(step)
         crops = self._decoder(step).to(device)
         crops = torch.where(drawn.flips.to(device)[:, None, None, None], crops.flip(-1), crops)
         images = normalise(crops, self._mean)

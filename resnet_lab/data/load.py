@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from resnet_lab.config.schema import DataConfig
 from resnet_lab.data import folder, synthetic
 from resnet_lab.data.batches import Batches
@@ -53,7 +51,7 @@ def size_change(recorded: RecordedImages | None, digests: Digests | None) -> str
     return f"Some image files differ in size from those that {recorded.run} was trained on"
 
 
-def training_batches(data: Data, batch_size: int, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+def training_batches(data: Data, batch_size: int, seed: int) -> Batches | FolderBatches:
     """The function from a step to its mini-batch, with the data set's augmentation: images `(N, 3, S, S)`, labels `(N,)`."""
     if isinstance(data.train, FolderSet):
         assert data.components is not None

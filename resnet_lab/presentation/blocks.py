@@ -119,8 +119,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A report: its title, the notices at its top, and its sections."""
+    """A report: its title, the notices at its top, its sections, and the mark of its records (`study.digest.mark`)."""
 
     title: str
     notices: tuple[str, ...]
     sections: tuple[Section, ...]
+    mark: str

@@ -11,7 +11,8 @@ from typing import Any
 
 from resnet_lab.config.settings import flatten
 from resnet_lab.errors import ConfigError
-from resnet_lab.record.files import disk_errors, write_atomically
+from resnet_lab.record.checksums import write_files
+from resnet_lab.record.files import disk_errors
 from resnet_lab.record.lines import EvalRecord, Record, TrainRecord, ValidationRecord
 from resnet_lab.record.store import Run
 from resnet_lab.record.study import Study
@@ -32,10 +33,7 @@ def write_csv(folder: Path, study: Study) -> list[Path]:
         "evaluation.csv": _record_rows(study, EvalRecord, [(run, run.evaluations) for run in study.runs]),
         "validation.csv": _record_rows(study, ValidationRecord, [(run, run.validation) for run in study.runs]),
     }
-    with disk_errors(folder, "--out"):
-        folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in tables.items():
-        write_atomically(folder / name, _csv(rows).encode(), "--out")
+    write_files(folder, {name: _csv(rows).encode() for name, rows in tables.items()}, "--out")
     return [folder / name for name in tables]
 
 
@@ -79,16 +77,14 @@ def write_tensorboard(folder: Path, runs: Sequence[Run]) -> list[Path]:
 
     The same records give the same bytes. Raises DiskError, and ConfigError if TensorBoard is not installed.
     """
-    files = {folder / run.name / f"events.out.tfevents.{int(_started(run)):010d}{_SUFFIX}": _event_file(run) for run in runs}
-    for path, content in files.items():
-        with disk_errors(path.parent, "--out"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content, "--out")
+    files = {f"{run.name}/events.out.tfevents.{int(_started(run)):010d}{_SUFFIX}": _event_file(run) for run in runs}
+    paths = [folder / name for name in files]
     with disk_errors(folder, "--out"):
         for path in folder.glob(f"*/events.out.tfevents.*{_SUFFIX}"):
-            if path not in files:
+            if path not in paths:
                 path.unlink()
-    return list(files)
+    write_files(folder, files, "--out")
+    return paths
 
 
 def _event_file(run: Run) -> bytes:

@@ -31,9 +31,14 @@ def write_atomically(path: Path, content: bytes, option: str = "--runs") -> None
             os.close(folder)
 
 
+def to_json(values: Any) -> bytes:
+    """Indented JSON with a final newline."""
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
 def write_json(path: Path, values: Any, option: str = "--runs") -> None:
     """Write indented JSON atomically. Raises DiskError, which names `option`."""
-    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode(), option)
+    write_atomically(path, to_json(values), option)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from resnet_lab.text import printable
 
 _Key = tuple[str, int]  # record type and step
 RunState = Literal["planned", "running", "interrupted", "diverged", "failed", "finished"]
+FILES = ("config.json", "environment.json", "metrics.jsonl", "events.jsonl")
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,12 @@ class RunFolder:
     def read_image_digests(self) -> Digests | None:
         """Digests of the folder images that the run was trained on; None for other data sets or before the run has started."""
         return _image_digests(read_json(self.path / "environment.json"), self.events())
+
+    def digests(self) -> dict[str, str]:
+        """The sha256 of each existing file of FILES, by name. Raises DiskError."""
+        with disk_errors(self.path):
+            contents = {path.name: path.read_bytes() for name in FILES if (path := self.path / name).exists()}
+        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
     def ending(self) -> Event | None:
         """The final event, finished or diverged; None if the run has not ended."""

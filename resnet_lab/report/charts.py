@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from resnet_lab.presentation.blocks import Chart, Series, Table
+from resnet_lab.record.files import to_json
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run
 from resnet_lab.study.compare import Comparison
+from resnet_lab.study.values import comparison_values
 
 _TENTHS = 10
 
@@ -81,6 +83,11 @@ def _at(points: Sequence[tuple[int, float]], mark: int) -> str:
     before = [error for step, error in points if step <= mark]
     is_reached = bool(points) and points[-1][0] >= mark
     return f"{100 * before[-1]:.2f}" if before and is_reached else "-"
+
+
+def numbers(comparison: Comparison) -> dict[str, bytes]:
+    """The contents of `curves.csv` and `summary.json`, by file name."""
+    return {"curves.csv": curve_points(comparison).encode(), "summary.json": to_json(comparison_values(comparison))}
 
 
 def curve_points(comparison: Comparison) -> str:

@@ -17,16 +17,20 @@ from resnet_lab.report import figures
 from resnet_lab.report.tables import difference_table, error_table, spread
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import MATTERS
+from resnet_lab.study.digest import mark
 from resnet_lab.study.published import NUMBERS
 from resnet_lab.text import duration
 
 FEW_STEPS = 10_000
 
 
-def build(comparison: Comparison, pictures: Mapping[str, Picture], reasons: Section | None = None) -> Document:
+def build(
+    comparison: Comparison, pictures: Mapping[str, Picture], reasons: Section | None = None, verified: str | None = None
+) -> Document:
     """Build the report of a study, from the study's files alone.
 
-    `pictures` are by stem; `reasons` is the section on the analyses, if there are any.
+    `pictures` are by stem; `reasons` is the section on the analyses, if there are any; `verified` is the date on which
+    `resnet-lab verify` found no fault in these records, if it did.
     """
     sections = [_verdict(comparison), _curves(pictures), _errors(comparison, pictures)]
     if comparison.differences:
@@ -40,12 +44,13 @@ def build(comparison: Comparison, pictures: Mapping[str, Picture], reasons: Sect
         sections += [
             _recipe(runs),
             _departures(runs),
-            _environment(runs),
+            _environment(runs, verified),
             Section("Learning rate and speed", (pictures["traces"],)),
             _runs(runs),
             _events(runs),
         ]
-    return Document(f"Plain and residual networks: {comparison.study.name}", _notices(comparison), tuple(sections))
+    title = f"Plain and residual networks: {comparison.study.name}"
+    return Document(title, _notices(comparison), tuple(sections), mark(comparison.records_digest))
 
 
 def _notices(comparison: Comparison) -> tuple[str, ...]:
@@ -165,12 +170,12 @@ def _departures(runs: Sequence[Run]) -> Section:
     return Section("Departures from the paper", tuple(blocks))
 
 
-def _environment(runs: Sequence[Run]) -> Section:
-    """A table of each distinct environment, and the changes to it when a run was resumed."""
+def _environment(runs: Sequence[Run], verified: str | None) -> Section:
+    """The date of verification, a table of each distinct environment, and the changes to it when a run was resumed."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(repr(run.environment), []).append(run)
-    tables: list[Block] = []
+    tables: list[Block] = [Text(f"Verified on {verified}: `resnet-lab verify` found no fault in these runs.")] if verified else []
     for members in groups.values():
         rows = tuple((key, _formatted(value)) for key, value in flatten(members[0].environment))
         names = ", ".join(run.name for run in members)
@@ -202,7 +207,7 @@ def _events(runs: Sequence[Run]) -> Section:
             event.time,
             event.name,
             f"{event.step:,}",
-            "; ".join(f"{key}: {_formatted(value)}" for key, value in event.detail.items()),
+            "; ".join(f"{key}: {_formatted(value)}" for key, value in event.detail.items() if key != "sha256"),
         )
         for run in runs
         for event in run.events

@@ -3,7 +3,6 @@
 import io
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import matplotlib as mpl
@@ -16,7 +15,6 @@ from matplotlib.lines import Line2D
 from resnet_lab.config.terms import KINDS, VARIANTS
 from resnet_lab.presentation.blocks import Illustration
 from resnet_lab.presentation.style import STYLE, label_ends
-from resnet_lab.record.files import write_atomically
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run
 from resnet_lab.report.charts import hours_at, lr_drops, points
@@ -187,17 +185,9 @@ def _plain_with_records(comparison: Comparison) -> list[Run]:
     return [run for run in comparison.runs if run.config.model.kind == "plain" and run.train]
 
 
-def save(figure: Figure, stem: Path, option: str) -> str:
-    """Write the figure as PNG (200 dpi), SVG and PDF, and return the SVG. Raises DiskError, which names `option`."""
-    drawing = svg(figure)
-    for suffix, content in (("png", rendered(figure, "png")), ("svg", drawing.encode()), ("pdf", rendered(figure, "pdf"))):
-        write_atomically(stem.with_suffix(f".{suffix}"), content, option)
-    return drawing
-
-
-def svg(figure: Figure) -> str:
-    """The figure as an SVG element without an XML header; the same runs give the same bytes."""
-    text = rendered(figure, "svg").decode()
+def svg(figure: Figure, keywords: str | None = None) -> str:
+    """The figure as an SVG element without an XML header; the same runs give the same bytes. `keywords` are metadata."""
+    text = rendered(figure, "svg", keywords).decode()
     return text[text.index("<svg") :]
 
 
@@ -341,9 +331,10 @@ def _colour(variant: str, index: int, number: int) -> str:
     return to_hex(mpl.colormaps[_HUES[variant]](darkness))
 
 
-def rendered(figure: Figure, file_format: str) -> bytes:
-    """The figure in this file format: png (200 dpi), svg or pdf."""
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file_format)
+def rendered(figure: Figure, file_format: str, keywords: str | None = None) -> bytes:
+    """The figure in this file format: png (200 dpi), svg or pdf. `keywords` are metadata."""
+    metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file_format, {})
+    metadata |= {"Keywords": keywords} if keywords else {}
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format=file_format, dpi=200, metadata=metadata)

@@ -13,6 +13,7 @@ def render(document: Document) -> str:
     for section in document.sections:
         parts.append(f"## {section.title}")
         parts += [_block(block) for block in section.blocks]
+    parts.append(f"<!-- {document.mark} -->")
     return printable("\n\n".join(parts)) + "\n"
 
 

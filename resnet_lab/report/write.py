@@ -5,21 +5,21 @@ from pathlib import Path
 from resnet_lab.analysis.definition import Analysis
 from resnet_lab.analysis.registry import findings
 from resnet_lab.presentation.blocks import Illustration, Picture, picture
-from resnet_lab.record.files import disk_errors, write_atomically, write_json
-from resnet_lab.report import charts, document, figures, html, markdown, why
+from resnet_lab.record.checksums import write_files
+from resnet_lab.report import document, figures, html, markdown, why
+from resnet_lab.report.charts import numbers
 from resnet_lab.report.illustrations import curves, illustrations
+from resnet_lab.report.verify import verified_on
 from resnet_lab.study.compare import Comparison, compare_study
-from resnet_lab.study.values import comparison_values
+from resnet_lab.study.digest import mark
 
 _OPTION = "--out"  # chooses another folder in `compare` and `report`
 
 
 def write_comparison(comparison: Comparison, x: figures.X = "step", out: Path | None = None) -> None:
     """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to `out`, by default the study's folder. Raises DiskError."""
-    folder = out or comparison.study.path
-    _make(folder)
-    _picture(folder, comparison, curves(comparison, x))
-    _write_numbers(folder, comparison)
+    files, _ = _draw(comparison, curves(comparison, x))
+    write_files(out or comparison.study.path, files | numbers(comparison), _OPTION)
 
 
 def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
@@ -31,7 +31,8 @@ def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
     results, _ = findings(comparison.runs)
     paths = []
     for illustration in analysis.figures(results, figures.colours(comparison)):
-        _picture(folder, comparison, illustration, option="--runs")
+        files, _ = _draw(comparison, illustration)
+        write_files(folder, files)
         paths.append(folder / f"{illustration.stem}.png")
     return paths
 
@@ -42,30 +43,25 @@ def write_report(comparison: Comparison, x: figures.X = "step", out: Path | None
     They go to `out`, by default the study's folder. Returns the paths of the HTML and the Markdown file. Raises DiskError.
     """
     folder = out or comparison.study.path
-    pages = folder / "report"
-    _make(pages)
     reasons = why.reasons(comparison.runs, figures.colours(comparison))
-    drawn = [*illustrations(comparison, x), *reasons.illustrations]
-    pictures = {illustration.stem: _picture(folder, comparison, illustration) for illustration in drawn}
-    _write_numbers(folder, comparison)
-    content = document.build(comparison, pictures, why.section(reasons, pictures))
-    html_file, markdown_file = pages / "index.html", pages / "report.md"
-    write_atomically(html_file, html.render(content).encode(), _OPTION)
-    write_atomically(markdown_file, markdown.render(content).encode(), _OPTION)
-    return html_file, markdown_file
+    files, pictures = numbers(comparison), {}
+    for illustration in [*illustrations(comparison, x), *reasons.illustrations]:
+        drawings, pictures[illustration.stem] = _draw(comparison, illustration)
+        files |= drawings
+    content = document.build(comparison, pictures, why.section(reasons, pictures), verified_on(comparison))
+    html_name, markdown_name = "report/index.html", "report/report.md"
+    files |= {html_name: html.render(content).encode(), markdown_name: markdown.render(content).encode()}
+    write_files(folder, files, _OPTION)
+    return folder / html_name, folder / markdown_name
 
 
-def _make(folder: Path) -> None:
-    with disk_errors(folder, _OPTION):
-        folder.mkdir(parents=True, exist_ok=True)
-
-
-def _picture(folder: Path, comparison: Comparison, illustration: Illustration, option: str = _OPTION) -> Picture:
-    """Draw an illustration and write its files to the folder."""
-    figure = figures.entitled(illustration, comparison)
-    return picture(illustration, figures.save(figure, folder / illustration.stem, option))
-
-
-def _write_numbers(folder: Path, comparison: Comparison) -> None:
-    write_atomically(folder / "curves.csv", charts.curve_points(comparison).encode(), _OPTION)
-    write_json(folder / "summary.json", comparison_values(comparison), _OPTION)
+def _draw(comparison: Comparison, illustration: Illustration) -> tuple[dict[str, bytes], Picture]:
+    """Draw an illustration. Returns its PNG (200 dpi), SVG and PDF files by name, and the block for the report."""
+    figure, keywords = figures.entitled(illustration, comparison), mark(comparison.records_digest)
+    svg = figures.svg(figure, keywords)
+    contents = {
+        "png": figures.rendered(figure, "png", keywords),
+        "svg": svg.encode(),
+        "pdf": figures.rendered(figure, "pdf", keywords),
+    }
+    return {f"{illustration.stem}.{suffix}": content for suffix, content in contents.items()}, picture(illustration, svg)

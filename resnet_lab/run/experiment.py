@@ -14,11 +14,13 @@ from torch import nn
 
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.batches import clean_batches
+from resnet_lab.data.digest import data_digest, order_digest
 from resnet_lab.data.images import Data, Images
 from resnet_lab.data.load import data_root, load, size_change, training_batches
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.errors import DataError, DivergedError
 from resnet_lab.models.cost import count_run
+from resnet_lab.models.digest import weights_digest
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record import checkpoint
@@ -162,7 +164,12 @@ class _Session:
         if saved is None:
             write_json(self._folder.path / "environment.json", environment)
             yield self._folder.append_event(
-                "started", 0, parameters=cost.parameters, multiply_adds=cost.multiply_adds, digest=self._config.digest()
+                "started",
+                0,
+                parameters=cost.parameters,
+                multiply_adds=cost.multiply_adds,
+                digest=self._config.digest(),
+                sha256=self._digests(),
             )
         else:
             self._state.load_state_dict(saved)
@@ -176,6 +183,15 @@ class _Session:
             taken_over = {"taken_over": {"host": former.host, "pid": former.pid}} if former else {}
             yield self._folder.append_event("resumed", self._state.step, skipped=faults, changed=changed, **taken_over)
         yield forecast(self._config, cost, speed, from_step=self._state.step)
+
+    def _digests(self) -> dict[str, str]:
+        """The digests that `verify` compares: of the environment file, and of what the runs of a matched pair have in common."""
+        return {
+            "environment.json": self._folder.digests()["environment.json"],
+            "initial weights": weights_digest(self._state.net),
+            "training images": data_digest(self._data),
+            "order and augmentation": order_digest(self._batches),
+        }
 
     def train(self) -> Iterator[Record | Event]:
         """Train, record, evaluate and save checkpoints until the run ends or is stopped."""
@@ -193,7 +209,7 @@ class _Session:
         except DivergedError:
             self._folder.append_event("diverged", self._state.step)
             raise
-        yield self._folder.append_event("finished", self._state.step)
+        yield self._folder.append_event("finished", self._state.step, sha256=self._folder.digests())
 
     def _work(self) -> Iterator[Record | Event]:
         config, state = self._config, self._state

@@ -6,6 +6,7 @@ problem, and choosing a step by its test error would be selection on the test se
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from resnet_lab.config.schema import differences
@@ -13,6 +14,7 @@ from resnet_lab.record.store import Run
 from resnet_lab.record.study import Study, read_study
 from resnet_lab.study.cells import Cell, cells_of
 from resnet_lab.study.differences import Difference, Gap, gains_of, gaps_of, interaction_of
+from resnet_lab.study.digest import records_digest
 from resnet_lab.study.verdict import lacking, unfinished, unmatched, verdict_on
 
 
@@ -35,6 +37,11 @@ class Comparison:
     verdict: tuple[str, ...]
     missing: tuple[str, ...]
     unmatched: tuple[str, ...] = ()
+
+    @cached_property
+    def records_digest(self) -> str:
+        """The sha256 of the names, configs and records of `runs`."""
+        return records_digest(self.runs)
 
     @property
     def differences(self) -> tuple[Difference, ...]:

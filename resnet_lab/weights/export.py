@@ -8,7 +8,7 @@ from pathlib import Path
 from resnet_lab.config.schema import ModelConfig, RunConfig
 from resnet_lab.config.terms import WeightFiles
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError
-from resnet_lab.record.files import disk_errors, write_atomically
+from resnet_lab.record.checksums import write_files
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.device import Resources
 from resnet_lab.run.trained import Trained, load_trained
@@ -63,11 +63,9 @@ def _write(target: Path, network: Trained, at: int | None, to: WeightFiles) -> W
             images=None if digests is None else digests.files,
         )
         content = safetensors_file(network.net, about)
-    with disk_errors(target, "--out"):
-        target.mkdir(parents=True, exist_ok=True)
-    path = target / f"{name}{'' if at is None else f'-step-{at}'}.{_ENDING[to]}"
-    write_atomically(path, content, "--out")
-    return Written(path, name, config)
+    file = f"{name}{'' if at is None else f'-step-{at}'}.{_ENDING[to]}"
+    write_files(target, {file: content}, "--out")
+    return Written(target / file, name, config)
 
 
 def cautions(written: Sequence[Written]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -108,7 +109,10 @@ def test_exporting_twice_gives_equal_files_and_leaves_the_study_unchanged(cli, t
     before = contents(study)
     files = json.loads(cli("export", "--to", to, "--out", "out", "--json").out)["files"]
     first = contents(Path("out"))
-    assert sorted(files) == sorted(f"out/{name}" for name in first)
+    assert sorted([*files, "out/sha256.json"]) == sorted(f"out/{name}" for name in first)
+    assert json.loads(first["sha256.json"]) == {
+        name: hashlib.sha256(content).hexdigest() for name, content in first.items() if name != "sha256.json"
+    }
     assert cli("export", "--to", to, "--out", "out").code == 0
     assert contents(Path("out")) == first
     assert contents(study) == before

@@ -39,7 +39,7 @@ def evaluate_as_json(cli, *arguments):
 
 def test_exported_weights_have_exactly_the_errors_of_their_run(cli, study):
     assert cli("export", "s", "--to", "safetensors").code == 0
-    for path in sorted(Path("runs/s/export").iterdir()):
+    for path in sorted(Path("runs/s/export").glob("*.safetensors")):
         run = RunFolder(Path("runs/s") / path.stem).read()
         last = run.evaluations[-1]
         for values in (evaluate_as_json(cli, "--weights", path, "--train"), evaluate_as_json(cli, f"s/{path.stem}", "--train")):
