@@ -195,14 +195,14 @@ def _changed(event: Event) -> str:
 
 
 def _events(runs: Sequence[Run]) -> Section:
-    """The events of every run; checkpoints are counted, not listed."""
+    """The events of every run; checkpoints are counted, not listed. A takeover names a machine, which is not published."""
     rows = tuple(
         (
             run.name,
             event.time,
             event.name,
             f"{event.step:,}",
-            "; ".join(f"{key}: {_formatted(value)}" for key, value in event.detail.items()),
+            "; ".join(f"{key}: {_formatted(value)}" for key, value in event.detail.items() if key != "taken_over"),
         )
         for run in runs
         for event in run.events
