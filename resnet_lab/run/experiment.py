@@ -106,7 +106,7 @@ def train_in(
     """Like `run`, with the data loaded and the device set up; weights are copied from `start` if given, else from the seed."""
     folder.make()
     if (owner := awaited(folder.path)) is not None:
-        yield f"{folder.path} was not released by {owner}; waiting up to {STALE_SECONDS:.0f} s for a sign of life of it."
+        yield f"{folder.path} was not released by {owner}; waiting up to {STALE_SECONDS:.0f} s for a sign of life."
     with folder.lock(stop) as hold:
         if hold is None:  # asked to stop while waiting
             return
