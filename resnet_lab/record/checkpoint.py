@@ -1,21 +1,30 @@
 """Checkpoints: written aside and renamed, each with its sha256 in a manifest, the newest two kept and those asked for.
 
-`torch.load` notices a truncated file but not a flipped bit, so what is loaded is checked against the manifest first.
+`torch.load` notices a truncated file but not a flipped bit, so what is loaded is checked against the manifest first. A file and
+its manifest may come from anywhere: nothing in it is executed, and a state that does not fit the run is refused.
 """
 
 import hashlib
 import io
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from resnet_lab.errors import CheckpointError
-from resnet_lab.record.files import disk_errors, read_json, write_atomically, write_json
+from resnet_lab.record.files import disk_errors, read_json, read_regular, write_atomically, write_json
 from resnet_lab.record.store import RunFolder
+from resnet_lab.record.tensors import load_tensors
 
 KEPT = 2
+_NAME = re.compile(r"step-(\d{8,})\.pt")
+Restore = Callable[[dict[str, Any]], None]  # takes a state that was saved; raises where it does not fit
+
+
+def _take(state: dict[str, Any]) -> None:
+    """Any state fits."""
 
 
 def save(folder: RunFolder, step: int, state: dict[str, Any], keep: Collection[int] = ()) -> Path:
@@ -30,8 +39,7 @@ def save(folder: RunFolder, step: int, state: dict[str, Any], keep: Collection[i
     torch.save(state, buffer)
     content = buffer.getvalue()
     path = directory / _file_name(step)
-    listed = read_json(directory / "manifest.json")
-    older = {name: entry for name, entry in listed.items() if name < path.name and (directory / name).exists()}
+    older = {name: entry for name, entry in _listed(folder).items() if name < path.name and (directory / name).exists()}
     entry = {"sha256": hashlib.sha256(content).hexdigest()}
     write_json(directory / "manifest.json", older | {path.name: entry})  # first: one that is not listed could not be trusted
     write_atomically(path, content)
@@ -46,56 +54,80 @@ def save(folder: RunFolder, step: int, state: dict[str, Any], keep: Collection[i
     return path
 
 
-def load_newest(folder: RunFolder) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest whole state, on the CPU, and what is wrong with newer ones; None where no checkpoint was ever written.
+def load_newest(folder: RunFolder, restore: Restore = _take) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest whole state that `restore` takes, on the CPU, and what is wrong with newer ones.
 
-    Raises CheckpointError where there are checkpoints and none of them can be loaded.
+    None where no checkpoint was ever written. Raises CheckpointError where there are checkpoints and none of them can be loaded.
     """
     directory = folder.checkpoints
-    manifest = read_json(directory / "manifest.json")
     faults: list[str] = []
-    for name in sorted(manifest, reverse=True):
-        state = _load(directory / name, manifest[name])
-        if not isinstance(state, str):
-            return state, faults
-        faults.append(state)
+    for name, entry in sorted(_listed(folder).items(), reverse=True):
+        try:
+            return _load(directory / name, entry, restore), faults
+        except CheckpointError as error:
+            faults.append(str(error))
     if any(directory.glob("step-*.pt")):
-        reasons = ", ".join(faults) or "their manifest.json is missing"
+        reasons = ", ".join(faults) or "their manifest.json is missing or damaged"
         raise CheckpointError(
             f"No checkpoint in {directory} can be loaded: {reasons}. Remove {folder.path} to train it anew, or use --study NAME."
         )
     return None, faults
 
 
-def load(folder: RunFolder, step: int) -> dict[str, Any]:
-    """The state of one step, on the CPU. Raises CheckpointError, which lists the steps that are there."""
-    directory = folder.checkpoints
-    manifest = read_json(directory / "manifest.json")
-    name = _file_name(step)
-    if name not in manifest:
+def load(folder: RunFolder, step: int, restore: Restore = _take) -> dict[str, Any]:
+    """The state of one step, on the CPU, given to `restore`. Raises CheckpointError, which lists the steps that are there."""
+    listed, name = _listed(folder), _file_name(step)
+    if name not in listed:
         there = ", ".join(f"{found:,}" for found in steps(folder)) or "none"
         raise CheckpointError(f"{folder.path} has no checkpoint of step {step:,}; there are those of: {there}.")
-    state = _load(directory / name, manifest[name])
-    if isinstance(state, str):
-        raise CheckpointError(f"In {directory} {state}.")
-    return state
+    try:
+        return _load(folder.checkpoints / name, listed[name], restore)
+    except CheckpointError as error:
+        raise CheckpointError(f"In {folder.checkpoints} {error}.") from error
 
 
 def steps(folder: RunFolder) -> list[int]:
     """The steps whose checkpoints are listed, in order."""
-    return sorted(int(name[5:13]) for name in read_json(folder.checkpoints / "manifest.json"))
+    return sorted(map(_step_of, _listed(folder)))
 
 
-def _load(path: Path, entry: dict[str, str]) -> dict[str, Any] | str:
-    """The state in a file, or what is wrong with it."""
+def _listed(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """The manifest's entries by file name, without those that name no checkpoint."""
+    manifest = read_json(folder.checkpoints / "manifest.json")
+    return {name: entry for name, entry in manifest.items() if _NAME.fullmatch(name) and isinstance(entry, dict)}
+
+
+def _load(path: Path, entry: dict[str, Any], restore: Restore) -> dict[str, Any]:
+    """The state in a file, given to `restore`. Raises CheckpointError that says what is wrong with it, without a full stop."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
-        return f"{path.name} cannot be read ({error.strerror})"
+        raise CheckpointError(f"{path.name} cannot be read ({error.strerror})") from error
     if hashlib.sha256(content).hexdigest() != entry.get("sha256"):
-        return f"{path.name} is damaged (its sha256 differs)"
-    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    return state
+        raise CheckpointError(f"{path.name} is damaged (its sha256 differs)")
+    try:
+        state = load_tensors(content)
+    except Exception as error:  # whatever foreign bytes lead torch to
+        raise CheckpointError(f"{path.name} holds something else than tensors and numbers, and is not read") from error
+    return _restored(path.name, state, restore)
+
+
+def _restored(name: str, state: Any, restore: Restore) -> dict[str, Any]:
+    """The state in the file of this name, once `restore` has taken it. Raises CheckpointError as `_load`."""
+    step = state.get("step") if isinstance(state, dict) else None
+    if type(step) is not int or step != _step_of(name):
+        raise CheckpointError(f"{name} does not hold the state of its step")
+    try:
+        restore(state)
+    except Exception as error:  # whatever a foreign state leads it to
+        raise CheckpointError(f"{name} does not fit this run ({error})") from error
+    return dict(state)
+
+
+def _step_of(name: str) -> int:
+    match = _NAME.fullmatch(name)
+    assert match is not None
+    return int(match[1])
 
 
 def _file_name(step: int) -> str:

@@ -1,6 +1,7 @@
 """Files that are replaced whole or only grow, and errors of the disk as one sentence."""
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -35,10 +36,17 @@ def write_json(path: Path, values: Any) -> None:
     write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
+def read_regular(path: Path) -> bytes:
+    """The bytes of a file. Raises OSError, also for what is none and could be read without end, such as a pipe or a device."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, or an empty one where the file is missing or not one."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_regular(path).decode())
     except (OSError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
@@ -72,7 +80,7 @@ def _ends_with_newline(path: Path) -> bool:
 def read_lines(path: Path) -> list[str]:
     """The lines of a file, none where there is no file; bytes that are no text are replaced."""
     try:
-        return path.read_bytes().decode("utf-8", errors="replace").splitlines()
+        return read_regular(path).decode("utf-8", errors="replace").splitlines()
     except OSError:
         return []
 
@@ -91,6 +99,8 @@ class Position:
 
 def read_on(path: Path, position: Position) -> tuple[list[str], Position]:
     """The complete lines behind a position, and the position behind them; from the beginning where it is not the same file."""
+    if not path.is_file():
+        return [], Position()
     try:
         with path.open("rb") as file:
             there = os.fstat(file.fileno())

@@ -135,7 +135,7 @@ class _Session:
 
     def begin(self, environment: dict[str, object], speed: Speed) -> Iterator[Forecast | Event]:
         """Restore the newest checkpoint, if any, and say what is about to happen."""
-        saved, faults = checkpoint.load_newest(self._folder)
+        saved, faults = checkpoint.load_newest(self._folder, self._state.load_state_dict)
         cost = count_run(self._config)
         if saved is None:
             write_json(self._folder.path / "environment.json", environment)
@@ -143,7 +143,6 @@ class _Session:
                 "started", 0, parameters=cost.parameters, multiply_adds=cost.multiply_adds, digest=self._config.digest()
             )
         else:
-            self._state.load_state_dict(saved)
             begun = read_json(self._folder.path / "environment.json")
             changed = {key: environment[key] for key in _MATTERS if environment[key] != begun.get(key, environment[key])}
             digests = self._data.digests

@@ -86,10 +86,18 @@ class TrainState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Become exactly the state that was saved."""
+        """Become exactly the state that was saved. Raises ValueError where that is of another form, such as another network's.
+
+        Of the optimiser only its tensors are taken, in the memory format of their parameters, which may differ between devices;
+        its settings are the recipe's.
+        """
+        form = self.state_dict()
+        for key in form.keys() - {"optimizer"}:
+            _require_form(state.get(key), form[key], key)
+        load_network(self.net, state)
+        moments = _moments(self.net, state.get("optimizer"))
+        self.optimizer.load_state_dict({"state": moments, "param_groups": form["optimizer"]["param_groups"]})
         self.step = state["step"]
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
         self.schedule = ScheduleState(**state["schedule"])
         self.log.load_state_dict(state["log"])
         self.warmup.load_state_dict(state["warmup"])
@@ -105,6 +113,50 @@ def new_state(net: nn.Module, recipe: RecipeConfig, depth: int, compiled_batch: 
     found_inf = torch.zeros((), device=device)
     optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # read by its step, as GradScaler sets it
     return TrainState(net, optimizer, start(recipe, depth), Window(device), Window(device), found_inf, compiled_batch)
+
+
+def load_network(net: nn.Module, state: Mapping[str, Any]) -> None:
+    """Give a network the weights of a state that was saved. Raises ValueError where they are of another network."""
+    _require_form(state.get("net"), net.state_dict(), "net")
+    net.load_state_dict(state["net"])
+
+
+def _moments(net: nn.Module, saved: Any) -> dict[int, dict[str, Tensor]]:
+    """An optimiser's tensors by the number of their parameter, each copied into the device and memory format of that one.
+
+    A fused optimiser takes them as they lie in memory, whatever their shapes and strides are. Before the first step there are
+    none. Raises ValueError where they are not one network's.
+    """
+    parameters = dict(enumerate(net.parameters()))
+    moments = saved.get("state") if isinstance(saved, Mapping) else None
+    if not isinstance(moments, Mapping) or moments.keys() not in (set(), parameters.keys()):
+        raise ValueError("optimizer is not of this network")
+    copies: dict[int, dict[str, Tensor]] = {}
+    for number, values in moments.items():
+        own = parameters[number].detach()
+        _require_form(values, dict.fromkeys(values, own), f"optimizer.{number}")
+        copies[number] = {name: torch.empty_like(own).copy_(value) for name, value in values.items()}
+    return copies
+
+
+def _require_form(saved: Any, own: Any, name: str) -> None:
+    """Raise ValueError where what was saved has not the form of our own: its keys, types, and shapes of tensors."""
+    if isinstance(own, Mapping):
+        if not isinstance(saved, Mapping) or saved.keys() != own.keys():
+            raise ValueError(f"{name} has other parts")
+        for key, value in own.items():
+            _require_form(saved[key], value, f"{name}.{key}")
+    elif isinstance(own, Tensor):
+        if not _is_alike(saved, own):
+            raise ValueError(f"{name} is not a tensor of {tuple(own.shape)}")
+    elif type(saved) is not type(own) or not saved >= 0:
+        raise ValueError(f"{name} is not such a number")
+
+
+def _is_alike(saved: Any, own: Tensor) -> bool:
+    if not isinstance(saved, Tensor) or saved.is_nested or saved.is_meta or saved.layout != torch.strided:
+        return False
+    return saved.shape == own.shape and saved.dtype == own.dtype
 
 
 def _make_optimizer(net: nn.Module, recipe: RecipeConfig) -> torch.optim.Optimizer:

@@ -4,12 +4,10 @@ Read are safetensors and torch files under our names, torchvision's, or those of
 """
 
 import argparse
-import io
 import itertools
 import json
 import pickle
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from resnet_lab.config.schema import DataConfig, ModelConfig
 from resnet_lab.config.terms import Layout, Shortcut
 from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.models.resnet import ResNet
+from resnet_lab.record.tensors import load_tensors
 from resnet_lab.weights.naming import is_ours, named_as_in, to_ours
 
 CONTAINERS = ("state_dict", "net", "model", "model_state_dict", "model_state", "params", "weights")
@@ -128,8 +127,8 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _torch(path: Path) -> Any:
     content = path.read_bytes()
     try:
-        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_harmless()):  # faults are said below
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_harmless()):
+            return load_tensors(content)
     except Exception as error:  # whatever damaged or foreign bytes lead torch to
         if "TorchScript" in str(error):
             raise DataError(
