@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import math
 import os
+import stat
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,7 @@ _INPUT, _TEST_SIDE, _MAX_SIDE = 224, 256, 480  # the paper's, in pixels
 _LEAST_AHEAD = 2
 _CROPS_AHEAD = 4  # for each thread
 _MAX_THREADS = 16
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # whatever a name says: others, such as EPS, start a program
 _CPU = torch.device("cpu")
 _HOW = f"a folder of images has {TRAIN}/CLASS/IMAGE.jpg and {TEST}/CLASS/IMAGE.jpg; --data-dir names it"
 
@@ -181,12 +183,14 @@ def digests(root: Path, train: FolderSet, test: FolderSet) -> Digests:
         start = _prefix(root / part)
         for file in images.files:
             try:
-                size = os.stat(file).st_size
+                there = os.stat(file)
             except OSError as error:
                 raise DataError(f"{file} cannot be read ({error.strerror}): restore it.") from error
+            if not stat.S_ISREG(there.st_mode):
+                raise DataError(f"{file} is no regular file: remove it.")  # a pipe would be read for ever
             name = f"{part}/{file[start:]}\0".encode("utf-8", "surrogateescape")
             names.update(name)
-            files.update(name + f"{size}\n".encode())
+            files.update(name + f"{there.st_size}\n".encode())
     return Digests(names.hexdigest(), files.hexdigest())
 
 
@@ -246,9 +250,9 @@ def decode(crop: _Crop) -> Tensor:
     """The pixels of a crop, uint8 `(3, size, size)`, of which alone the image is resized. Raises DataError."""
     file, size, side, place = crop
     try:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=_FORMATS) as opened:
             image = _rgb(opened)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # whatever damaged or foreign bytes lead Pillow to
         raise DataError(f"{file} cannot be read as an image ({error}): put one that can in its place.") from error
     scale = side / min(image.size)
     width, height = (max(side, round(scale * length)) for length in image.size)
