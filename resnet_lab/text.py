@@ -3,6 +3,7 @@
 _CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"]
 _DIRECTIONS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _NO_CHARACTERS = [*range(0xD800, 0xE000), 0xFFFE, 0xFFFF]  # the first are bytes of a file's name that are no UTF-8
+_LONGEST = 120  # characters of a value that is shown
 _TABLE = dict.fromkeys([*_CONTROLS, *_DIRECTIONS, *_NO_CHARACTERS], "\N{REPLACEMENT CHARACTER}")
 
 
@@ -12,6 +13,15 @@ def printable(text: str) -> str:
     Such are those that act on a terminal or on the order of a line, and those that XML and UTF-8 do not allow.
     """
     return text.translate(_TABLE)
+
+
+def shortened(value: object) -> str:
+    """A value from elsewhere as Python writes it, on one line and not endless."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of too many digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def duration(seconds: float) -> str:

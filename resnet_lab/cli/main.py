@@ -1,5 +1,6 @@
 """The `resnet-lab` command: its subcommands, and errors as one sentence with an exit code."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -8,7 +9,8 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import analyze, bench, compare, config, data, display, evaluate, export, report, runs, summary, sweep, train
-from resnet_lab.errors import DiskError, LabError
+from resnet_lab.errors import ConfigError, DiskError, LabError
+from resnet_lab.text import shortened
 
 app = typer.Typer(
     name="resnet-lab",
@@ -52,5 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         display.error(str(error))
         sys.exit(error.exit_code)
     except OSError as error:  # a file or folder that no room has expected to fail
+        if error.errno == errno.ENAMETOOLONG:
+            display.error(f"{shortened(str(error.filename))} is too long for the name of a file or folder: give a shorter one.")
+            sys.exit(ConfigError.exit_code)
         display.error(f"{error.filename or 'The disk'} cannot be used: {error.strerror or error}.")
         sys.exit(DiskError.exit_code)

@@ -17,6 +17,7 @@ from resnet_lab.config.schema import RunConfig, Section
 from resnet_lab.config.settings import Settings, get, merge
 from resnet_lab.config.terms import Kind, Layout, Shortcut
 from resnet_lab.errors import ConfigError
+from resnet_lab.text import shortened
 
 DEFAULT_PRESET = "plateau"
 
@@ -54,7 +55,9 @@ class StudyConfig:
         self._settings = {key: value for key, value in merged.items() if key != "sweep"}
         for section in ("model", "sweep"):
             if not isinstance(merged.get(section, {}), dict):
-                raise ConfigError(f"{self.where(section)}: {section} is a section, such as [{section}], got {merged[section]!r}.")
+                raise ConfigError(
+                    f"{self.where(section)}: {section} is a section, such as [{section}], got {shortened(merged[section])}."
+                )
         with _problems_named(self.where, SweepConfig):
             self.sweep = SweepConfig.model_validate(merged.get("sweep", {}))
 
@@ -111,13 +114,13 @@ def load_study(source: str | None = None, overrides: Sequence[str] = (), *, comp
     else:
         if source not in presets():
             raise ConfigError(
-                f"There is no preset {source!r}{_nearest(source, presets())}; presets are {', '.join(presets())}, "
+                f"There is no preset {shortened(source)}{_nearest(source, presets())}; presets are {', '.join(presets())}, "
                 "and a file is named by its path, such as ./my.toml."
             )
         path = presets()[source]
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # bad TOML, bytes that are no text, numbers and nesting without end
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     changes = [_parse_override(text) for text in overrides]
     if compile is not None:
@@ -168,7 +171,7 @@ def _sentences(detail: ErrorDetails, where: Callable[[str], str], model: type[Ba
 
 
 def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[BaseModel]) -> str:
-    location = [str(part) for part in detail["loc"]]
+    location = [part if part.isprintable() and len(part) < 120 else shortened(part) for part in map(str, detail["loc"])]
     if location[:2] == ["recipe", "schedule"] and location[2:3] in (["plateau"], ["milestones"]):
         del location[2]  # pydantic names the variant there, which is no key
     if location[-1:] and location[-1] in ("int", "literal['all']", "constrained-int"):
@@ -185,12 +188,12 @@ def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[Bas
         hint = {"model.kind": "; say --plain or --residual", "model.depth": "; say --depth N, such as --depth 20"}
         return f"{full} is not set{hint.get(key, '')}."
     if detail["type"] == "union_tag_invalid":
-        return f"{prefix}.name must be 'plateau' or 'milestones', got {detail['input'].get('name')!r}."
+        return f"{prefix}.name must be 'plateau' or 'milestones', got {shortened(detail['input'].get('name'))}."
     message = detail["msg"][0].lower() + detail["msg"][1:].replace("valid tuple", "list")
     if detail["type"] == "int_type" and isinstance(detail["input"], str) and tuple(location) in DURATION_KEYS:
         units = "'400 steps' or '3 epochs'" if location[-1] == "steps" else "'400 steps', '3 epochs' or '50 %'"
         message = f"must be a whole number, or a duration such as {units}"
-    return f"{prefix}: {message}, got {detail['input']!r}."
+    return f"{prefix}: {message}, got {shortened(detail['input'])}."
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:
@@ -214,10 +217,10 @@ def _parse_override(text: str) -> Override:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key or not all(key.split(".")):
-        raise ConfigError(f"--set takes KEY=VALUE, such as --set recipe.steps=2000, got {text!r}.")
+        raise ConfigError(f"--set takes KEY=VALUE, such as --set recipe.steps=2000, got {shortened(text)}.")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     return tuple(key.split(".")), parsed
 

@@ -8,8 +8,10 @@ from resnet_lab.errors import ConfigError, DiskError
 from resnet_lab.record.digests import Begun
 from resnet_lab.record.files import disk_errors
 from resnet_lab.record.store import Run, RunFolder
+from resnet_lab.text import shortened
 
 DEFAULT_ROOT = Path("runs")
+_LONGEST_NAME = 255  # of a file or folder on usual disks, in bytes
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,10 @@ class Study:
 
 def study_path(root: Path, name: str) -> Path:
     """The folder of a study. Raises ConfigError where the name is not one of a folder."""
-    if not name or name in (".", "..") or Path(name).name != name:
-        raise ConfigError(f"--study takes a plain folder name, such as first-try, got {name!r}.")
+    if name in ("", ".", "..") or Path(name).name != name or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
+        raise ConfigError(
+            f"--study takes a plain folder name of at most {_LONGEST_NAME} bytes, such as first-try, got {shortened(name)}."
+        )
     return root / name
 
 
@@ -66,7 +70,9 @@ def find_study(root: Path, name: str | None) -> Path:
         if run_folders(path):
             return path if path.name else path.resolve()
     known = ", ".join(path.name for path in found)
-    raise ConfigError(f"There is no study {name!r} in {root}; " + (f"there are {known}." if known else "there are none yet."))
+    raise ConfigError(
+        f"There is no study {shortened(name)} in {root}; " + (f"there are {known}." if known else "there are none yet.")
+    )
 
 
 def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
