@@ -1,6 +1,7 @@
 """The `resnet-lab` command: its subcommands, and errors as one sentence with an exit code."""
 
 import errno
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -53,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except LabError as error:
         display.error(str(error))
         sys.exit(error.exit_code)
+    except RuntimeError as error:
+        if not re.search("allocate memory|out of memory", str(error)):
+            raise
+        display.error("There is not enough memory for this: a smaller model.width, recipe.batch_size or --jobs takes less.")
+        sys.exit(ConfigError.exit_code)
     except OSError as error:  # a file or folder that no room has expected to fail
         if error.errno == errno.ENAMETOOLONG:
             display.error(f"{shortened(str(error.filename))} is too long for the name of a file or folder: give a shorter one.")

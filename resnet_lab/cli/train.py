@@ -23,7 +23,7 @@ from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
-from resnet_lab.record.study import DEFAULT_ROOT, study_path
+from resnet_lab.record.study import DEFAULT_ROOT, refuse_links, study_path
 
 
 def train(
@@ -59,6 +59,7 @@ def train(
         clashing = [name for name, value in given.items() if value is not None]
         if clashing:
             raise ConfigError(f"--run takes everything from the run's folder: leave out {', '.join(clashing)}.")
+        refuse_links(run)
         folder = RunFolder(run)
         settings = folder.config()
     else:

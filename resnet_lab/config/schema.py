@@ -37,9 +37,10 @@ class ModelConfig(Section):
     )
     block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
     depth: int = Field(
-        description="weighted layers: 6n+2, with bottlenecks 9n+2; in the imagenet layout 18, 34, with bottlenecks 50, 101, 152"
+        le=10_000,
+        description="weighted layers: 6n+2, with bottlenecks 9n+2; imagenet layout: 18, 34, with bottlenecks 50, 101, 152",
     )
-    width: int = Field(16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout")
+    width: int = Field(16, ge=1, le=4096, description="filters of the stem and the first stage's 3x3 layers; imagenet layout: 64")
     shortcut: Later[Shortcut] = Field(
         "A", description="of a residual block (Sec. 4.1): A the identity, B a projection where shapes change, C everywhere"
     )
@@ -126,13 +127,13 @@ class DataConfig(Section):
     """
 
     dataset: Dataset = "cifar10"
-    num_classes: Later[int] = Field(10, ge=2, description="10, of cifar100 100; of a folder as many as it has, to be stated")
+    num_classes: Later[int] = Field(10, ge=2, le=2**20, description="10, of cifar100 100; of a folder as many as it has")
     image_size: Later[int] = Field(
-        32, ge=32, description="side of what the network sees, in pixels: 32, of a folder 224 if not stated"
+        32, ge=32, le=4096, description="side of what the network sees, in pixels: 32, of a folder 224 if not stated"
     )
-    train_images: int = Field(50_000, ge=1, description="images before the split; fewer than there are: a seeded subset")
+    train_images: int = Field(50_000, ge=1, le=2**31, description="before the split; fewer than there are: a seeded subset")
     validation_images: int = Field(5_000, ge=0, description="held out of the training images, drawn from the seed")
-    test_images: int = Field(10_000, ge=1, description="fewer than there are: a seeded subset")
+    test_images: int = Field(10_000, ge=1, le=2**31, description="fewer than there are: a seeded subset")
 
     @model_validator(mode="before")
     @classmethod

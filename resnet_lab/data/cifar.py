@@ -143,7 +143,7 @@ class Cifar:
         if len(content) > LARGEST_BYTES:
             raise tarfile.TarError("it grows beyond what CIFAR takes")
         (target / self.folder).mkdir()
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             for member in tar:
                 name = member.name.removeprefix(f"{self.folder}/")
                 if name in self.files and member.isreg() and not member.issparse():

@@ -100,8 +100,10 @@ def _connect(request: urllib.request.Request, *, resumes: bool) -> HTTPResponse 
         answer = answers.get(timeout=CONNECT_SECONDS)
     except queue.Empty:
         raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} seconds") from None
-    if isinstance(answer, urllib.error.HTTPError) and answer.code == 416 and resumes:
-        return None
+    if isinstance(answer, urllib.error.HTTPError):
+        answer.close()
+        if answer.code == 416 and resumes:
+            return None
     if isinstance(answer, Exception):
         raise answer
     return answer

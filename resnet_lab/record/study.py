@@ -1,5 +1,6 @@
 """Studies on disk: folders of runs, found by name and read as a whole."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +35,22 @@ class Study:
 
 
 def study_path(root: Path, name: str) -> Path:
-    """The folder of a study. Raises ConfigError where the name is not one of a folder."""
+    """The folder of a study. Raises ConfigError where the name is not one of a folder, or links lead out of it."""
     if name in ("", ".", "..") or Path(name).name != name or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
         raise ConfigError(
             f"--study takes a plain folder name of at most {_LONGEST_NAME} bytes, such as first-try, got {shortened(name)}."
         )
+    refuse_links(root / name)
     return root / name
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise ConfigError where a link in a study or a run leads out of it: what is written there would not stay inside."""
+    inside = os.path.realpath(folder)
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                raise ConfigError(f"{path} is a link that leads out of {folder}: put what it leads to in its place.")
 
 
 def study_folders(root: Path) -> list[Path]:
@@ -65,9 +76,11 @@ def find_study(root: Path, name: str | None) -> Path:
     if name is None:
         if not found:
             raise ConfigError(f"There are no runs in {root}: start with `resnet-lab sweep demo`, or name a folder with --runs.")
+        refuse_links(found[-1])
         return found[-1]
     for path in (root / name, Path(name)):
         if run_folders(path):
+            refuse_links(path)
             return path if path.name else path.resolve()
     known = ", ".join(path.name for path in found)
     raise ConfigError(
@@ -83,6 +96,8 @@ def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
         there = [folder.path.name for folder in run_folders((root / name).parent)] if "/" in name else []
         if single is None and there:
             raise ConfigError(f"There is no run {Path(name).name!r} in {(root / name).parent}; there are {', '.join(there)}.")
+        if single is not None:
+            refuse_links(single.path)
         for folder in run_folders(find_study(root, name)) if single is None else [single]:
             found.setdefault(folder.path.resolve(), folder)
     return list(found.values())
