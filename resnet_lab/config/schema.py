@@ -37,8 +37,7 @@ class ModelConfig(Section):
     )
     block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
     depth: int = Field(
-        le=10_000,
-        description="weighted layers: 6n+2, with bottlenecks 9n+2; imagenet layout: 18, 34, with bottlenecks 50, 101, 152",
+        le=10_000, description="weighted layers: 6n+2, bottlenecks 9n+2; imagenet layout: 18, 34, bottlenecks 50, 101, 152"
     )
     width: int = Field(16, ge=1, le=4096, description="filters of the stem and the first stage's 3x3 layers; imagenet layout: 64")
     shortcut: Later[Shortcut] = Field(
