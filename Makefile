@@ -1,13 +1,13 @@
 # Everything from a fresh machine with python3 and make: `make demo`, `make test`, `make check`.
-# A machine with AVX-512 computes as one without it under these.
+# With these variables, a machine with AVX-512 computes as one without it.
 AVX2 = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-avx2 lint check wheel clean
+.PHONY: demo test test-slow test-avx2 soak lint check wheel clean
 
-demo: $(VENV)/installed  ## the phenomenon in minutes: train, compare, report
+demo: $(VENV)/installed  ## degradation in minutes: train, compare, report
 	$(BIN)/resnet-lab sweep demo
 	$(BIN)/resnet-lab compare demo
 	$(BIN)/resnet-lab report demo
@@ -15,18 +15,23 @@ demo: $(VENV)/installed  ## the phenomenon in minutes: train, compare, report
 test: $(VENV)/installed-dev  ## every feature, in minutes
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(VENV)/installed-dev  ## what takes long and seldom breaks
+test-slow: $(VENV)/installed-dev  ## slow tests that rarely fail
 	$(BIN)/python -m pytest -m slow
 
-test-avx2: $(VENV)/installed-dev  ## everything that computes, as on a CPU without AVX-512
+test-avx2: $(VENV)/installed-dev  ## all tests but those of the page, as on a CPU without AVX-512
 	$(AVX2) $(BIN)/python -m pytest --ignore tests/report/test_page.py
+
+soak: $(VENV)/installed-dev  ## the figures of docs/reliability.md, an hour or two; prints their table
+	rm -f build/figures.jsonl && mkdir -p build
+	RESNET_LAB_SOAK=1 RESNET_LAB_FIGURES=$(CURDIR)/build/figures.jsonl $(BIN)/python -m pytest tests/reliability; \
+	status=$$?; $(BIN)/python -m tests.reliability.table build/figures.jsonl; exit $$status
 
 lint: $(VENV)/installed-dev  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint test test-slow  ## what everybody runs before a commit
+check: lint test test-slow  ## to be run before each commit
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,7 +43,7 @@ $(VENV)/installed-dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/installed
 
-wheel: $(VENV)/installed-dev  ## a wheel, with the presets in it
+wheel: $(VENV)/installed-dev  ## a wheel that includes the presets
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/configs/paper.toml

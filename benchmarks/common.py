@@ -1,4 +1,4 @@
-"""What the benchmarks share: processes with their peak memory, medians, and a table to paste."""
+"""Shared by the benchmarks: processes with their peak memory, medians, and Markdown tables."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ CONVENTIONAL = Path(__file__).with_name("conventional.py")
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended well: what it printed, its wall time and its peak resident memory."""
+    """A successful process: its output, wall time and peak resident memory."""
 
     out: str
     seconds: float
@@ -30,7 +30,7 @@ class Finished:
 
 
 def process(*argv: object, **environment: str) -> Finished:
-    """Run a Python process to its end; raises RuntimeError with what it said if it fails."""
+    """Run a Python process and wait for it; raises RuntimeError with its error output if it fails."""
     begin = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = subprocess.Popen(
@@ -52,7 +52,7 @@ def lab(*arguments: object, **environment: str) -> Finished:
 
 
 def conventional(*arguments: object) -> dict[str, float]:
-    """Run the conventional script; returns what it reports, and the wall time of its process as `wall_seconds`."""
+    """Run the conventional script; returns its results, and the wall time of its process as `wall_seconds`."""
     done = process(CONVENTIONAL, *arguments)
     return json.loads(done.out) | {"wall_seconds": done.seconds}
 
@@ -68,22 +68,22 @@ def folder() -> Iterator[Path]:
 
 
 def arguments(doc: str | None, repeats: int) -> argparse.ArgumentParser:
-    """A parser with the options that all benchmarks have."""
+    """A parser with the options shared by all benchmarks."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("RESNET_LAB_DATA", "data"), help="folder that holds cifar-10-batches-py")
     parser.add_argument("--device", default="cpu", help="device of both sides, such as cuda")
-    parser.add_argument("--repeats", type=int, default=repeats, help="interleaved repetitions; medians are printed")
+    parser.add_argument("--repeats", type=int, default=repeats, help="number of interleaved repetitions; medians are printed")
     return parser
 
 
 def middle(values: Sequence[float], digits: int = 0) -> str:
-    """The median with the range, such as `512 (498-520)`."""
+    """The median with its range, such as `512 (498-520)`."""
     shown = f"{statistics.median(values):,.{digits}f}"
     return shown if len(values) == 1 else f"{shown} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A Markdown table, with the machine below it."""
+    """Print a Markdown table, followed by a description of the machine."""
     print("| " + " | ".join(header) + " |")
     print("|" + "---|" * len(header))
     for row in rows:

@@ -1,12 +1,12 @@
-"""What a user would otherwise write or download: a plain PyTorch script for one network on CIFAR-10.
+"""A conventional PyTorch script for one network on CIFAR-10, such as a user would otherwise write or download.
 
-torchvision's CIFAR10 and transforms, a DataLoader with four workers, an eager network in NCHW, `loss.item()` in every step, and
-`.eval()` passes of the same DataLoader kind. The recipe is that of the `paper` preset, so that both sides do the same arithmetic.
-It is the yardstick of the other benchmarks and runs by itself:
+It uses torchvision's CIFAR10 and transforms, a DataLoader with four workers, an eager network in NCHW and `loss.item()` in
+every step, and evaluates with the same kind of DataLoader. The recipe is that of the `paper` preset, so that both sides do the
+same arithmetic. This is the baseline of the other benchmarks; it can also be run on its own:
 
     python benchmarks/conventional.py --data data --depth 20 --steps 100
 
-Prints one JSON object: images per second of the training steps, seconds of training, evaluation and in all, and the errors.
+Prints one JSON object: images per second of the training steps, seconds of training, of evaluation and in total, and the errors.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from torchvision import transforms
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions; `residual` adds the input, padded with zero channels where the map shrinks (option A)."""
+    """Two 3x3 convolutions; `residual` adds the input, subsampled and zero-padded where shapes change (option A)."""
 
     def __init__(self, in_planes: int, planes: int, stride: int, residual: bool) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """The network of 6n+2 layers, 16, 32 and 64 filters."""
+    """The network of 6n+2 layers with 16, 32 and 64 filters."""
 
     def __init__(self, depth: int, residual: bool) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Net(nn.Module):
 
 
 def error_of(net: nn.Module, loader: DataLoader, device: str) -> float:
-    """Fraction of wrong answers in evaluation mode."""
+    """Classification error in evaluation mode, as a fraction."""
     net.eval()
     wrong = total = 0
     with torch.no_grad():
@@ -79,7 +79,7 @@ def error_of(net: nn.Module, loader: DataLoader, device: str) -> float:
 
 
 def loaders(args: argparse.Namespace) -> tuple[DataLoader, DataLoader, DataLoader, DataLoader]:
-    """Batches to train on, and images to evaluate on: training images during and after training, and test images."""
+    """Loaders for training, and for evaluation: training images during and after training, and test images."""
     normalise = transforms.Normalize((0.4914, 0.4822, 0.4465), (1, 1, 1))
     plain = transforms.Compose([transforms.ToTensor(), normalise])
     augmented = transforms.Compose([transforms.RandomCrop(32, 4), transforms.RandomHorizontalFlip(), plain])

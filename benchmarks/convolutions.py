@@ -1,11 +1,11 @@
-"""Which small convolutions a CPU's kernels compute right, forward and both gradients, under each instruction set.
+"""Which small convolutions a CPU's kernels compute correctly, forward and both gradients, under each instruction set.
 
-    python benchmarks/convolutions.py                 # every instruction set that the machine has: some minutes
+    python benchmarks/convolutions.py                 # every instruction set of the machine: takes some minutes
     python benchmarks/convolutions.py --isa AVX2      # one of them
 
-Every convolution that a network of small width may have is computed in fp32 and compared with fp64: kernels of 1x1 and 3x3,
-strides 1 and 2, 1 to 16 channels in and out, both memory formats, one and two threads. They run in processes with a time limit,
-since the fault that `resnet_lab/models/memory_format.py` works around hangs or corrupts memory. For Linux on x86-64.
+Every convolution that can occur in a narrow network is computed in fp32 and compared with fp64: kernels of 1x1 and 3x3, strides
+1 and 2, 1 to 16 channels in and out, both memory formats, one and two threads. They run in processes with a time limit, since
+the fault that `resnet_lab/models/memory_format.py` works around hangs or corrupts memory. For Linux on x86-64.
 """
 
 import argparse
@@ -31,22 +31,24 @@ INSTRUCTION_SETS: dict[str, dict[str, str]] = {
 }
 KERNELS, STRIDES, CHANNELS, FORMATS = (1, 3), (1, 2), range(1, 17), ("channels_last", "contiguous")
 SIZES = (4, 16, 16), (3, 9, 11), (2, 2, 2)  # images, height, width
-TOLERANCE = 1e-5  # of the largest value
-SECONDS = 4.0  # for a convolution that takes milliseconds
+TOLERANCE = 1e-5  # relative to the largest value
+SECONDS = 4.0  # time limit; a convolution takes milliseconds
 
 Case = tuple[int, int, int, int, str]  # kernel, stride, channels in, channels out, memory format
 
 
 def main() -> None:
-    """Survey each instruction set in a process that starts under it, and print a line for each group of convolutions."""
+    """Survey each instruction set in a process started with it, and print a line for each group of convolutions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--isa", choices=list(INSTRUCTION_SETS), action="append", help="an instruction set (default: all here)")
+    parser.add_argument(
+        "--isa", choices=list(INSTRUCTION_SETS), action="append", help="instruction set (default: all of this machine)"
+    )
     parser.add_argument("--survey", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.survey:
         survey()
         return
-    print("| instruction set | kernel | stride | format | convolutions | right | wrong | crash | hang | at fault: channels in |")
+    print("| instruction set | kernel | stride | format | convolutions | right | wrong | crash | hang | faulty input channels |")
     print("|" + "---|" * 10)
     for name in arguments.isa or available():
         child = subprocess.run(
@@ -73,7 +75,7 @@ def available() -> list[str]:
 
 
 def survey() -> None:
-    """Print every case with its result, as JSON. This process never computes: its children would inherit the libraries' state."""
+    """Print every case with its result, as JSON. Only child processes compute, so that none inherits the libraries' state."""
     results: list[tuple[Case, str]] = []
     for kernel, stride, channels_in, layout in itertools.product(KERNELS, STRIDES, CHANNELS, FORMATS):
         cases = [(kernel, stride, channels_in, channels_out, layout) for channels_out in CHANNELS]
@@ -85,11 +87,11 @@ def survey() -> None:
 
 
 def in_a_process(cases: Sequence[Case]) -> str:
-    """`right` where all are; else `wrong`, `crash` or `hang`."""
+    """Check the cases in a child process: `right` if all are, otherwise `wrong`, `crash` or `hang`."""
     child = os.fork()
     if child == 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # glibc's last words on its damaged heap
-        os._exit(0 if all(is_right(*each) for each in itertools.product(cases, SIZES, (1, 2))) else 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # hides glibc's messages about the corrupted heap
+        os._exit(0 if all(is_right(*check) for check in itertools.product(cases, SIZES, (1, 2))) else 1)
     for status in waited(child):
         code = os.waitstatus_to_exitcode(status)
         return {0: "right", 1: "wrong"}.get(code, "crash")
@@ -99,7 +101,7 @@ def in_a_process(cases: Sequence[Case]) -> str:
 
 
 def waited(child: int) -> Iterator[int]:
-    """The child's status once it has ended; nothing if it has not within its time."""
+    """Yield the child's status when it has ended; yield nothing if it exceeds the time limit."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -110,10 +112,10 @@ def waited(child: int) -> Iterator[int]:
 
 
 def is_right(case: Case, size: tuple[int, int, int], threads: int) -> bool:
-    """Whether the output and the gradients of input and weight agree with those in fp64."""
+    """Whether the output and the gradients of input and weight agree with fp64."""
     torch.set_num_threads(threads)
-    exact, found = (outputs(case, size, dtype) for dtype in (torch.float64, torch.float32))
-    return all(bool((a - b).abs().max() <= TOLERANCE * a.abs().max()) for a, b in zip(exact, found, strict=True))
+    exact, computed = (outputs(case, size, dtype) for dtype in (torch.float64, torch.float32))
+    return all(bool((a - b).abs().max() <= TOLERANCE * a.abs().max()) for a, b in zip(exact, computed, strict=True))
 
 
 def outputs(case: Case, size: tuple[int, int, int], dtype: torch.dtype) -> list[Any]:

@@ -1,8 +1,8 @@
-"""Claim: going deeper costs the arithmetic of going deeper and nothing else.
+"""Claim: the cost of a deeper network is that of its additional arithmetic, and nothing else.
 
-For each depth, in processes of their own: the time of a training step of 128 images (median) and per multiply-add, relative to
-depth 20; the seconds from nothing to the first compiled step with an empty cache and with a filled one; and the peak resident
-memory of a whole `resnet-lab train` on CIFAR-10, libraries and data set included (of the process, not of a GPU).
+For each depth, in separate processes: the median time of a training step of 128 images, and per multiply-add relative to depth
+20; the time to the first compiled step with an empty and with a warm cache; and the peak resident memory of a `resnet-lab
+train` process on CIFAR-10, including libraries and data set but not GPU memory.
 
     python benchmarks/depth.py --data data
 """
@@ -18,14 +18,14 @@ from common import arguments, folder, lab, middle, print_table, process
 from resnet_lab.config.schema import RunConfig, with_compile
 from resnet_lab.models.cost import count as count_cost
 from resnet_lab.run.compute import initial_state
-from resnet_lab.run.device import wait
+from resnet_lab.run.device import synchronize
 from resnet_lab.train.loop import update
 
 DEPTHS = (8, 20, 32, 44, 56, 110)
 
 
 def steps(depth: int, kind: str, count: int, *, compiled: bool, device: str) -> None:
-    """In a process of its own: time some steps, and print their seconds and those to the end of the first one."""
+    """Time some training steps, and print the seconds of the first and of the others. Runs in a separate process."""
     config = with_compile(RunConfig.model_validate({"model": {"kind": kind, "depth": depth}}), compiled)
     place = torch.device(device)
     state = initial_state(config, place)
@@ -36,20 +36,20 @@ def steps(depth: int, kind: str, count: int, *, compiled: bool, device: str) -> 
     for _ in range(count + 1):
         begin = time.perf_counter()
         update(state, (images, labels), 0.01, "fp32")
-        wait(place)
+        synchronize(place)
         times.append(time.perf_counter() - begin)
     print(json.dumps({"first": times[0], "steps": times[1:], "multiply_adds": count_cost(config.model).multiply_adds}))
 
 
 def measure(depth: int, kind: str, count: int, *, compiled: bool, cache: Path, device: str) -> dict:
-    """What `steps` prints, from a new process."""
+    """Run `steps` in a new process and return its output."""
     code = f"import depth; depth.steps({depth}, {kind!r}, {count}, compiled={compiled}, device={device!r})"
     environment = {"PYTHONPATH": str(Path(__file__).parent), "TORCHINDUCTOR_CACHE_DIR": str(cache)}
     return json.loads(process("-c", code, **environment).out)
 
 
 def peak(depth: int, kind: str, data: str, device: str) -> float:
-    """Peak resident MiB of a run of three steps with an evaluation."""
+    """Peak resident memory of a run of three steps with an evaluation, in MiB."""
     with folder() as runs:
         settings = ["recipe.steps=3", "recipe.schedule.milestones=[]", "evaluation.final_train_images=500"]
         sets = ["--device", device, *(word for setting in settings for word in ("--set", setting))]
@@ -63,16 +63,16 @@ def main() -> None:
     parser = arguments(__doc__, repeats=3)
     parser.add_argument("--kind", choices=("plain", "residual"), default="plain")
     parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS)
-    parser.add_argument("--no-compile", action="store_true", help="leave the compile times out")
+    parser.add_argument("--no-compile", action="store_true", help="do not measure compile times")
     args = parser.parse_args()
     times: dict[int, list[float]] = {depth: [] for depth in args.depths}
     cost = {}
     with folder() as cache:
         for _ in range(args.repeats):
             for depth in args.depths:
-                found = measure(depth, args.kind, 5, compiled=False, cache=cache, device=args.device)
-                times[depth].append(statistics.median(found["steps"]))
-                cost[depth] = found["multiply_adds"]
+                measured = measure(depth, args.kind, 5, compiled=False, cache=cache, device=args.device)
+                times[depth].append(statistics.median(measured["steps"]))
+                cost[depth] = measured["multiply_adds"]
     per_unit = {depth: statistics.median(times[depth]) / cost[depth] for depth in args.depths}
     base = per_unit[20] if 20 in per_unit else per_unit[args.depths[0]]
     rows = []

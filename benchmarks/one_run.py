@@ -1,8 +1,8 @@
 """Claim: one training run is at least 1.5 times as fast as a conventional PyTorch script.
 
-The same network, batch size and fp32 arithmetic, full training steps on CIFAR-10 with augmentation, all threads. Both sides take
-turns, and the figure of each turn is the median over its steps (conventional) or records of ten steps (ours), so that starting
-workers and processes counts for neither.
+The same network, batch size and fp32 arithmetic, full training steps on CIFAR-10 with augmentation, all threads. Both sides
+alternate; each repetition is summarised by the median over its steps (conventional) or records of ten steps (ours), so that the
+start of workers and processes does not count for either.
 
     python benchmarks/one_run.py --data data
 """

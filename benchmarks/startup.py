@@ -1,7 +1,7 @@
 """Claim: `--help`, `runs` and `compare` start in under half a second and without importing torch.
 
-`runs` and `compare` read the studies in reference. Given are the time to the first line of output and the time to the end:
-`compare` prints its table and then draws the curves, in four formats.
+`runs` and `compare` read the studies in `reference/`. Measured are the time to the first line of output and the total time:
+`compare` prints its tables and then writes the curves in four formats.
 
     python benchmarks/startup.py
 """
@@ -23,7 +23,7 @@ PROBE = "import sys; from resnet_lab.cli.main import main\ntry: main()\nexcept S
 
 
 def to_first_line_and_end(*argv: object) -> tuple[float, float]:
-    """Seconds from the start of a process to the first line that it prints, and to its end."""
+    """Seconds from the start of a process to its first line of output, and to its end."""
     begin = time.perf_counter()
     command = [sys.executable, "-m", "resnet_lab", *map(str, argv)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
@@ -39,12 +39,12 @@ def main() -> None:
     args = arguments(__doc__, repeats=9).parse_args()
     rows = []
     for name, argv in COMMANDS.items():
-        lab(*argv)  # fills caches of compiled Python and of fonts
+        lab(*argv)  # fills the caches of compiled Python and of fonts
         timed = [to_first_line_and_end(*argv) for _ in range(args.repeats)]
         imports_torch = process("-c", PROBE, *argv).out.splitlines()[-1] == "True"
         first, end = ([pair[index] for pair in timed] for index in (0, 1))
         rows.append((f"`resnet-lab {name}`", middle(first, 2), middle(end, 2), "yes" if imports_torch else "no"))
-    print_table(("command", "to its first line, s", "to its end, s", "imports torch"), rows)
+    print_table(("command", "time to first line, s", "total time, s", "imports torch"), rows)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Claim: a sweep of four runs takes at most half the time of the same four runs one after another by a conventional script.
+"""Claim: a sweep of four runs takes at most half the time of the same four runs in sequence with a conventional script.
 
-Depth 20, plain and residual, two seeds, 400 steps of 128 images, and at the end the error on all 50,000 training and 10,000 test
-images. Wall time of the whole command on both sides, start-up included. Also printed: how much of the machine's limit (the
-multiply-adds of a training image at the speed of matrix products, measured by `resnet-lab bench`) the sweep's training reaches.
+Depth 20, plain and residual, two seeds, 400 steps of 128 images, and a final evaluation on all 50,000 training and 10,000 test
+images. Measured is the wall time of the whole command on both sides, including start-up. Also printed is the share of the
+machine's limit that the sweep's training reaches (the multiply-adds of training at the speed of matrix products, measured by
+`resnet-lab bench`).
 
     python benchmarks/sweep.py --data data
 """
@@ -14,7 +15,7 @@ from common import arguments, conventional, folder, lab, middle, print_table
 
 
 def ours(depth: int, steps: int, data: str, device: str) -> tuple[float, float, float]:
-    """Wall seconds of `resnet-lab sweep`, its images per second while training, and its seconds of evaluation."""
+    """Wall time of `resnet-lab sweep` in seconds, its images per second while training, and its evaluation time in seconds."""
     with folder() as runs:
         settings = [f"sweep.depths=[{depth}]", "sweep.seeds=[0,1]", f"recipe.steps={steps}", "recipe.schedule.milestones=[]"]
         sets = ["--device", device, *(word for setting in settings for word in ("--set", setting))]
@@ -42,22 +43,22 @@ def main() -> None:
             "bench", "paper", "--depth", args.depth, "--plain", "--no-compile", "--device", args.device, "--seconds", 10, "--json"
         ).out
         limits.append(json.loads(bench)["matrix_product_flops"] / (6 * json.loads(bench)["multiply_adds"]))
-        one_after_another = [
+        in_sequence = [
             conventional(
                 "--kind", kind, "--depth", args.depth, "--steps", args.steps, "--data", args.data, "--device", args.device
             )
             for kind in ("plain", "residual", "plain", "residual")
         ]
-        theirs.append(sum(run["wall_seconds"] for run in one_after_another))
-        parts.append((sum(run["evaluation_seconds"] for run in one_after_another), evaluation))
+        theirs.append(sum(run["wall_seconds"] for run in in_sequence))
+        parts.append((sum(run["evaluation_seconds"] for run in in_sequence), evaluation))
     ratio = statistics.median(theirs) / statistics.median(mine)
     rows = [
-        ("conventional, one after another", middle(theirs), middle([theirs for theirs, _ in parts]), "1.00"),
+        ("conventional, in sequence", middle(theirs), middle([theirs for theirs, _ in parts]), "1.00"),
         ("`resnet-lab sweep`", middle(mine), middle([mine for _, mine in parts]), f"{ratio:.2f}"),
     ]
-    print_table(("four runs", "wall time, s", "of it evaluation, s", "ratio"), rows)
+    print_table(("four runs", "wall time, s", "of which evaluation, s", "ratio"), rows)
     fraction = statistics.median(trained) / statistics.median(limits)
-    print(f"While training: {middle(trained)} images/s together, {fraction:.2f} of the limit of {middle(limits)} images/s.")
+    print(f"While training: {middle(trained)} images/s in total, {fraction:.2f} of the limit of {middle(limits)} images/s.")
 
 
 if __name__ == "__main__":

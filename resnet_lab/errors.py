@@ -1,26 +1,26 @@
-"""What can go wrong for a user: one sentence with the way out, and the exit code that a script sees."""
+"""Errors reported to the user: a one-sentence message with a remedy, and an exit code for scripts."""
 
 
 class LabError(Exception):
-    """A failure that the user can mend; the command line prints the sentence and exits with `exit_code`."""
+    """An error that the user can fix; the command line prints the message and exits with `exit_code`."""
 
     exit_code = 1
 
 
 class ConfigError(LabError):
-    """A setting or an option that cannot be used."""
+    """A setting or option is invalid."""
 
     exit_code = 2
 
 
 class DataError(LabError):
-    """The data set, or a file of weights, is missing, incomplete or corrupt."""
+    """A data set or weights file is missing, incomplete or corrupt."""
 
     exit_code = 3
 
 
 class DivergedError(LabError):
-    """The training loss is not finite; the weights are those before the update."""
+    """The training loss became NaN or infinite; the weights keep their values from before that update."""
 
     exit_code = 4
 
@@ -32,13 +32,13 @@ class SweepError(LabError):
 
 
 class CheckpointError(LabError):
-    """A run has no checkpoint, none of the step that is asked for, or none that can be loaded."""
+    """A run has no checkpoint, none at the requested step, or none that can be loaded."""
 
     exit_code = 6
 
 
 class NotShownError(LabError):
-    """The study does not show what `compare --expect-degradation` asks for."""
+    """The study does not meet the condition of `compare --expect-degradation`."""
 
     exit_code = 7
 

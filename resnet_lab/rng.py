@@ -1,7 +1,7 @@
-"""Randomness as a function of (seed, purpose, step): nothing reads or moves the global generators.
+"""Randomness as a function of (seed, purpose, step); the global generators are never used.
 
-So a run resumes exactly at any step with no generator state to restore, evaluating more often changes nothing, and the
-members of a matched pair see the same batches, crops, flips and initial values.
+A run therefore resumes exactly at any step without restoring generator state, more frequent evaluation does not change results,
+and both networks of a matched pair get the same batches, crops, flips and initial values.
 """
 
 import hashlib
@@ -10,6 +10,6 @@ import torch
 
 
 def generator(seed: int, purpose: str, step: int = 0) -> torch.Generator:
-    """A fresh CPU generator that depends on its arguments alone. Draw on the CPU, then move: every device sees the same."""
+    """A new CPU generator that depends only on its arguments. Draw on the CPU, then move: all devices get the same values."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{step}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

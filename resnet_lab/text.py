@@ -1,31 +1,31 @@
-"""Numbers, durations and foreign text as people read them."""
+"""Text for display: durations, percentages, and text from files with control characters replaced."""
 
 _CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"]
-_DIRECTIONS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_NO_CHARACTERS = [*range(0xD800, 0xE000), 0xFFFE, 0xFFFF]  # the first are bytes of a file's name that are no UTF-8
-_LONGEST = 120  # characters of a value that is shown
-_TABLE = dict.fromkeys([*_CONTROLS, *_DIRECTIONS, *_NO_CHARACTERS], "\N{REPLACEMENT CHARACTER}")
+_BIDI_CONTROLS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_NONCHARACTERS = [*range(0xD800, 0xE000), 0xFFFE, 0xFFFF]  # surrogates stand for bytes of a file name that are not UTF-8
+_REPLACEMENTS = dict.fromkeys([*_CONTROLS, *_BIDI_CONTROLS, *_NONCHARACTERS], "\N{REPLACEMENT CHARACTER}")
+_MAX_SHOWN = 120  # characters of a value in a message
 
 
 def printable(text: str) -> str:
-    """Text from a disk, with a replacement character for each character that acts.
+    """Text from a file, made safe to display: unsafe characters become U+FFFD.
 
-    Such are those that act on a terminal or on the order of a line, and those that XML and UTF-8 do not allow.
+    Unsafe are terminal control characters, bidirectional controls, and characters that XML or UTF-8 does not allow.
     """
-    return text.translate(_TABLE)
+    return text.translate(_REPLACEMENTS)
 
 
 def shortened(value: object) -> str:
-    """A value from elsewhere as Python writes it, on one line and not endless."""
+    """The repr of a value, on one line and cut to a length that fits into a message."""
     try:
         text = repr(value)
-    except ValueError:  # a whole number of thousands of digits
-        return "a number of too many digits"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    except ValueError:  # Python does not print integers of thousands of digits
+        return "a number with too many digits"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: `42 s`, `7 min`, `1 h 05 min`, `2.5 days`."""
+    """Seconds in a readable unit: `42 s`, `7 min`, `1 h 05 min`, `2.5 days`."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -37,10 +37,10 @@ def duration(seconds: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as percent with two decimals, such as `8.75 %`."""
+    """A fraction as a percentage with two decimals, such as `8.75 %`."""
     return f"{100 * fraction:.2f} %"
 
 
 def points(difference: float) -> str:
-    """A difference of two fractions in signed percentage points, such as `+5.31`."""
+    """The difference of two fractions in percentage points, signed, such as `+5.31`."""
     return f"{100 * difference:+.2f}"

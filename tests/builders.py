@@ -1,24 +1,28 @@
 """Builders that tests share: small configs, runs with given errors, networks after a few steps, files of a data set."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from resnet_lab.analysis.subject import subjects
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.cifar import CIFAR10
+from resnet_lab.data.images import ImageSet
 from resnet_lab.data.load import load
 from resnet_lab.models.resnet import build
 from resnet_lab.presentation.blocks import Document, picture
-from resnet_lab.record.lines import EvalRecord, Event, TrainRecord, ValidationRecord
+from resnet_lab.record.lines import EvalRecord, Event, Record, TrainRecord, ValidationRecord
 from resnet_lab.record.store import Run, RunFolder
 from resnet_lab.record.study import Study
 from resnet_lab.report import document, figures
 from resnet_lab.report.illustrations import illustrations
 from resnet_lab.run.compute import initial_state
 from resnet_lab.run.device import Resources
+from resnet_lab.run.experiment import run
 from resnet_lab.study.compare import Comparison, compare
 from resnet_lab.train.loop import train, update
 from resnet_lab.train.state import new_state
@@ -147,6 +151,13 @@ def fake_cifar10(root: Path) -> Path:
     return folder
 
 
+def numbered_images(count: int) -> ImageSet:
+    """Images whose first pixel and label are their own number."""
+    images = torch.zeros(count, 3, 32, 32, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(count) % 256
+    return ImageSet(images, torch.arange(count))
+
+
 def random_batch(num_images=16, seed=0):
     """Images (N, 3, 32, 32) and labels (N,)."""
     source = torch.Generator().manual_seed(seed)
@@ -160,6 +171,11 @@ def trained_network(kind, depth=8, steps=3, **model):
     for step in range(steps):
         update(state, random_batch(seed=step), 0.05, "fp32")
     return state.net, config
+
+
+def trained_subject(study, name):
+    """What an analysis looks at: the network of a run of the study at its newest checkpoint, and its data."""
+    return next(subjects([RunFolder(study / name)], None, CPU))
 
 
 def copied_state(net):
@@ -183,3 +199,25 @@ def train_on(batch_at, config, state):
     """Train a state on the batches of `batch_at`; returns it and the training records."""
     updates = train(state, batch_at, config.recipe, log_every=config.log.every, validate=lambda: (0.5, 1.0))
     return state, [record for records in updates for record in records if isinstance(record, TrainRecord)]
+
+
+def stop_at(step: int, config: RunConfig, folder: RunFolder, resources: Resources = Resources()) -> None:
+    """Ask a run to stop once it has yielded a record or an event of this step or a later one; it saves a checkpoint."""
+    steps = [0]
+    for item in run(config, folder, resources, stop=lambda: steps[-1] >= step):
+        steps.append(getattr(item, "step", 0))
+    assert folder.read().state == "interrupted"
+
+
+def kill_at(step: int, config: RunConfig, folder: RunFolder, resources: Resources = Resources()) -> None:
+    """Abandon a run where it has yielded a record or an event of this step or a later one; it saves no checkpoint."""
+    items = run(config, folder, resources)
+    while getattr(next(items), "step", 0) < step:
+        pass
+    items.close()
+    assert folder.read().state == "interrupted"
+
+
+def records_without_times(folder: RunFolder) -> list[Record]:
+    """What a run has recorded, but for the seconds that it took."""
+    return [dataclasses.replace(record, seconds=0.0) for record in folder.records()]

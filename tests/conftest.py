@@ -1,4 +1,4 @@
-"""Fixtures: a run small enough to be trained many times, the command line in this process, and the real data if it is here."""
+"""Fixtures: a study of tiny runs, the command line in this process, and the real CIFAR-10 if it is available."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.main import main
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.experiment import run
@@ -18,12 +18,12 @@ from tests.builders import CPU, KINDS, ROOT, tiny
 
 @pytest.fixture(autouse=True)
 def _clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """One thread, an empty working directory, no data set of the user's."""
+    """Use one thread, an empty working directory and none of the user's data sets."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RESNET_LAB_DATA", raising=False)
     monkeypatch.delenv("RESNET_LAB_CIFAR10_URL", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
-    for console in (display._out, display._err):  # made when the module was imported
+    for console in (terminal.stdout, terminal.stderr):  # made when the module was imported
         monkeypatch.setattr(console, "width", 200)
     for name in ("FORCE_COLOR", "GITHUB_ACTIONS"):  # they make help texts coloured
         monkeypatch.delenv(name, raising=False)
@@ -51,7 +51,7 @@ def study(_trained_study: Path, tmp_path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left: its exit code and what it printed."""
+    """The exit code of a command and what it printed."""
 
     code: int
     out: str
@@ -80,8 +80,8 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 def _real_data() -> Path | None:
     places = [os.environ.get("RESNET_LAB_DATA"), ROOT / "data", ROOT.parent / "shared" / "data"]
-    found = (Path(place).resolve() for place in places if place)  # now: tests change the working directory
-    return next((place for place in found if (place / "cifar-10-batches-py").is_dir()), None)
+    folders = (Path(place).resolve() for place in places if place)  # now: tests change the working directory
+    return next((folder for folder in folders if (folder / "cifar-10-batches-py").is_dir()), None)
 
 
 REAL_DATA = _real_data()
@@ -89,7 +89,7 @@ REAL_DATA = _real_data()
 
 @pytest.fixture
 def cifar10() -> Path:
-    """The folder of the real CIFAR-10, or skip."""
+    """The folder of the real CIFAR-10; the test is skipped where there is none."""
     if REAL_DATA is None:
         pytest.skip("CIFAR-10 is not here: set RESNET_LAB_DATA")
     return REAL_DATA

@@ -1,4 +1,4 @@
-"""The Python interface: README's example runs as it is written, every function is documented and typed, and marked as typed."""
+"""The Python interface: README's example runs, and every function is documented and typed."""
 
 import inspect
 import re
@@ -16,7 +16,7 @@ README = ROOT / "README.md"
 FUNCTIONS = [value for value in vars(api).values() if inspect.isfunction(value) and value.__module__ == api.__name__]
 
 
-def test_the_example_in_the_readme_runs_as_it_is_written(tmp_path, capsys):
+def test_readme_example_runs_as_it_is_written(tmp_path, capsys):
     [example] = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
     exec(example, {})
     shown = capsys.readouterr().out
@@ -26,7 +26,7 @@ def test_the_example_in_the_readme_runs_as_it_is_written(tmp_path, capsys):
     assert {run.state for run in api.read("runs/mine").runs} == {"finished"}
 
 
-def test_a_run_is_made_once_in_its_folder_and_its_study_has_curves(tmp_path):
+def test_run_is_trained_once_and_its_study_gets_curves(tmp_path):
     config = tiny(recipe__steps=8)
     *_, last = api.run(config, tmp_path / "s", device="cpu", threads=1)
     assert isinstance(last, Event)
@@ -37,18 +37,18 @@ def test_a_run_is_made_once_in_its_folder_and_its_study_has_curves(tmp_path):
     assert api.write_curves(study, x="epoch").is_file()
 
 
-def test_what_is_wrong_is_said_in_a_sentence():
+def test_unknown_preset_raises_a_clear_error():
     with pytest.raises(ConfigError, match="There is no preset 'papr'"):
         api.load("papr")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
-def test_every_function_is_documented_and_typed(function):
+def test_every_api_function_is_documented_and_typed(function):
     assert inspect.getdoc(function)
     signature = inspect.signature(function)
     annotations = [signature.return_annotation, *(parameter.annotation for parameter in signature.parameters.values())]
     assert inspect.Signature.empty not in annotations
 
 
-def test_the_package_says_that_it_is_typed():
+def test_package_is_marked_as_typed():
     assert (Path(resnet_lab.__file__).parent / "py.typed").is_file()

@@ -1,4 +1,4 @@
-"""What the suite shows of runs on the CPU, on CUDA: `pytest -m gpu` says what holds on a machine with a GPU."""
+"""Runs on CUDA: they agree with the CPU, resume exactly, and use what only a GPU has. `pytest -m gpu` selects them."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from resnet_lab.run.compute import initial_state
 from resnet_lab.run.device import Resources
 from resnet_lab.run.experiment import run
 from resnet_lab.train.loop import train
-from tests.builders import KINDS, tiny, write_config
+from tests.builders import KINDS, same_tensors, stop_at, tiny, write_config
 
 pytestmark = [
     pytest.mark.gpu,
@@ -28,44 +28,41 @@ MILESTONES = {"name": "milestones"}
 
 
 def weights(folder):
+    """Parameters and buffers of a run's newest checkpoint."""
     return checkpoint.load_newest(folder)[0]["net"]
 
 
-def in_two_parts(config, folder):
-    seen = []
-    for said in run(config, folder, GPU, stop=lambda: len(seen) >= 2):
-        if isinstance(said, TrainRecord):
-            seen.append(said)
-    assert folder.read().state == "interrupted"
+def run_in_two_parts(config, folder, stop_step):
+    stop_at(stop_step, config, folder, GPU)
     list(run(config, folder, GPU))
 
 
 def losses(config, device):
+    """The training loss of every step."""
     data = load(config.data, None, config.seed).to(device)  # type: ignore[arg-type]  # no folder is read for the stand-in
     state = initial_state(config, device)
     batches = training_batches(data, config.recipe.batch_size, config.seed)
-    found = []
-    for records in train(state, batches, config.recipe, log_every=1, validate=lambda: (0.5, 1.0)):
-        found += [record.loss for record in records if isinstance(record, TrainRecord)]
-    return found
+    updates = train(state, batches, config.recipe, log_every=1, validate=lambda: (0.5, 1.0))
+    return [record.loss for records in updates for record in records if isinstance(record, TrainRecord)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_first_steps_agree_with_those_on_the_cpu(kind):
+def test_the_first_losses_agree_with_those_on_the_cpu(kind):
     config = tiny(model={"kind": kind, "depth": 14, "width": 8}, recipe__steps=3, recipe__lr=0.01, recipe__schedule=MILESTONES)
     on_cpu, on_gpu = (losses(config, torch.device(name)) for name in ("cpu", "cuda"))
     assert on_gpu == pytest.approx(on_cpu, rel=1e-3)
     assert on_gpu[0] == pytest.approx(on_cpu[0], rel=1e-5)
 
 
-def test_a_matched_pair_starts_equal_and_sees_equal_batches():
+def test_a_matched_pair_has_the_same_initial_weights_and_batches():
     configs = [tiny(model__kind=kind) for kind in KINDS]
     plain, residual = (initial_state(config, torch.device("cuda")).net.state_dict() for config in configs)
-    assert plain.keys() == residual.keys()
-    assert all(value.is_cuda and torch.equal(value, residual[name]) for name, value in plain.items())
-    batches = [training_batches(load(c.data, None, 0).to(torch.device("cuda")), 16, 0) for c in configs]  # type: ignore[arg-type]
+    assert all(value.is_cuda for value in plain.values())
+    assert same_tensors(plain, residual)
+    datas = [load(config.data, None, 0).to(torch.device("cuda")) for config in configs]  # type: ignore[arg-type]
+    batches = [training_batches(data, 16, 0) for data in datas]
     for step in (0, 7):
-        (images, labels), (other_images, other_labels) = (each(step) for each in batches)
+        (images, labels), (other_images, other_labels) = (batch_at(step) for batch_at in batches)
         assert images.is_cuda
         assert torch.equal(images, other_images)
         assert torch.equal(labels, other_labels)
@@ -73,12 +70,11 @@ def test_a_matched_pair_starts_equal_and_sees_equal_batches():
 
 def test_a_deterministic_run_resumes_exactly(tmp_path):
     config = tiny(compute={"compile": False, "deterministic": True})
-    straight, parted = RunFolder(tmp_path / "a" / config.name), RunFolder(tmp_path / "b" / config.name)
-    list(run(config, straight, GPU))
-    in_two_parts(config, parted)
-    left, right = weights(straight), weights(parted)
-    assert all(torch.equal(left[name], right[name]) for name in left)
-    assert json.loads((straight.path / "environment.json").read_text())["deterministic"] is True
+    whole, parts = RunFolder(tmp_path / "whole" / config.name), RunFolder(tmp_path / "parts" / config.name)
+    list(run(config, whole, GPU))
+    run_in_two_parts(config, parts, stop_step=10)
+    assert same_tensors(weights(whole), weights(parts))
+    assert json.loads((whole.path / "environment.json").read_text())["deterministic"] is True
 
 
 def test_cuda_graphs_train_as_eager_blocks_do_and_resume(tmp_path):
@@ -86,28 +82,27 @@ def test_cuda_graphs_train_as_eager_blocks_do_and_resume(tmp_path):
     graphs = tiny(compute={"compile": True, "cuda_graphs": True}, **changes)
     eager = tiny(compute={"compile": False}, **changes)
     folders = [RunFolder(tmp_path / name / graphs.name) for name in ("graphs", "eager")]
-    in_two_parts(graphs, folders[0])
+    run_in_two_parts(graphs, folders[0], stop_step=2)
     list(run(eager, folders[1], GPU))
-    found, expected = ([record.loss for record in folder.read().train] for folder in folders)
-    assert found == pytest.approx(expected, rel=1e-2)
+    with_graphs, expected = ([record.loss for record in folder.read().train] for folder in folders)
+    assert with_graphs == pytest.approx(expected, rel=1e-2)
     assert json.loads((folders[0].path / "environment.json").read_text())["cuda_graphs"] is True
 
 
-def test_bf16_trains(tmp_path):
+def test_a_bf16_run_trains_and_keeps_fp32_weights(tmp_path):
     config = tiny(compute={"compile": False, "precision": "bf16"}, recipe__lr=0.01, recipe__schedule=MILESTONES)
     folder = RunFolder(tmp_path / config.name)
-    said = list(run(config, folder, GPU))
-    evaluations = [each for each in said if isinstance(each, EvalRecord)]
+    evaluations = [item for item in run(config, folder, GPU) if isinstance(item, EvalRecord)]
     assert math.isfinite(evaluations[-1].train_loss)
     assert all(value.dtype != torch.bfloat16 for value in weights(folder).values())
 
 
-def test_a_sweep_packs_two_runs_on_one_gpu(tmp_path):
+def test_a_sweep_trains_two_runs_at_once_on_one_gpu(tmp_path):
     config = write_config(tmp_path / "two.toml")
     command = [sys.executable, "-m", "resnet_lab", "sweep", str(config), "--device", "cuda:0", "--jobs", "2", "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert [each["state"] for each in json.loads(done.stdout)["runs"]] == ["finished", "finished"]
+    assert [summary["state"] for summary in json.loads(done.stdout)["runs"]] == ["finished", "finished"]
     for kind in KINDS:
         environment = (tmp_path / "runs" / "two" / f"{kind}-8-s0" / "environment.json").read_text()
         assert json.loads(environment)["device"].startswith("cuda")
@@ -117,5 +112,6 @@ def test_a_diverging_run_keeps_the_weights_of_its_last_finite_loss():
     config = tiny(recipe__lr=1e30, recipe__schedule=MILESTONES)
     state = initial_state(config, torch.device("cuda"))
     data = load(config.data, None, 0).to(torch.device("cuda"))  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="not finite"):
+    with pytest.raises(Exception, match="NaN or infinite"):
         list(train(state, training_batches(data, 16, 0), config.recipe, log_every=5, validate=lambda: (0.5, 1.0)))
+    assert all(value.isfinite().all() for value in state.net.state_dict().values())

@@ -1,1 +1,1 @@
-"""Experiments on trained networks: why plain ones degrade."""
+"""Analyses of trained networks, to find out why plain ones degrade."""

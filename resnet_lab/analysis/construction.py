@@ -1,9 +1,9 @@
-"""The existence argument of He et al. 2015, Sec. 1: a deeper network that computes what a trained shallower one does.
+"""The existence argument of He et al. 2015, Sec. 1: a deeper network that computes the same function as a trained shallower one.
 
-The added blocks go at the end of each stage, where the shapes do not change. In a plain network an added block is two Dirac
-kernels, each followed by a BN that changes nothing; its ReLUs do no harm, since what comes in has been through one already. In a
-residual network an added block's branch is zero, and its shortcut is the identity; a projection (option C) is made one as the
-kernels of a plain block are.
+Blocks are added at the end of each stage, where shapes do not change. In a plain network an added block has two Dirac kernels,
+each followed by an identity BN; its ReLUs change nothing, since their inputs are already non-negative. In a residual network an
+added block has a zero branch and an identity shortcut; a projection shortcut (option C) is set to the identity in the same way as
+the layers of a plain block.
 """
 
 import copy
@@ -29,15 +29,15 @@ Statistics = tuple[Tensor, Tensor]  # mean and variance by channel, each `(C,)`
 
 
 def deepened(config: RunConfig, depth: int) -> RunConfig:
-    """The config of the deeper counterpart. Raises ConfigError where `depth` is not deeper, or where there is no such network."""
+    """The config of the deeper network. Raises ConfigError if `depth` is invalid or not deeper, or if no construction exists."""
     model, reason = config.model, config.model.block_facts.why_not_identity
     if model.kind == "plain" and reason is not None:
         raise ConfigError(
-            f"There is no construction for {config.name}: a plain {model.block} block cannot be the identity, since {reason}."
+            f"No construction exists for {config.name}: a plain {model.block} block cannot be the identity, because {reason}."
         )
     if depth <= model.depth:
         raise ConfigError(
-            f"The construction goes from a shallower network to a deeper one: --depth {depth} is not deeper than {config.name}."
+            f"--depth {depth} is not deeper than {config.name}: the construction goes from a shallower network to a deeper one."
         )
     settings = config.model_dump(mode="json")
     settings["model"]["depth"] = depth
@@ -45,10 +45,10 @@ def deepened(config: RunConfig, depth: int) -> RunConfig:
 
 
 def construct(shallow: ResNet, config: RunConfig, depth: int) -> ResNet:
-    """The network of `depth` layers that computes the same function as `shallow` in evaluation mode; on the same device.
+    """Build the network of `depth` layers that computes the same function as `shallow` in evaluation mode, on the same device.
 
-    `config` is the shallower run's. What an added residual block's zero branch would compute is initialised as in a network of
-    that depth with this seed, and only its last BN weight is zero. Raises ConfigError where `depth` is not deeper.
+    `config` is the config of the shallower run. The branch of an added residual block is initialised as usual with the run's
+    seed; only its last BN weight is zero. Raises ConfigError as `deepened` does.
     """
     deep = build(deepened(config, depth).model, config.seed, num_classes=shallow.head.out_features)
     deep.stem.load_state_dict(shallow.stem.state_dict())
@@ -67,25 +67,25 @@ def construct(shallow: ResNet, config: RunConfig, depth: int) -> ResNet:
 
 @torch.no_grad()
 def _make_identity(block: Block) -> None:
-    """Make a block the identity on inputs that are not negative, exactly, in evaluation mode."""
+    """Make a block the exact identity on non-negative inputs in evaluation mode."""
     if block.shortcut is not None:
         norm = block.layers[-1].get_submodule("norm")
         assert isinstance(norm, nn.BatchNorm2d)
         nn.init.zeros_(norm.weight)
-    for layer in _passing_on(block):
+    for layer in _identity_layers(block):
         nn.init.dirac_(layer.conv.weight)
         assert layer.norm.running_var is not None
         layer.norm.running_var.fill_(1 - layer.norm.eps)
 
 
-def _passing_on(block: Block) -> list[ConvNorm]:
-    """The layers of an added block that have to be the identity: all of a plain block's, the projection of a residual one's."""
+def _identity_layers(block: Block) -> list[ConvNorm]:
+    """The layers of an added block that must be the identity: all layers of a plain block, the projection of a residual one."""
     layers = block.layers if block.shortcut is None else (block.shortcut,)
     return [layer for layer in layers if isinstance(layer, ConvNorm)]
 
 
 def added_blocks(deep: ResNet, shallow: ResNet) -> list[tuple[int, Block]]:
-    """The blocks that `deep` has and `shallow` has not, each with the index of its stage."""
+    """The blocks of `deep` that `shallow` lacks, each with the index of its stage."""
     return [
         (stage, block)
         for stage, (new, old) in enumerate(zip(deep.stages, shallow.stages, strict=True))
@@ -98,17 +98,17 @@ def added_blocks(deep: ResNet, shallow: ResNet) -> list[tuple[int, Block]]:
 def ready_to_train(deep: ResNet, shallow: ResNet, batches: Iterable[Batch]) -> ResNet:
     """A copy of the construction whose function hardly changes when it is switched to training mode.
 
-    There BN normalises by the batch, and an added plain block, or projection, would be no identity. So its BN's weight and bias
-    are set to standard deviation and mean of what it normalises, channel by channel, measured on `batches` while the shallower
-    network is in training mode, and the moving averages to the same: in evaluation mode it is the identity up to rounding, in
-    training mode up to how far a batch's statistics are from the measured ones. A residual block's branch is zero in both modes,
-    and its shortcut of option A or B is the identity in both.
+    In training mode BN uses batch statistics, so an added plain block or projection would no longer be the identity. Its BN's
+    weight and bias are therefore set to the standard deviation and mean of its input by channel, and so are the moving averages.
+    They are measured on `batches` `(N, 3, H, W)` with the shallower network in training mode. The block is then the identity up
+    to rounding in evaluation mode, and up to the deviation of the batch statistics in training mode. A residual block needs no
+    change: its branch is zero and its shortcut (option A or B) the identity in both modes.
     """
     deep = copy.deepcopy(deep)
-    added = [(stage, layer.norm) for stage, block in added_blocks(deep, shallow) for layer in _passing_on(block)]
-    measured = stage_statistics(shallow, batches) if added else []
-    for stage, norm in added:
-        mean, variance = measured[stage]
+    norms = [(stage, layer.norm) for stage, block in added_blocks(deep, shallow) for layer in _identity_layers(block)]
+    statistics = stage_statistics(shallow, batches) if norms else []
+    for stage, norm in norms:
+        mean, variance = statistics[stage]
         assert norm.running_mean is not None
         assert norm.running_var is not None
         norm.running_mean.copy_(mean)
@@ -120,11 +120,11 @@ def ready_to_train(deep: ResNet, shallow: ResNet, batches: Iterable[Batch]) -> R
 
 @torch.no_grad()
 def stage_statistics(net: ResNet, batches: Iterable[Batch]) -> list[Statistics]:
-    """Mean and variance by channel of each stage's output in training mode, over all batches; the network is left as it is."""
+    """Mean and variance by channel of each stage's output in training mode, over all batches. Works on a copy of the network."""
     net = copy.deepcopy(net).train()
     outputs: list[Tensor] = []
-    for each in net.stages:
-        each.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    for module in net.stages:
+        module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     sums = [(torch.zeros(()).double(), torch.zeros(()).double()) for _ in net.stages]
     count = 0
     for images, _ in batches:
@@ -141,26 +141,25 @@ def stage_statistics(net: ResNet, batches: Iterable[Batch]) -> list[Statistics]:
 
 @torch.no_grad()
 def batch_noise(shallow: ResNet, deep: ResNet, batches: Iterable[Batch]) -> BatchNoise:
-    """How far two networks are apart in training mode on the same batches; neither is changed."""
+    """Compare the logits of two networks in training mode on the same batches. Works on copies of the networks."""
     shallow, deep = copy.deepcopy(shallow).train(), copy.deepcopy(deep).train()
-    readings = []
+    rows = []
     for images, labels in batches:
-        ours, theirs = shallow(images), deep(images)
-        ours, theirs = in_float64(ours), in_float64(theirs)
-        difference, classes = ours - theirs, labels.to(ours.device)
-        readings.append(
+        shallow_logits, deep_logits = in_float64(shallow(images)), in_float64(deep(images))
+        difference, classes = shallow_logits - deep_logits, labels.to(shallow_logits.device)
+        rows.append(
             torch.stack([
-                difference.square().mean(), ours.square().mean(), difference.abs().max(),
-                functional.cross_entropy(ours, classes), functional.cross_entropy(theirs, classes),
+                difference.square().mean(), shallow_logits.square().mean(), difference.abs().max(),
+                functional.cross_entropy(shallow_logits, classes), functional.cross_entropy(deep_logits, classes),
             ])
         )  # fmt: skip
-    found = torch.stack(readings)
-    squares, logits, _, shallow_loss, deep_loss = found.mean(0).tolist()
+    values = torch.stack(rows)
+    squares, logits, _, shallow_loss, deep_loss = values.mean(0).tolist()
     return BatchNoise(
-        batches=len(readings),
+        batches=len(rows),
         rms_difference=squares**0.5,
         rms_logits=logits**0.5,
-        max_difference=found[:, 2].max().item(),
+        max_difference=values[:, 2].max().item(),
         shallow_loss=shallow_loss,
         constructed_loss=deep_loss,
     )
@@ -168,7 +167,10 @@ def batch_noise(shallow: ResNet, deep: ResNet, batches: Iterable[Batch]) -> Batc
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two networks on the same images in evaluation mode: numbers of images, and the largest difference of a logit."""
+    """Two networks compared on the same images in evaluation mode.
+
+    Counts of images, of errors of each network, and of predictions that differ; and the largest absolute difference of a logit.
+    """
 
     images: int = 0
     wrong_left: int = 0
@@ -179,17 +181,17 @@ class Agreement:
 
 @torch.inference_mode()
 def agreement(left: nn.Module, right: nn.Module, batches: Iterable[Batch]) -> Agreement:
-    """Compare the logits `(N, num_classes)` of two networks, neither of which is changed."""
+    """Compare the logits `(N, num_classes)` of two networks. Works on copies of the networks."""
     left, right = copy.deepcopy(left).eval(), copy.deepcopy(right).eval()
-    found = Agreement()
+    total = Agreement()
     for images, labels in batches:
-        ours, theirs = left(images), right(images)
-        ours_class, theirs_class = ours.argmax(1), theirs.argmax(1)
-        found = Agreement(
-            images=found.images + len(labels),
-            wrong_left=found.wrong_left + int((ours_class != labels).sum()),
-            wrong_right=found.wrong_right + int((theirs_class != labels).sum()),
-            changed=found.changed + int((ours_class != theirs_class).sum()),
-            max_difference=max(found.max_difference, float((ours - theirs).abs().max())),
+        left_logits, right_logits = left(images), right(images)
+        left_class, right_class = left_logits.argmax(1), right_logits.argmax(1)
+        total = Agreement(
+            images=total.images + len(labels),
+            wrong_left=total.wrong_left + int((left_class != labels).sum()),
+            wrong_right=total.wrong_right + int((right_class != labels).sum()),
+            changed=total.changed + int((left_class != right_class).sum()),
+            max_difference=max(total.max_difference, float((left_logits - right_logits).abs().max())),
         )
-    return found
+    return total

@@ -1,4 +1,4 @@
-"""What an analysis is: one record, which the command line and the report iterate over. Imports neither torch nor matplotlib."""
+"""The definition of an analysis: one record, from which commands and report sections are made. Imports no torch or matplotlib."""
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,15 +23,15 @@ class Progress(Protocol):
     """Where an analysis reports its progress."""
 
     def note(self, text: str) -> None:
-        """Tell one line."""
+        """Show one line."""
 
     def follow(self, folder: RunFolder, training: Training) -> None:
-        """Carry out a training in this folder and show what it says; it is given a function that tells whether to stop."""
+        """Run `training(stop)` in this folder and show its updates; `stop()` returns whether it should stop."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of every analysis: which checkpoint (None: the newest), whether a quick look will do, and on which device."""
+    """The options common to all analyses: the checkpoint's step (None: the newest), fewer images or not, and the resources."""
 
     at: int | None
     fast: bool
@@ -45,7 +45,7 @@ class Request:
         return subjects(folders, self.at, self.resources)
 
     def subjects(self, folders: Sequence[RunFolder]) -> "Iterator[Subject]":
-        """The same, each announced as its turn comes."""
+        """Like `load`, but announce each network before it is yielded."""
         for subject in self.load(folders):
             self.progress.note(f"{subject.name} at step {subject.step:,}")
             yield subject
@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Finding:
-    """A result and the run that it is of."""
+    """The result of an analysis, and the run that was analysed."""
 
     run: Run
     result: Result
@@ -70,14 +70,14 @@ Findings = Sequence[Finding]
 
 @dataclass(frozen=True)
 class Analysis:
-    """An analysis, from its command to its part of the report.
+    """An analysis with its command and its part of the report.
 
-    `options` is a dataclass of the command's own options. `run` measures with them: it yields each result as soon as it is there,
-    and yields it again when it has grown. `table`, `figures` and `sentences` pick their own results among those of all analyses.
+    `options` is a dataclass of the command's own options. `run` measures, yielding each result as soon as it is available, and
+    again when it has been extended. `table`, `figures` and `sentences` select their own results from those of all analyses.
     """
 
-    name: str  # of the command, and in the results
-    place: int  # among the report's parts
+    name: str  # of the command, and in the result files
+    place: int  # position in the report
     help: str
     options: Callable[..., Any]
     run: Callable[[Sequence[RunFolder], Any, Request], Iterator[Outcome]]
@@ -86,32 +86,32 @@ class Analysis:
     text: str
     table: Callable[[Findings], Table]
     figures: Callable[[Findings, Colours], Iterable[Illustration]]
-    sentences: Callable[[Findings], Iterable[str]] = field(default=lambda found: ())
+    sentences: Callable[[Findings], Iterable[str]] = field(default=lambda findings: ())
     takes: Literal["runs", "two runs"] = "runs"
 
 
 @dataclass(frozen=True)
 class NoOptions:
-    """The options of an analysis that has none of its own."""
+    """For analyses without options of their own."""
 
 
-def in_order(found: Findings) -> list[Finding]:
-    """Findings as they are shown: plain first, shallow first."""
-    return sorted(found, key=lambda each: (_place(each.network), each.run.name))
+def in_order(findings: Findings) -> list[Finding]:
+    """Findings in display order: plain before residual, shallow before deep."""
+    return sorted(findings, key=lambda finding: (_sort_key(finding.network), finding.run.name))
 
 
-def newest(found: Findings, kind: type[R]) -> dict[Network, list[R]]:
-    """The result of each run's newest analysed step, by network, plain first."""
-    by_run = {(each.network, each.run.name): each.result for each in found if isinstance(each.result, kind)}
+def newest(findings: Findings, kind: type[R]) -> dict[Network, list[R]]:
+    """For each network in display order, the results of this type at the newest analysed step of each run."""
+    by_run = {(item.network, item.run.name): item.result for item in findings if isinstance(item.result, kind)}
     networks: dict[Network, list[R]] = {}
-    for (network, _), result in sorted(by_run.items(), key=lambda item: (_place(item[0][0]), item[0][1])):
+    for (network, _), result in sorted(by_run.items(), key=lambda item: (_sort_key(item[0][0]), item[0][1])):
         networks.setdefault(network, []).append(result)
     return networks
 
 
 def mean_over_seeds(values: Sequence[Sequence[float]]) -> list[float]:
-    """The mean of equally long lists, element by element."""
-    return [statistics.fmean(each) for each in zip(*values, strict=True)]
+    """The element-wise mean of lists of equal length, one per seed."""
+    return [statistics.fmean(elements) for elements in zip(*values, strict=True)]
 
 
 def network_name(network: Network) -> str:
@@ -120,9 +120,9 @@ def network_name(network: Network) -> str:
 
 
 def joined(numbers: Iterable[int]) -> str:
-    """Different numbers as one cell, such as `4 / 1,000`."""
+    """The distinct numbers in one table cell, such as `4 / 1,000`."""
     return " / ".join(f"{number:,}" for number in sorted(set(numbers)))
 
 
-def _place(network: Network) -> tuple[bool, int]:
+def _sort_key(network: Network) -> tuple[bool, int]:
     return network[0] != "plain", network[1]

@@ -1,4 +1,4 @@
-"""Gradients by layer, to check the remark of He et al. 2015, Sec. 4.1: with BN, plain networks' gradients have healthy norms."""
+"""Gradient norms by layer, to check He et al. 2015, Sec. 4.1: with BN, the gradients of plain networks have healthy norms."""
 
 import copy
 import statistics
@@ -16,10 +16,10 @@ BATCHES, FAST_BATCHES = 16, 4
 
 
 def gradients(subject: Subject, num_batches: int = BATCHES) -> Gradients:
-    """Norms of the gradient of the training loss by each convolution's weight and by each block's output.
+    """Norms of the gradients of the training loss with respect to each convolution's weight and each block's output.
 
-    Over the first `num_batches` batches of the run's own training (augmented, in training mode), the same for every checkpoint
-    and for both members of a matched pair. Weight decay is no part of the loss here.
+    Over the first `num_batches` batches of the run's training (augmented, in training mode), which are the same for every
+    checkpoint and for both members of a matched pair. The loss excludes weight decay.
     """
     recipe = subject.config.recipe
     batches = training_batches(subject.data, recipe.batch_size, subject.config.seed)
@@ -36,9 +36,9 @@ def gradients(subject: Subject, num_batches: int = BATCHES) -> Gradients:
 def gradient_norms(
     net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """For each convolution's weight and each block's output `(N, C, H, W)`: the Euclidean norm of d(mean loss), batch by batch.
+    """Euclidean norms of the mean loss's gradients, one per batch: by convolution weight, and by block output `(N, C, H, W)`.
 
-    In training mode, on a copy: the network's moving averages stay as they are.
+    Works on a copy in training mode, so that the network's moving averages do not change.
     """
     net = copy.deepcopy(net).train()
     convolutions = {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d)}
@@ -46,7 +46,7 @@ def gradient_norms(
     blocks: dict[str, list[float]] = {name: [] for name, module in net.named_modules() if isinstance(module, Block)}
 
     def _watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda module, inputs, output: _when_known(output, blocks[name])
+        return lambda module, inputs, output: _record_norm(output, blocks[name])
 
     for name in blocks:
         net.get_submodule(name).register_forward_hook(_watch(name))
@@ -59,12 +59,12 @@ def gradient_norms(
     return weights, blocks
 
 
-def _when_known(output: Tensor, norms: list[float]) -> None:
+def _record_norm(output: Tensor, norms: list[float]) -> None:
     output.register_hook(lambda gradient: norms.append(gradient.norm().item()))  # type: ignore[no-untyped-call]
 
 
 def _summaries(norms: Mapping[str, Sequence[float]]) -> tuple[GradientNorm, ...]:
     return tuple(
-        GradientNorm(name=name, norm=statistics.fmean(each), deviation=statistics.stdev(each) if len(each) > 1 else None)
-        for name, each in norms.items()
+        GradientNorm(name=name, norm=statistics.fmean(values), deviation=statistics.stdev(values) if len(values) > 1 else None)
+        for name, values in norms.items()
     )

@@ -1,11 +1,11 @@
-"""The solution exists (He et al. 2015, Sec. 1): the construction's errors beside those of training from scratch, and after it."""
+"""Compares the identity construction (He et al. 2015, Sec. 1) with training from scratch, and continues training from it."""
 
 from collections.abc import Iterator
 
 from resnet_lab.analysis.catalogue.identity import Continued, CurvePoint, Errors, Identity
 from resnet_lab.analysis.construction import Batch, agreement, batch_noise, construct, deepened, ready_to_train
 from resnet_lab.analysis.registry import read
-from resnet_lab.analysis.subject import Subject, some
+from resnet_lab.analysis.subject import Subject, subset
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import Images
@@ -20,12 +20,11 @@ MEASURE_BATCHES, NOISE_BATCHES = 50, 10
 
 
 def identity(shallow: Subject, depth: int, scratch: Subject | None = None, num_images: int | None = None) -> Identity:
-    """Construct the counterpart of `depth` layers and compare it with `shallow`, and with `scratch`, trained from its own start.
+    """Construct the network of `depth` layers, and compare it with `shallow` and with `scratch`, the same depth trained by SGD.
 
-    Logits are compared on all training and test images, or on `num_images` of each. Raises ConfigError where `depth` is not
-    deeper.
+    Logits are compared on all training and test images, or on `num_images` of each. Raises ConfigError if `depth` is not deeper.
     """
-    train, test = some(shallow.data.train, num_images, "train"), some(shallow.data.test, num_images, "test")
+    train, test = subset(shallow.data.train, num_images, "train"), subset(shallow.data.test, num_images, "test")
     deep = construct(shallow.net, shallow.config, depth)
     on_train, on_test = (agreement(shallow.net, deep, clean_batches(images, shallow.data.mean)) for images in (train, test))
     return Identity(
@@ -45,32 +44,32 @@ def identity(shallow: Subject, depth: int, scratch: Subject | None = None, num_i
     )
 
 
-def kept(shallow: Subject, depth: int, scratch: Subject | None = None, num_images: int | None = None) -> Identity | None:
-    """The result that `identity` would give, where it has been saved: a network at a step is always the same one."""
+def saved(shallow: Subject, depth: int, scratch: Subject | None = None, num_images: int | None = None) -> Identity | None:
+    """The saved result of `identity` with the same arguments, if any; the networks are determined by run and step."""
     sizes = [min(num_images or len(images), len(images)) for images in (shallow.data.train, shallow.data.test)]
     wanted = (shallow.step, depth, *sizes, None if scratch is None else scratch.step)
     for result in read(shallow.folder)[0]:
         if isinstance(result, Identity):
-            has = (result.step, result.depth, result.train_images, result.test_images, result.scratch_step)
-            if has == wanted:
+            key = (result.step, result.depth, result.train_images, result.test_images, result.scratch_step)
+            if key == wanted:
                 return result
     return None
 
 
 def starting_point(shallow: Subject, depth: int) -> ResNet:
-    """The construction, ready for training mode; its statistics are those of the run's first batches of training."""
+    """The construction, ready for training mode, with BN statistics from the first training batches of the shallower run."""
     deep = construct(shallow.net, shallow.config, depth)
     return ready_to_train(deep, shallow.net, _batches(shallow, 0, MEASURE_BATCHES))
 
 
 def continuation(config: RunConfig, depth: int, steps: int) -> RunConfig:
-    """The deeper network's config, its recipe over `steps` steps: milestones keep their place in percent."""
+    """The config of the deeper network, trained for `steps` steps; milestones are scaled in proportion."""
     settings = deepened(config, depth).model_dump(mode="json")
     recipe = settings["recipe"]
     schedule = recipe["schedule"]
     if schedule["name"] == "milestones":
-        moved = {round(milestone * steps / recipe["steps"]) for milestone in schedule["milestones"]}
-        schedule["milestones"] = sorted(milestone for milestone in moved if 0 < milestone < steps)
+        scaled = {round(milestone * steps / recipe["steps"]) for milestone in schedule["milestones"]}
+        schedule["milestones"] = sorted(milestone for milestone in scaled if 0 < milestone < steps)
     recipe["steps"] = steps
     settings["evaluation"]["every"] = max(1, min(settings["evaluation"]["every"], steps // 5))
     settings["log"]["keep"] = []
@@ -78,14 +77,14 @@ def continuation(config: RunConfig, depth: int, steps: int) -> RunConfig:
 
 
 def continuation_folder(shallow: Subject, depth: int, steps: int) -> RunFolder:
-    """Where the training from the construction is recorded: a run of its own under the shallower run's `analysis/`."""
+    """The folder of the run that continues training from the construction, under the shallower run's `analysis/`."""
     return RunFolder(shallow.folder.analysis / f"constructed-{depth}-from-{shallow.step:08d}-{steps}-steps")
 
 
 def with_continuation(result: Identity, folder: RunFolder) -> Identity:
-    """The result with the errors of the training that went on from the construction, as far as it has come."""
+    """The result with the errors recorded so far in the training continued from the construction."""
     run = folder.read()
-    curve = tuple(CurvePoint(step=each.step, train=each.train_error, test=each.test_error) for each in run.evaluations)
+    curve = tuple(CurvePoint(step=record.step, train=record.train_error, test=record.test_error) for record in run.evaluations)
     return result.model_copy(update={"continued": Continued(steps=run.config.recipe.steps, step=run.step, curve=curve)})
 
 
@@ -95,7 +94,7 @@ def _batches(subject: Subject, first: int, end: int) -> Iterator[Batch]:
 
 
 def _errors(subject: Subject, train: Images, test: Images) -> Errors:
-    """Clean errors on these images: as the run has recorded them, where those are all images, else measured."""
+    """Clean errors on these images: those that the run has recorded, if these are all its images, else measured now."""
     if (len(train), len(test)) == (len(subject.data.train), len(subject.data.test)):
         for record in subject.folder.read().evaluations:
             if (record.step, record.train_images) == (subject.step, len(train)):

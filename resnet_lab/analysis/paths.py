@@ -1,4 +1,4 @@
-"""Networks with blocks removed: does a residual network act as an ensemble of shallow paths?
+"""Removal of blocks, to see whether a residual network behaves like an ensemble of shallow paths.
 
 Veit, Wilber and Belongie 2016, arXiv 1605.06431.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_lab.analysis.catalogue.paths import Paths, Removal, RemovedBlock
-from resnet_lab.analysis.subject import Subject, some
+from resnet_lab.analysis.subject import Subject, subset
 from resnet_lab.config.terms import Padding
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.models.blocks import Block
@@ -25,10 +25,10 @@ FAST_IMAGES, FAST_DRAWS = 500, 2
 
 
 class Removed(nn.Module):
-    """What is left of a block: its shortcut, and the ReLU after it, which does nothing to an input that is not negative.
+    """The replacement of a removed block: its shortcut and the final ReLU, which does not change non-negative inputs.
 
-    A plain block has no shortcut. In its place stands that of its residual counterpart: the identity, or option A (subsampled,
-    zero channels added as `pad` says) where the shape changes, so that both members of a pair lose the same layers.
+    A plain block is replaced by the shortcut of its residual counterpart, so that both members of a pair lose the same layers:
+    the identity, or option A (subsampling, and zero channels at the position `pad`) where the shape changes.
     """
 
     def __init__(self, block: Block, pad: Padding = "end") -> None:
@@ -43,7 +43,7 @@ class Removed(nn.Module):
 
 
 def convolution(layer: nn.Module) -> nn.Conv2d:
-    """The convolution of a layer, whether or not its BN is folded into it."""
+    """The convolution of a layer, with or without BN folded into it."""
     return next(module for module in layer.modules() if isinstance(module, nn.Conv2d))
 
 
@@ -54,16 +54,17 @@ def without(net: nn.Module, blocks: Collection[str], pad: Padding = "end") -> nn
 
 
 def block_names(net: nn.Module) -> list[str]:
-    """The names of the blocks, in the order in which they are applied."""
+    """The names of the blocks in forward order."""
     return [name for name, module in net.named_modules() if isinstance(module, Block)]
 
 
 def paths(subject: Subject, num_images: int | None = IMAGES, num_draws: int = DRAWS) -> Paths:
-    """Test error, in evaluation mode, without each block in turn, and without k blocks drawn at random, for growing k.
+    """Test error in evaluation mode without each block in turn, and without k random blocks for increasing k.
 
-    On `num_images` test images. The draws depend on k and their number alone, so nets of equal depth lose the same blocks.
+    Uses `num_images` test images (None: all). The draws depend only on k and on their index, so networks of equal depth lose the
+    same blocks.
     """
-    images = some(subject.data.test, num_images, "test")
+    images = subset(subject.data.test, num_images, "test")
     net = folded(subject.net)
     names = block_names(net)
 
@@ -76,18 +77,18 @@ def paths(subject: Subject, num_images: int | None = IMAGES, num_draws: int = DR
         baseline=_error(()),
         blocks=tuple(RemovedBlock(name=name, error=_error([name])) for name in names),
         removals=tuple(
-            Removal(number=number, errors=tuple(_error([names[index] for index in drawn]) for drawn in draws))
+            Removal(number=number, errors=tuple(_error([names[index] for index in draw]) for draw in draws))
             for number, draws in random_removals(len(names), num_draws)
         ),
     )
 
 
 def random_removals(num_blocks: int, num_draws: int) -> Iterator[tuple[int, list[list[int]]]]:
-    """For k of 1, 2, 3, 4, 6, 8, 12, 16, 24, ... up to all blocks but one: k, and draws of k different block indices.
+    """Yield k and `num_draws` draws of k distinct block indices, for k = 1, 2, 3, 4, 6, 8, 12, 16, 24, ... < `num_blocks`.
 
-    Close together where few are removed: there a residual network's error rises.
+    The spacing is finest for small k, where a residual network's error rises.
     """
-    series = sorted({1} | {factor * 2**power for factor in (2, 3) for power in range(num_blocks.bit_length())})
-    for number in (number for number in series if number < num_blocks):
+    numbers = sorted({1} | {factor * 2**power for factor in (2, 3) for power in range(num_blocks.bit_length())})
+    for number in (number for number in numbers if number < num_blocks):
         sources = (generator(0, f"analysis/paths/{number}", draw) for draw in range(num_draws))
         yield number, [sorted(torch.randperm(num_blocks, generator=source)[:number].tolist()) for source in sources]

@@ -1,4 +1,4 @@
-"""All analyses, and what they have said of a study's runs."""
+"""The registry of analyses, and reading of their results."""
 
 import pkgutil
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ from resnet_lab.record.store import Run, RunFolder
 
 
 class _Named(BaseModel):
-    """The part of a result's file that tells how to read it."""
+    """The part of a result file that identifies its type."""
 
     analysis: str
 
 
 @cache
 def analyses() -> tuple[Analysis, ...]:
-    """The record of every module of `catalogue`, in the order of the report."""
-    modules = [import_module(f"{catalogue.__name__}.{each.name}") for each in pkgutil.iter_modules(catalogue.__path__)]
+    """The records of all modules in `catalogue`, in the order of the report."""
+    modules = [import_module(f"{catalogue.__name__}.{module.name}") for module in pkgutil.iter_modules(catalogue.__path__)]
     records: list[Analysis] = [module.ANALYSIS for module in modules]
     return tuple(sorted(records, key=lambda analysis: analysis.place))
 
 
 def read(folder: RunFolder) -> tuple[list[Result], list[str]]:
-    """The readable results of a run, by file name, and one sentence for each file that is none."""
+    """Return a run's results in the order of file names, and a sentence for each file that is not a valid result."""
     results, faults = [], []
     types = {analysis.name: analysis.result for analysis in analyses()}
     for path in sorted(folder.analysis.glob("*.json")):
@@ -36,15 +36,15 @@ def read(folder: RunFolder) -> tuple[list[Result], list[str]]:
             content = path.read_bytes()
             results.append(types[_Named.model_validate_json(content).analysis].model_validate_json(content))
         except (OSError, ValidationError, KeyError):
-            faults.append(f"{folder.path.name}/analysis/{path.name} is no result of an analysis and is left out.")
+            faults.append(f"{folder.path.name}/analysis/{path.name} is not a valid result of an analysis and is left out.")
     return results, faults
 
 
 def findings(runs: Sequence[Run]) -> tuple[list[Finding], list[str]]:
-    """All readable results of the runs, and a sentence for each file that is none."""
-    found, faults = [], []
+    """Return all results of these runs, and a sentence for each file that is not a valid result."""
+    items, faults = [], []
     for run in runs:
-        results, unreadable = read(run.folder)
-        found += [Finding(run, result) for result in results]
-        faults += unreadable
-    return found, faults
+        results, invalid = read(run.folder)
+        items += [Finding(run, result) for result in results]
+        faults += invalid
+    return items, faults

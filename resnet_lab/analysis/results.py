@@ -1,4 +1,4 @@
-"""What every analysis says: a JSON file under a run's `analysis/`. Errors are fractions, losses are means per image."""
+"""Results of analyses: JSON files in a run's `analysis/`. Errors are fractions, losses are means per image."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,7 +9,7 @@ Row = tuple[float | None, ...]  # losses; None where one is not finite
 
 
 class Values(BaseModel):
-    """Frozen, strictly typed, no unknown keys; a number that is not finite cannot be stored, and is None where it may occur."""
+    """A frozen, strictly typed record without unknown keys. Numbers must be finite; where they may not be, None replaces them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -18,15 +18,15 @@ class Result(Values):
     """The outcome of one analysis of a run at a step."""
 
     step: int = Field(ge=0, description="the checkpoint's step; 0: the initial network")
-    analysis: str = Field(description="the name of the analysis, which tells how to read the file")
+    analysis: str = Field(description="the name of the analysis, which identifies the type of the result")
 
     @property
     def file_name(self) -> str:
-        """Its file under `analysis/`: the same analysis of the same step replaces it."""
+        """The name of its file in `analysis/`; repeating the same analysis of the same step replaces it."""
         return f"{self.analysis}-{self.step:08d}.json"
 
 
 def save(folder: RunFolder, result: Result) -> None:
-    """Write a result under the run's `analysis/`. Raises DiskError."""
+    """Write a result to the run's `analysis/`. Raises DiskError."""
     folder.make_analysis()
     write_json(folder.analysis / result.file_name, result.model_dump(mode="json"))

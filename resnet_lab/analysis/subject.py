@@ -1,4 +1,4 @@
-"""What an analysis looks at: a trained network and its data."""
+"""The subject of an analysis: a trained network and its data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,24 +16,26 @@ from resnet_lab.run.trained import Trained, load_data, load_trained
 
 @dataclass(frozen=True)
 class Subject(Trained):
-    """A trained network with the data of its run, on its device; analyses work on copies of the network."""
+    """A trained network with its run's data, on the same device. Analyses work on copies of the network."""
 
     data: Data
 
 
 def subjects(folders: Sequence[RunFolder], at: int | None, resources: Resources) -> Iterator[Subject]:
-    """The networks of these runs at step `at`, at their newest checkpoint if not given; 0 is the initial network.
+    """The networks of these runs at step `at` (0: the initial network; default: the newest checkpoint).
 
-    All networks are loaded before anything is analysed, and data as each is reached. Raises what `load_trained` and `load_data`
-    do.
+    All networks are loaded at once, the data of each when it is reached. Raises the errors of `load_trained` and `load_data`.
     """
     root = data_root(resources.data_dir)
     networks = load_trained(folders, at, resources)
     return (Subject(**vars(network), data=load_data(network, root)) for network in networks)
 
 
-def some(images: Images, num_images: int | None, purpose: str) -> Images:
-    """A subset drawn from the purpose alone, so equal for all runs; a larger one contains the smaller. None: all images."""
+def subset(images: Images, num_images: int | None, purpose: str) -> Images:
+    """A random subset, determined by `purpose` alone and so the same for all runs; larger subsets contain smaller ones.
+
+    With `num_images` None, all images.
+    """
     if num_images is None or num_images >= len(images):
         return images
     order = torch.randperm(len(images), generator=generator(0, f"analysis/{purpose}"))
@@ -41,5 +43,5 @@ def some(images: Images, num_images: int | None, purpose: str) -> Images:
 
 
 def in_float64(values: Tensor) -> Tensor:
-    """The values in double precision, on the CPU where their device has none (MPS)."""
+    """The values in double precision, moved to the CPU if the device does not support it (MPS)."""
     return (values.cpu() if values.device.type == "mps" else values).double()

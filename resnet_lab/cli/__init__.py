@@ -1,1 +1,1 @@
-"""The command line: parse, make one call, show."""
+"""The command line: each command parses its options, calls the library and shows the result."""

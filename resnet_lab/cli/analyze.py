@@ -1,4 +1,4 @@
-"""`resnet-lab analyze`: why, asked of trained networks. A command for every analysis that there is."""
+"""`resnet-lab analyze`: one command per analysis of trained networks."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,49 +11,51 @@ import typer
 from resnet_lab.analysis.definition import Analysis, Finding, Outcome, Request, Training
 from resnet_lab.analysis.registry import analyses
 from resnet_lab.analysis.results import save
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, stop_signals
-from resnet_lab.cli.watch import ended_by_ctrl_c
+from resnet_lab.cli.screens import training_screen
+from resnet_lab.cli.watch import exits_on_ctrl_c
+from resnet_lab.record.lines import Event
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, find_runs, find_study, run_folders
 
 T = TypeVar("T")
 At = Annotated[
     int | None,
-    typer.Option("--at", min=0, help="The checkpoint's step; 0: the initial network (default: the newest checkpoint)."),
+    typer.Option("--at", min=0, help="Step of the checkpoint; 0: the initial network (default: the newest checkpoint)."),
 ]
-Fast = Annotated[bool, typer.Option("--fast", help="A look within a minute, on fewer images or batches.")]
+Fast = Annotated[bool, typer.Option("--fast", help="Use fewer images or batches, to finish within a minute.")]
 
 
 @dataclass(frozen=True)
 class AnyRuns:
-    """Arguments: any number of runs."""
+    """The arguments of an analysis of any number of runs."""
 
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs as STUDY/RUN or folders, or studies (default: the newest study)."),
+        typer.Argument(metavar="[RUN]...", help="Runs as STUDY/RUN or folders, or whole studies (default: the newest study)."),
     ] = None
 
     def folders(self, root: Path) -> list[RunFolder]:
-        """The runs that are named, or those of the newest study."""
+        """The named runs, or those of the newest study."""
         return find_runs(root, self.names) if self.names else run_folders(find_study(root, None))
 
 
 @dataclass(frozen=True)
 class TwoRuns:
-    """Arguments: one run and another."""
+    """The arguments of an analysis of two runs."""
 
-    first: Annotated[str, typer.Argument(metavar="RUN", help="A run as STUDY/RUN or a folder.")]
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another, of the same kind; it may be deeper.")]
+    first: Annotated[str, typer.Argument(metavar="RUN", help="First run, as STUDY/RUN or a folder.")]
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Second run, of the same kind and as deep or deeper.")]
 
     def folders(self, root: Path) -> list[RunFolder]:
-        """Both, in this order; a study that is named gives all of its runs."""
+        """Both runs, in this order; a named study stands for all of its runs."""
         return [*find_runs(root, [self.first]), *find_runs(root, [self.second])]
 
 
 @dataclass(frozen=True)
 class Shared:
-    """The options of every analysis."""
+    """The options shared by all analyses."""
 
     at: At = None
     fast: Fast = False
@@ -65,40 +67,42 @@ class Shared:
 
 
 class _Progress:
-    """Progress at the terminal; `exit_code` is not None once a signal has asked a training to stop."""
+    """Shows progress at the terminal; `exit_code` is set once a signal has asked a training to stop."""
 
     exit_code: int | None = None
 
     def note(self, text: str) -> None:
-        """Tell one line."""
-        display.note(text)
+        """Print a notice."""
+        terminal.note(text)
 
     def follow(self, folder: RunFolder, training: Training) -> None:
         """Show a training until it ends or a signal stops it."""
-        with stop_signals() as stop, display.training(folder) as screen:
-            for said in training(lambda: bool(stop)):
-                screen.show(said)
+        with stop_signals() as stop, training_screen(folder) as screen:
+            for update in training(lambda: bool(stop)):
+                if isinstance(update, Event):
+                    stop.defer()  # the training has started
+                screen.show(update)
         self.exit_code = stop.exit_code if stop else None
 
 
 def _command(analysis: Analysis) -> Callable[..., None]:
-    """The command of an analysis: its parameters are the fields of its arguments, of its own options and of the shared ones."""
+    """The command of an analysis; its parameters are the fields of its arguments, its own options and the shared options."""
     arguments: Callable[..., AnyRuns | TwoRuns] = AnyRuns if analysis.takes == "runs" else TwoRuns
 
     def command(**given: Any) -> None:
-        """Sort the parameters into their parts again, and analyse."""
+        """Rebuild arguments and options from the parameters, and run the analysis."""
         shared = _built(Shared, given)
         folders = _built(arguments, given).folders(shared.runs)
         _analyze(analysis, folders, _built(analysis.options, given), shared)
 
-    parameters = [each for part in (arguments, analysis.options, Shared) for each in _parameters(part)]
+    parameters = [parameter for part in (arguments, analysis.options, Shared) for parameter in _parameters(part)]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
 
 
 def _built(part: Callable[..., T], given: Mapping[str, Any]) -> T:
-    """A part of the parameters, of what has been given."""
-    return part(**{each.name: given[each.name] for each in _parameters(part)})
+    """Construct one part of the parameters from their values."""
+    return part(**{parameter.name: given[parameter.name] for parameter in _parameters(part)})
 
 
 def _parameters(part: Callable[..., object]) -> Iterable[inspect.Parameter]:
@@ -106,13 +110,13 @@ def _parameters(part: Callable[..., object]) -> Iterable[inspect.Parameter]:
 
 
 def _analyze(analysis: Analysis, folders: Sequence[RunFolder], options: object, shared: Shared) -> None:
-    """Run an analysis; each result is saved as soon as it is there, and all are shown at the end."""
+    """Run an analysis; each result is saved as soon as it is available, and all are shown at the end."""
     from resnet_lab.run.device import Resources
 
     progress = _Progress()
     request = Request(shared.at, shared.fast, Resources(shared.data_dir, shared.device, shared.threads), progress)
     outcomes: dict[Path, Outcome] = {}
-    with ended_by_ctrl_c():
+    with exits_on_ctrl_c():
         for folder, result in analysis.run(folders, options, request):
             save(folder, result)
             outcomes[folder.path / result.file_name] = folder, result
@@ -122,23 +126,23 @@ def _analyze(analysis: Analysis, folders: Sequence[RunFolder], options: object, 
 
 
 def _show(analysis: Analysis, outcomes: Sequence[Outcome], *, as_json: bool) -> None:
-    """The results as a table or as JSON, and figures of all that their studies' runs have."""
-    found = [Finding(folder.read(), result) for folder, result in outcomes]
-    if any(each.run.is_stand_in for each in found):
-        display.stand_in()
+    """Show the results as a table or as JSON, and draw the figures of all results of their studies."""
+    findings = [Finding(folder.read(), result) for folder, result in outcomes]
+    if any(finding.run.is_stand_in for finding in findings):
+        terminal.stand_in()
     if as_json:
         listed = [{"run": str(folder.path), **result.model_dump(mode="json")} for folder, result in outcomes]
-        display.result_json({"results": listed})
+        terminal.result_json({"results": listed})
     else:
-        table = analysis.table(found)
-        display.table(table.header, table.rows, table.caption)
-    from resnet_lab.report.write import write_findings  # slow to import; the table is there before it
+        table = analysis.table(findings)
+        terminal.table(table.header, table.rows, table.caption)
+    from resnet_lab.report.write import write_findings  # slow to import, so only after the table is printed
 
     for study in dict.fromkeys(folder.path.parent for folder, _ in outcomes):
         for path in write_findings(study, analysis):
-            display.note(f"Figure: {path} (also .svg, .pdf)")
+            terminal.note(f"Figure: {path} (also .svg, .pdf)")
 
 
-app = typer.Typer(help="Ask trained networks why plain ones degrade.", no_args_is_help=True)
+app = typer.Typer(help="Analyse trained networks: why do plain networks degrade?", no_args_is_help=True)
 for _analysis in analyses():
     app.command(_analysis.name, help=_analysis.help)(_command(_analysis))

@@ -1,11 +1,12 @@
-"""`resnet-lab bench`: what this machine does with a config."""
+"""`resnet-lab bench`: how fast this machine trains the networks of a config."""
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Compile, ConfigArgument, Device, Jobs, Json, Plain, Set, Threads, kind_of
 from resnet_lab.config.files import load_study
 from resnet_lab.text import duration
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
 
 def bench(
     config: ConfigArgument = None,
-    depth: Annotated[
-        int | None, typer.Option(help="Depth of the network that is measured (default: the shallowest of the sweep).")
-    ] = None,
+    depth: Annotated[int | None, typer.Option(help="Depth of the measured network (default: the sweep's shallowest).")] = None,
     plain: Plain = None,
     overrides: Set = None,
     compile: Compile = None,
     jobs: Jobs = None,
     threads: Threads = None,
     device: Device = "auto",
-    seconds: Annotated[float, typer.Option(min=1, help="How long to measure; compiling and the sweep come on top.")] = 20,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Duration of the measurement; compiling and the sweep's forecast take extra time.")
+    ] = 20,
     as_json: Json = False,
 ) -> None:
-    """Measure training speed here: images/s, the parts of a step, the share of what the machine can do, and hours per run."""
+    """Measure training speed on this machine: images/s, parts of a step, share of the machine's limit, and hours per run."""
     begin = time.perf_counter()
     from resnet_lab.run import bench as measuring
     from resnet_lab.run.compute import set_up
@@ -41,62 +42,76 @@ def bench(
     source = load_study(config, overrides or (), compile=compile)
     kind = kind_of(plain) or source.sweep.kinds[0]
     settings = source.run(kind=kind, depth=depth or min(source.sweep.depths))
-    place = pick_device(device)
-    found = measuring.bench(settings, place, set_up(settings.compute, place, threads), seconds)
-    _show(found, outlook(source, LocalPool(device, threads, jobs), start_seconds), as_json=as_json)
+    chosen = pick_device(device)
+    measured = measuring.bench(settings, chosen, set_up(settings.compute, chosen, threads), seconds)
+    _show(measured, outlook(source, LocalPool(device, threads, jobs), start_seconds), as_json=as_json)
 
 
 def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:
-    """What was measured of one network, and what the sweep of its config takes."""
+    """The measurements of one network, and the forecast for the config's sweep."""
     if as_json:
-        display.result_json(_values(bench, outlook))
+        terminal.result_json(_values(bench, outlook))
         return
     step = bench.speed.step_seconds
     rows = [(part, f"{1e3 * seconds:,.1f}", f"{100 * seconds / step:.1f} %") for part, seconds in bench.speed.parts.items()]
-    display.table(("part of a step", "ms", "share"), [*rows, ("step", f"{1e3 * step:,.1f}", "100.0 %")])
+    terminal.table(("part of a step", "ms", "share"), [*rows, ("step", f"{1e3 * step:,.1f}", "100.0 %")])
+    terminal.result("")
+    for sentence in _sentences(bench):
+        terminal.sentence(sentence)
+    terminal.result("")
+    _show_outlook(outlook)
+
+
+def _sentences(bench: "Bench") -> Iterator[str]:
+    """The measured speeds, in words."""
     model, recipe = bench.config.model, bench.config.recipe
-    display.result("")
-    display.sentence(
-        f"{model.kind}-{model.depth}, {recipe.batch_size} images a step, {bench.config.compute.precision}, {bench.device}, "
+    yield (
+        f"{model.kind}-{model.depth}, {recipe.batch_size} images per step, {bench.config.compute.precision}, {bench.device}, "
         f"{bench.threads} thread{'s' if bench.threads > 1 else ''}: {bench.images_per_second:,.0f} images/s "
-        f"(medians of {bench.num_steps} steps)."
+        f"(medians over {bench.num_steps} steps)."
     )
-    display.sentence(
-        f"That is {bench.images_per_second / bench.limit:.2f} of the machine's limit: matrix products at "
-        f"{bench.flops / 1e9:,.0f} GFLOP/s would do the multiply-adds of {bench.limit:,.0f} images/s."
+    yield (
+        f"That is {bench.images_per_second / bench.limit:.2f} of this machine's limit: at the {bench.flops / 1e9:,.0f} GFLOP/s "
+        f"of matrix products, the multiply-adds alone would allow {bench.limit:,.0f} images/s."
     )
-    display.sentence(
+    yield (
         f"Evaluation: {1 / bench.speed.eval_image_seconds:,.0f} images/s, {100 * bench.evaluation_share:.1f} % of a run's time."
     )
     if bench.config.data.facts.is_folder:
-        display.sentence("The images are made up, in memory: decoding a folder's, by threads beside the steps, is not measured.")
+        yield "The images are synthetic and in memory; decoding a folder's images, in background threads, is not measured."
     if bench.compiled is not None:
-        display.sentence(
+        yield (
             f"Compiled blocks: {recipe.batch_size / bench.compiled.step_seconds:,.0f} images/s, "
-            f"{step / bench.compiled.step_seconds:.2f} times as fast, after {bench.compile_seconds:.0f} s of compiling."
+            f"{bench.speed.step_seconds / bench.compiled.step_seconds:.2f} times as fast, after {bench.compile_seconds:.0f} s of "
+            "compiling."
         )
     if bench.fault is not None:
-        display.sentence(f"Blocks cannot be compiled here: {bench.fault}.")
-    display.result("")
-    each = {(run.config.model.kind, run.config.model.depth): run for run in outlook.forecasts}
-    runs = [
+        yield f"Blocks cannot be compiled here: {bench.fault}."
+
+
+def _show_outlook(outlook: "Outlook") -> None:
+    """The time of each network of the sweep, and of the whole sweep."""
+    networks = {(forecast.config.model.kind, forecast.config.model.depth): forecast for forecast in outlook.forecasts}
+    rows = [
         (
             f"{kind}-{depth}",
-            f"{run.multiply_adds / 1e6:.1f} M",
-            f"{run.config.recipe.steps:,}",
-            f"{run.images_per_second:,.0f}",
-            duration(run.seconds),
+            f"{forecast.multiply_adds / 1e6:.1f} M",
+            f"{forecast.config.recipe.steps:,}",
+            f"{forecast.images_per_second:,.0f}",
+            duration(forecast.seconds),
         )
-        for (kind, depth), run in each.items()
+        for (kind, depth), forecast in networks.items()
     ]
-    display.table(("run", "mult-adds", "steps", "img/s", "time"), runs)
-    display.sentence(
-        f"The sweep's {len(outlook.forecasts)} runs, {outlook.allocation.num_jobs} at once with {outlook.allocation.threads} "
-        f"thread{'s' if outlook.allocation.threads > 1 else ''} each: about {duration(outlook.seconds)}."
+    terminal.table(("run", "mult-adds", "steps", "img/s", "time"), rows)
+    allocation = outlook.allocation
+    terminal.sentence(
+        f"The sweep's {len(outlook.forecasts)} runs, {allocation.num_jobs} at once with {allocation.threads} "
+        f"thread{'s' if allocation.threads > 1 else ''} each: about {duration(outlook.seconds)}."
     )
 
 
 def _values(bench: "Bench", outlook: "Outlook") -> dict[str, Any]:
+    """The measurements and the forecast as JSON."""
     batch_size = bench.config.recipe.batch_size
     compiled = bench.compiled and batch_size / bench.compiled.step_seconds
     return {

@@ -1,11 +1,10 @@
-"""`resnet-lab compare`: the table, the verdict and the curves of a study."""
+"""`resnet-lab compare`: tables, verdict and curves of a study."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
 from resnet_lab.errors import NotShownError
 from resnet_lab.record.study import DEFAULT_ROOT, find_study
@@ -17,47 +16,51 @@ from resnet_lab.study.values import comparison_values
 def compare(
     study: StudyArgument = None,
     runs: Runs = DEFAULT_ROOT,
-    best: Annotated[bool, typer.Option("--best", help="Show the lowest test error over time as well, a selection.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="Also show the best test error (optimistic: selected on test data).")
+    ] = False,
     expect_degradation: Annotated[
         bool,
         typer.Option(
             "--expect-degradation",
-            help="Exit with 7 unless plain nets are shown to degrade with depth, and residual ones of two depths are not.",
+            help="For scripts: exit with 7 unless plain nets are shown to degrade and residual ones, of two depths, are not; an "
+            "undecided residual gap passes.",
         ),
     ] = False,
     x: XAxis = "step",
     as_json: Json = False,
 ) -> None:
-    """Plain against residual, shallow against deep: table, verdict, and curves.png, .svg, .pdf and .csv in the study's folder."""
+    """Compare plain with residual and shallow with deep networks: tables, a verdict and curves.
+
+    Writes curves.png, .svg, .pdf and .csv to the study's folder.
+    """
     folder = find_study(runs, study)
     comparison = compare_study(folder)
     if comparison.stand_in:
-        display.stand_in()
+        terminal.stand_in()
     if as_json:
-        display.result_json(comparison_values(comparison, best=best))
+        terminal.result_json(comparison_values(comparison, best=best))
     else:
         _show(comparison, best=best)
-    _draw(folder, comparison, x)
+    from resnet_lab.report.write import write_comparison  # slow to import, so only after the tables are printed
+
+    write_comparison(comparison, x)
     if not as_json:
-        display.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` makes the page.")
+        terminal.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` writes the report.")
     if expect_degradation and not comparison.shows_degradation:
-        raise NotShownError("The degradation that --expect-degradation asks for is not there: " + " ".join(comparison.verdict))
+        raise NotShownError(
+            "The study does not show the degradation required by --expect-degradation: " + " ".join(comparison.verdict)
+        )
 
 
 def _show(comparison: Comparison, *, best: bool) -> None:
     tables = [error_table(comparison, best=best)] if comparison.cells else []
     tables += [difference_table(comparison)] if comparison.differences else []
     for table in tables:
-        display.table(table.header, table.rows, table.caption)
-        display.result("")
-    display.curves(comparison.runs)
+        terminal.table(table.header, table.rows, table.caption)
+        terminal.result("")
+    terminal.curves(comparison.runs)
     for sentence in comparison.verdict:
-        display.sentence(sentence)
+        terminal.sentence(sentence)
     for sentence in (*comparison.unmatched, *comparison.missing):
-        display.note(sentence)
-
-
-def _draw(folder: Path, comparison: Comparison, x: Literal["step", "epoch", "hours"]) -> None:
-    from resnet_lab.report.write import write_comparison  # slow to import; the table is there before it
-
-    write_comparison(folder, comparison, x)
+        terminal.note(sentence)

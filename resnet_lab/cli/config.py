@@ -1,25 +1,25 @@
-"""`resnet-lab config`: the settings, as a preset has them and as a schema."""
+"""`resnet-lab config`: the settings of a config, and their JSON schema."""
 
 import json
 from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Set
 from resnet_lab.config.files import SweepConfig, load_study, presets
 from resnet_lab.config.schema import RunConfig
 
-app = typer.Typer(help="Show presets and settings.", no_args_is_help=True)
+app = typer.Typer(help="Show presets, settings and their schema.", no_args_is_help=True)
 
 
 @app.command()
 def show(
-    config: Annotated[str | None, typer.Argument(help="A preset's name or a TOML file; without one, the presets' names.")] = None,
+    config: Annotated[str | None, typer.Argument(help="Preset name or TOML file (default: list the presets).")] = None,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """A config's settings, defaults included and durations in steps; or the names of the presets."""
+    """Show all settings of a config, with defaults and with durations in steps; without a config, list the presets."""
     if config is None and not overrides:
         _list(as_json)
         return
@@ -29,33 +29,33 @@ def show(
         "sweep": study.sweep.model_dump(mode="json")
     }
     if as_json:
-        display.result_json(values)
+        terminal.result_json(values)
         return
-    display.result(_toml(values))
+    terminal.result(_toml(values))
 
 
 @app.command()
 def schema() -> None:
-    """The JSON schema of a config file; what a file leaves out has its default or comes from the command line."""
+    """Print the JSON schema of config files; every setting is optional, since it has a default or a command-line option."""
     run = RunConfig.model_json_schema()
     run["$defs"]["SweepConfig"] = SweepConfig.model_json_schema()
     run["properties"]["sweep"] = {"$ref": "#/$defs/SweepConfig"}
     for section in (run, *run["$defs"].values()):
         section.pop("required", None)
-    display.result_json(run)
+    terminal.result_json(run)
 
 
 def _list(as_json: bool) -> None:
     headers = {name: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for name, path in presets().items()}
     if as_json:
-        display.result_json({"presets": headers})
+        terminal.result_json({"presets": headers})
         return
     for header in headers.values():
-        display.result(header)
+        terminal.result(header)
 
 
 def _toml(values: dict[str, object], prefix: str = "") -> str:
-    """Settings as TOML: numbers, strings and lists are written as in JSON."""
+    """Settings as TOML, whose numbers, strings and lists are written as in JSON."""
     own = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
     tables = [f"\n[{prefix}{key}]\n{_toml(value, f'{prefix}{key}.')}" for key, value in values.items() if isinstance(value, dict)]
     return "\n".join([*own, *tables])

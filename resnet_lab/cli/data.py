@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import DataDir, Json
+from resnet_lab.cli.screens import DownloadLine
 from resnet_lab.config.datasets import DATASETS, FileDataset
 from resnet_lab.config.paper import IMAGENET
 from resnet_lab.errors import ConfigError
@@ -16,20 +17,22 @@ from resnet_lab.text import printable
 if TYPE_CHECKING:
     from resnet_lab.data.cifar import Cifar
 
-_MOST_HELD_OUT = 10_000  # as the preset imagenet has them
+_MAX_HELD_OUT = 10_000  # as in the preset imagenet
 
 
 def data(
-    dataset: Annotated[FileDataset, typer.Option(help="Which; a folder has train/CLASS/IMAGE and val/CLASS/IMAGE.")] = "cifar10",
+    dataset: Annotated[
+        FileDataset, typer.Option(help="Data set; a folder has train/CLASS/IMAGE and val/CLASS/IMAGE.")
+    ] = "cifar10",
     data_dir: DataDir = None,
     fetch: Annotated[
-        bool, typer.Option("--download", help="Fetch it if it is not there; an interrupted download continues.")
+        bool, typer.Option("--download", help="Download the data set if it is missing; an interrupted download is resumed.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Find CIFAR-10 or CIFAR-100, check every file's md5 and describe it; --download fetches it first (170 MB).
+    """Find CIFAR-10 or CIFAR-100, verify the MD5 of every file and describe it; --download fetches it first (170 MB).
 
-    Of a folder of images it counts images and classes, and says how to train on them.
+    For a folder of images: count images and classes, and print the command that trains on them.
     """
     from resnet_lab.data.cifar import CIFARS
     from resnet_lab.data.load import data_root
@@ -38,7 +41,7 @@ def data(
     if not DATASETS[dataset].is_folder:
         _cifar(CIFARS[dataset], root, fetch=fetch, as_json=as_json)
     elif fetch:
-        raise ConfigError("A folder of images cannot be downloaded: leave out --download, or choose another --dataset.")
+        raise ConfigError("A folder of images cannot be downloaded; drop --download or choose another --dataset.")
     else:
         _folder(root, as_json=as_json)
 
@@ -48,8 +51,9 @@ def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
     from resnet_lab.data.images import per_pixel_mean
 
     if fetch and source.find(root) is None:
-        for progress in download(source, root):
-            display.download(progress)
+        line = DownloadLine()
+        for update in download(source, root):
+            line.show(update)
     train, test, classes = source.load(root)
     values: dict[str, Any] = {
         "dataset": source.setting,
@@ -62,14 +66,14 @@ def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
         "md5": source.files,
     }
     if as_json:
-        display.result_json(values)
+        terminal.result_json(values)
         return
     means = ", ".join(f"{mean:.4f}" for mean in values["channel_means"])
-    display.sentence(f"{source.name} in {root}: complete, every md5 as published.")
-    display.sentence(f"{len(train):,} training and {len(test):,} test images, 32x32, in {len(classes)} classes:")
-    display.sentence(", ".join(classes) + ".")
-    display.sentence(
-        f"Mean of the training images by channel, on a scale of 0 to 1: {means}; training subtracts the mean of each pixel."
+    terminal.sentence(f"{source.name} in {root}: complete, all MD5 checksums match.")
+    terminal.sentence(f"{len(train):,} training and {len(test):,} test images, 32x32, in {len(classes)} classes:")
+    terminal.sentence(", ".join(classes) + ".")
+    terminal.sentence(
+        f"Channel means of the training images, on a scale of 0 to 1: {means}. Training subtracts the per-pixel mean."
     )
 
 
@@ -80,20 +84,20 @@ def _folder(root: Path, *, as_json: bool) -> None:
     classes = [printable(name) for name in names]
     settings = {"num_classes": len(classes), "train_images": len(train), "test_images": len(test)}
     if as_json:
-        display.result_json({"dataset": "folder", "folder": printable(str(root)), **settings, "classes": classes})
+        terminal.result_json({"dataset": "folder", "folder": printable(str(root)), **settings, "classes": classes})
         return
-    display.sentence(
+    terminal.sentence(
         f"{root}: {len(train):,} training and {len(test):,} test images in {len(classes):,} class{'es' * (len(classes) > 1)}:"
     )
-    display.sentence(", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more." if len(classes) > 20 else "."))
+    terminal.sentence(", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more." if len(classes) > 20 else "."))
     if len(classes) < 2 or len(train) < 2:
-        display.sentence("To train on them takes two classes and two training images.")
+        terminal.sentence("Training needs at least two classes and two training images.")
         return
-    held_out = min(_MOST_HELD_OUT, max(1, len(train) // 10))
-    display.sentence(f"To train on them, {held_out:,} of them held out for the plateau schedule:")
+    held_out = min(_MAX_HELD_OUT, max(1, len(train) // 10))
+    terminal.sentence(f"To train on them, with {held_out:,} images held out for the plateau schedule:")
     overrides = [f"data.{key}={value}" for key, value in settings.items()] + [f"data.validation_images={held_out}"]
     left = len(train) - held_out
     if left < IMAGENET.batch_size:
         overrides.append(f"recipe.batch_size={2 ** (left.bit_length() - 1)}")
     flags = [part for override in overrides for part in ("--set", override)]
-    display.result(shlex.join(["resnet-lab", "sweep", "imagenet", "--data-dir", str(root), *flags]))
+    terminal.result(shlex.join(["resnet-lab", "sweep", "imagenet", "--data-dir", str(root), *flags]))

@@ -1,4 +1,4 @@
-"""`resnet-lab evaluate`: the error of weights in a file, or of a run's checkpoint."""
+"""`resnet-lab evaluate`: the error of a run's checkpoint or of a weights file."""
 
 import math
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, kind_of
-from resnet_lab.cli.watch import ended_by_ctrl_c
-from resnet_lab.config.blocks import StrideOn
+from resnet_lab.cli.watch import exits_on_ctrl_c
+from resnet_lab.config.blocks import STRIDE_BLOCKS, StrideOn
 from resnet_lab.config.datasets import FileDataset
 from resnet_lab.config.terms import Normalisation, Padding
 from resnet_lab.errors import ConfigError
@@ -22,57 +22,66 @@ if TYPE_CHECKING:
     from resnet_lab.weights.known import Known
 
 
+RunArgument = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Run as STUDY/RUN, or its folder.")]
+WeightsFile = Annotated[
+    Path | None, typer.Option(help="Weights file to evaluate: .safetensors or a torch file, from resnet-lab or other tools.")
+]
+At = Annotated[int | None, typer.Option("--at", min=0, help="Step of the run's checkpoint (default: the newest checkpoint).")]
+FileKind = Annotated[
+    bool | None, typer.Option("--plain/--residual", help="Whether the file's network is plain or residual.", show_default=False)
+]
+FileDepth = Annotated[int | None, typer.Option(help="Require this depth of the file's network, which is read from its tensors.")]
+FilePadding = Annotated[Padding | None, typer.Option(help="Position of the zero channels in the file's option-A shortcuts.")]
+FileStride = Annotated[StrideOn | None, typer.Option(help=f"Layer with the stride in the file's {STRIDE_BLOCKS}.")]
+FileNormalisation = Annotated[
+    Normalisation | None,
+    typer.Option(
+        help="Input normalisation of the file's network. per-pixel: pixels / 255 minus the mean training image; imagenet, "
+        "channel: standardised by channel with ImageNet's or the training images' mean and deviation."
+    ),
+]
+FileImages = Annotated[
+    FileDataset | None,
+    typer.Option(
+        help="Data set of the file's network (default: by its number of classes). A folder has train/CLASS/ and val/CLASS/."
+    ),
+]
+FileImageSize = Annotated[
+    int | None, typer.Option(min=32, help="Input size of the file's network on a folder's images, in pixels.")
+]
+Views = Annotated[
+    int | None,
+    typer.Option(help="Crops per test image of a folder: 1 (centre) or 10 (default: 1, or the run's setting)."),
+]
+OnTraining = Annotated[bool, typer.Option("--train", help="Also report the clean error on the training images.")]
+
+
 def evaluate(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run as STUDY/RUN or its folder.")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="A file of weights: .safetensors, or a torch file, of resnet-lab or of others.")
-    ] = None,
-    at: Annotated[
-        int | None, typer.Option("--at", min=0, help="The run's checkpoint of this step (default: its newest).")
-    ] = None,
-    plain: Annotated[
-        bool | None,
-        typer.Option("--plain/--residual", help="The file's network: without shortcuts, or with them.", show_default=False),
-    ] = None,
-    depth: Annotated[
-        int | None, typer.Option(help="Check that the file's network has this depth, which is read off the file anyway.")
-    ] = None,
-    padding: Annotated[Padding | None, typer.Option(help="Where the file's option-A shortcuts put their zero channels.")] = None,
-    stride_on: Annotated[StrideOn | None, typer.Option(help="The layer of the file's bottlenecks that has the stride.")] = None,
-    normalisation: Annotated[
-        Normalisation | None,
-        typer.Option(
-            help="What the file's network gets: pixels / 255 minus the mean training image; or minus a mean and divided by a "
-            "deviation by channel, ImageNet's or the training images' own."
-        ),
-    ] = None,
-    dataset: Annotated[
-        FileDataset | None,
-        typer.Option(
-            help="The images that the file's network is for (default: by its classes). A folder has train/CLASS and val/CLASS."
-        ),
-    ] = None,
-    image_size: Annotated[
-        int | None, typer.Option(min=32, help="Side of what the file's network sees of a folder's images, in pixels.")
-    ] = None,
-    views: Annotated[
-        int | None,
-        typer.Option(help="Of each test image of a folder: 1, the centre, or 10 crops (default: 1, or as in the run)."),
-    ] = None,
-    train: Annotated[bool, typer.Option("--train", help="The clean error on the training images too.")] = False,
+    run: RunArgument = None,
+    weights: WeightsFile = None,
+    at: At = None,
+    plain: FileKind = None,
+    depth: FileDepth = None,
+    padding: FilePadding = None,
+    stride_on: FileStride = None,
+    normalisation: FileNormalisation = None,
+    dataset: FileImages = None,
+    image_size: FileImageSize = None,
+    views: Views = None,
+    train: OnTraining = False,
     runs: Runs = DEFAULT_ROOT,
     data_dir: DataDir = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate the network in a file, or of a run, on the test images, and say which network it is and how that is known.
+    """Measure the test error of a run or a weights file, and report which network it is and how that is known.
 
-    What a file cannot tell is assumed: with resnet-lab's names what resnet-lab does, with others what most repositories for
-    CIFAR-10 do, --padding both and --normalisation imagenet. A safetensors file of `resnet-lab export` tells everything.
+    Properties that a file does not contain are assumed; a safetensors file of `resnet-lab export` contains them all.
+    Files with resnet-lab's names get resnet-lab's conventions, others --padding both and --normalisation imagenet.
     """
     kind = kind_of(plain)
-    of_file = {
+    file_options = {
         "--plain/--residual": kind,
         "--depth": depth,
         "--padding": padding,
@@ -81,11 +90,11 @@ def evaluate(
         "--dataset": dataset,
         "--image-size": image_size,
     }
-    _refuse(run, weights, at, views, [name for name, value in of_file.items() if value is not None])
+    _refuse(run, weights, at, views, [name for name, value in file_options.items() if value is not None])
     folder = None if run is None else _only_run(runs, run)
 
     from resnet_lab.run.device import Resources
-    from resnet_lab.weights.evaluate import from_run, from_weights, measure
+    from resnet_lab.weights.evaluate import from_run, from_weights
     from resnet_lab.weights.known import Choices
 
     resources = Resources(data_dir, device, threads)
@@ -95,45 +104,52 @@ def evaluate(
         assert weights is not None
         choices = Choices(kind, depth, padding, stride_on, normalisation, dataset, image_size, views)
         candidate = from_weights(weights, choices, resources, train=train)
+    _evaluate(candidate, train=train, as_json=as_json)
+
+
+def _evaluate(candidate: "Candidate", *, train: bool, as_json: bool) -> None:
+    """Measure a network's errors; show each as soon as it is measured, or all as JSON at the end."""
+    from resnet_lab.weights.evaluate import measure
+
     if candidate.is_stand_in:
-        display.stand_in()
+        terminal.stand_in()
     if not as_json:
         _show_candidate(candidate)
-    with ended_by_ctrl_c():
-        on_test = measure(candidate, candidate.seen.test, candidate.views)
+    with exits_on_ctrl_c():
+        on_test = measure(candidate, candidate.inputs.test, candidate.views)
         if not as_json:
             _show("test", on_test)
-        on_train = measure(candidate, candidate.seen.train) if train and candidate.seen.train is not None else None
+        on_train = measure(candidate, candidate.inputs.train) if train and candidate.inputs.train is not None else None
     if as_json:
-        display.result_json(_values(candidate, on_test, on_train))
+        terminal.result_json(_values(candidate, on_test, on_train))
     elif on_train is not None:
         _show("training", on_train)
 
 
-def _refuse(run: str | None, weights: Path | None, at: int | None, views: int | None, of_file: list[str]) -> None:
-    """Raise ConfigError for options that have no meaning together; `of_file` are those given that are of a file alone."""
+def _refuse(run: str | None, weights: Path | None, at: int | None, views: int | None, file_options: list[str]) -> None:
+    """Raise ConfigError for options that exclude each other; `file_options` are the given ones that apply to files only."""
     if (run is None) == (weights is None):
         raise ConfigError("Name either a run, such as quick/residual-20-s0, or a file with --weights FILE.")
     if views not in (None, 1, 10):
-        raise ConfigError(f"--views takes 1 or 10, got {views}.")
-    if run is not None and of_file:
-        raise ConfigError(f"A run says itself what it is: leave out {', '.join(of_file)}.")
+        raise ConfigError(f"--views must be 1 or 10, got {views}.")
+    if run is not None and file_options:
+        raise ConfigError(f"A run already defines its network; drop {', '.join(file_options)}.")
     if weights is not None and at is not None:
-        raise ConfigError("--at names a run's checkpoint, and a file of weights has one network: leave it out.")
+        raise ConfigError("--at selects a checkpoint of a run, but a weights file has only one network; drop --at.")
 
 
 def _only_run(root: Path, name: str) -> RunFolder:
     name = name.rstrip("/")
-    found = find_runs(root, [name])
-    if len(found) > 1:
-        raise ConfigError(f"{name} has {len(found)} runs: name one of them, such as {name}/{found[0].path.name}.")
-    return found[0]
+    folders = find_runs(root, [name])
+    if len(folders) > 1:
+        raise ConfigError(f"{name} has {len(folders)} runs: name one of them, such as {name}/{folders[0].path.name}.")
+    return folders[0]
 
 
 def _show_candidate(candidate: "Candidate") -> None:
-    display.result(candidate.name)
+    terminal.result(candidate.name)
     rows = [(known.name, _value(known), _how(known)) for known in candidate.known]
-    display.table(("", "value", "known from"), rows)
+    terminal.table(("", "value", "known from"), rows)
 
 
 def _value(known: "Known") -> str:
@@ -146,25 +162,25 @@ def _how(known: "Known") -> str:
         "tensors": f"the file: {known.how}",
         "metadata": "the file's metadata",
         "option": "given",
-        "assumed": f"ASSUMED; else {known.how}",
-        "usual": f"as usual; else {known.how}",
+        "assumed": f"ASSUMED; change with {known.how}",
+        "usual": f"by convention; change with {known.how}",
         "run": "the run's config",
     }[known.source]
 
 
 def _show(images: str, measured: "Measured") -> None:
-    display.sentence(
+    terminal.sentence(
         f"{images} error {percent(measured.error)}: {measured.wrong:,} of {measured.images:,} images wrong, "
         f"loss {measured.loss:.4f}"
     )
     if not math.isfinite(measured.loss):
-        display.note(
-            "The loss is not finite: the network's outputs, or its weights, are not numbers, and its error means nothing."
+        terminal.note(
+            "The loss is not finite: the network's weights or outputs contain NaN or infinity, so the error is meaningless."
         )
 
 
 def _values(candidate: "Candidate", on_test: "Measured", on_train: "Measured | None") -> dict[str, Any]:
-    """Errors are fractions; a loss that is not finite is null."""
+    """The result as JSON. Errors are fractions; a loss that is not finite is null."""
 
     def _measured(measured: "Measured") -> dict[str, Any]:
         loss = measured.loss if math.isfinite(measured.loss) else None
@@ -176,7 +192,7 @@ def _values(candidate: "Candidate", on_test: "Measured", on_train: "Measured | N
         "padding": candidate.value("padding"),
         "normalisation": candidate.value("normalisation"),
         "images": candidate.value("images"),
-        "image_size": candidate.seen.test.size,
+        "image_size": candidate.inputs.test.size,
         "views": candidate.views,
         "known_from": {known.name: known.source for known in candidate.known},
         "assumed": {known.name: known.how for known in candidate.known if known.source == "assumed"},

@@ -1,11 +1,11 @@
-"""`resnet-lab export`: a study's records, or its networks' weights, for other tools."""
+"""`resnet-lab export`: a study's records or weights in the formats of other tools."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from resnet_lab.cli import display
+from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Runs
 from resnet_lab.config.terms import RecordFiles, WeightFiles
 from resnet_lab.errors import ConfigError
@@ -17,30 +17,34 @@ def export(
         Literal[RecordFiles, WeightFiles],
         typer.Option(
             "--to",
-            help="Records as tables or as event files for TensorBoard; weights under torchvision's names, or as safetensors.",
+            help="Format. Records: csv or tensorboard; weights: torchvision (a state dict with its names) or safetensors.",
         ),
     ],
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[STUDY]", help="A study's name or folder, or for weights one run as STUDY/RUN (default: the newest study)."
+            metavar="[STUDY]", help="Study name or folder; for weights also one run as STUDY/RUN (default: the newest study)."
         ),
     ] = None,
     at: Annotated[
-        int | None, typer.Option("--at", min=0, help="Weights of this step, 0: the initial ones. Else of the newest checkpoint.")
+        int | None,
+        typer.Option(
+            "--at", min=0, help="Step of the exported weights; 0: the initial weights (default: the newest checkpoint)."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder to write into (default: export, in the study's folder).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to (default: export, in the study's folder).")] = None,
     runs: Runs = DEFAULT_ROOT,
     as_json: Json = False,
 ) -> None:
-    """Write a study's records, or a file of weights for each of its runs; those of an earlier export are replaced.
+    """Export a study's records, or the weights of each of its runs; files of an earlier export are replaced.
 
-    Records are CSV tables or TensorBoard event files. Weights are RUN.pth, a state dict under torchvision's names, or
-    RUN.safetensors, under resnet-lab's and with what the network is; `resnet-lab evaluate --weights` reads both.
+    Records: CSV tables or TensorBoard event files.
+    Weights: RUN.pth, a state dict with torchvision's parameter names, or RUN.safetensors, which also describes the network.
+    `resnet-lab evaluate --weights` reads both.
     """
-    if to == "csv" or to == "tensorboard":  # noqa: PLR1714  # as mypy follows it
+    if to == "csv" or to == "tensorboard":  # noqa: PLR1714  # mypy narrows only this form
         if at is not None:
-            raise ConfigError(f"--at names a checkpoint, and --to {to} writes records: leave it out, or take --to safetensors.")
+            raise ConfigError(f"--at selects a checkpoint, but --to {to} exports records; drop --at or use --to safetensors.")
         _records(to, name, out, runs, as_json=as_json)
     else:
         _weights(to, name, at, out, runs, as_json=as_json)
@@ -52,13 +56,13 @@ def _records(to: RecordFiles, name: str | None, out: Path | None, runs: Path, *,
     study = read_study(find_study(runs, name))
     target = out or study.path / "export"
     if study.is_stand_in:
-        display.stand_in()
+        terminal.stand_in()
     paths = write_csv(target, study) if to == "csv" else write_tensorboard(target, study.runs)
     for fault in study.faults:
-        display.note(fault)
+        terminal.note(fault)
     _show(paths, as_json=as_json)
     if to == "tensorboard" and not as_json:
-        display.note(f"`tensorboard --logdir {target}` shows them.")
+        terminal.note(f"View them with `tensorboard --logdir {target}`.")
 
 
 def _weights(to: WeightFiles, name: str | None, at: int | None, out: Path | None, runs: Path, *, as_json: bool) -> None:
@@ -68,20 +72,20 @@ def _weights(to: WeightFiles, name: str | None, at: int | None, out: Path | None
     from resnet_lab.weights.export import cautions, write_weights
 
     written = []
-    for said in write_weights(target, folders, at, to):
-        if isinstance(said, str):
-            display.note(said)
+    for update in write_weights(target, folders, at, to):
+        if isinstance(update, str):
+            terminal.note(update)
         else:
-            written.append(said)
+            written.append(update)
     _show([file.path for file in written], as_json=as_json)
     if to == "torchvision":
         for caution in cautions(written):
-            display.note(caution)
+            terminal.note(caution)
 
 
 def _show(paths: list[Path], *, as_json: bool) -> None:
     if as_json:
-        display.result_json({"files": [str(path) for path in paths]})
+        terminal.result_json({"files": [str(path) for path in paths]})
         return
     for path in paths:
-        display.result(str(path))
+        terminal.result(str(path))

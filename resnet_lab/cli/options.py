@@ -1,4 +1,4 @@
-"""Options that several commands share, and the signals that stop them."""
+"""Options shared by several commands, and the handling of stop signals."""
 
 import signal
 from collections.abc import Iterator
@@ -9,69 +9,91 @@ from typing import Annotated, Literal
 
 import typer
 
+from resnet_lab.config.depths import DEPTH_HELP
 from resnet_lab.config.terms import Kind
 
-Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the studies.", show_default=True)]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder that contains the studies.", show_default=True)]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where the images are, or go (default: $RESNET_LAB_DATA, or ./data).")
+    Path | None,
+    typer.Option("--data-dir", help="Folder to read images from or download into (default: $RESNET_LAB_DATA, or ./data)."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a run; exact repetition needs the same number.")]
-ConfigArgument = Annotated[str | None, typer.Argument(help="A preset's name or a TOML file (default: plateau).")]
-ConfigOption = Annotated[str | None, typer.Option("--config", help="A preset's name or a TOML file (default: plateau).")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Runs of the sweep at once (default: one per core, or per GPU).")]
+Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda, cuda:N or mps.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads per run; use the same number to reproduce results exactly.")
+]
+ConfigArgument = Annotated[str | None, typer.Argument(help="Preset name or TOML file (default: plateau).")]
+ConfigOption = Annotated[str | None, typer.Option("--config", help="Preset name or TOML file (default: plateau).")]
+Depth = Annotated[int | None, typer.Option(help=f"Number of weighted layers: {DEPTH_HELP}.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Number of concurrent runs (default: one per core, or one per GPU).")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as recipe.steps=2000.")
 ]
-Plain = Annotated[bool | None, typer.Option("--plain/--residual", help="Without shortcuts, or with them.", show_default=False)]
+Plain = Annotated[
+    bool | None, typer.Option("--plain/--residual", help="Network without shortcuts, or with them.", show_default=False)
+]
 Compile = Annotated[
     bool | None,
     typer.Option(
         "--compile/--no-compile",
-        help="Compile the blocks, or do not: --set compute.compile=true or false. Else a trial decides, for the whole study.",
+        help="Compile blocks or not: short for --set compute.compile=true or false (default: a trial decides, once per study).",
         show_default=False,
     ),
 ]
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder (default: the config's name).")]
-StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study's name or folder (default: the newest).")]
-XAxis = Annotated[Literal["step", "epoch", "hours"], typer.Option("--x", help="The horizontal axis of the figures.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Study name or folder (default: the newest study).")]
+XAxis = Annotated[Literal["step", "epoch", "hours"], typer.Option("--x", help="Horizontal axis of the figures.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def kind_of(plain: bool | None) -> Kind | None:
-    """What --plain or --residual says."""
+    """The kind that --plain or --residual selects; None if neither is given."""
     return None if plain is None else "plain" if plain else "residual"
 
 
 class Stop:
-    """The signal that asked this process to stop, if any did. A second one ends it at once."""
+    """Whether a signal has asked this process to stop, and which one.
+
+    Until `defer` is called there is nothing to save, and the first signal exits at once. After it, the first signal is only
+    recorded, so that the work can be saved. The second signal has no effect; the third exits at once in either case.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._num_signals = 0
+        self._is_deferred = False
 
     def __bool__(self) -> bool:
         return self.signal is not None
 
+    def defer(self) -> None:
+        """Do not exit at the first signal from now on, but record it."""
+        self._is_deferred = True
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The handler of all signals. To exit it raises SystemExit, which unwinds the stack, so that a sweep stops its runs."""
+        self._num_signals += 1
+        self.signal = self.signal or number
+        if self._num_signals >= 3 or (self._num_signals == 1 and not self._is_deferred):
+            raise SystemExit(128 + number)
+
     @property
     def exit_code(self) -> int:
-        """130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP, as shells count."""
+        """128 plus the signal's number, as in shells: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + (self.signal or 0)
 
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Turn the first SIGINT, SIGTERM or SIGHUP into a wish to stop, so that the work can be saved; restore the handlers after."""
+    """Treat SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 as requests to stop, see Stop; the latter two come from batch systems.
+
+    The previous handlers are restored at the end.
+    """
     stop = Stop()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if stop:
-            raise SystemExit(128 + number)  # unwinds: a sweep still takes its runs down with it
-        stop.signal = number
-
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it is ignored
+    numbers += [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]  # Windows has neither
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         numbers.append(signal.SIGHUP)
-    previous = {number: signal.signal(number, on_signal) for number in numbers}
+    previous = {number: signal.signal(number, stop.handle) for number in numbers}
     try:
         yield stop
     finally:

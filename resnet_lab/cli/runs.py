@@ -1,12 +1,14 @@
-"""`resnet-lab runs`: what is there."""
+"""`resnet-lab runs`: the state of runs."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import display
-from resnet_lab.cli.options import Json, Runs, StudyArgument
-from resnet_lab.cli.watch import ended_by_ctrl_c, looks
+from resnet_lab.cli import terminal
+from resnet_lab.cli.options import Json, Runs
+from resnet_lab.cli.screens import RUN_HEADER, run_row, runs_screen
+from resnet_lab.cli.watch import exits_on_ctrl_c, poll
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import Follower, RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, Study, find_study, read_study, study_folders
@@ -14,14 +16,14 @@ from resnet_lab.study.values import run_values
 
 
 def runs(
-    study: StudyArgument = None,
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Study name or folder (default: all studies).")] = None,
     runs: Runs = DEFAULT_ROOT,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow them until no run is running any more, or Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep updating while runs are active; Ctrl-C exits.")] = False,
     as_json: Json = False,
 ) -> None:
-    """All studies, or one: state, step, errors, speed and time left of every run."""
+    """Show the state, step, errors, speed and time left of every run, of all studies or of one."""
     if watch and as_json:
-        raise ConfigError("--watch shows runs again and again, --json prints one object: leave out one of them.")
+        raise ConfigError("--watch prints repeatedly, but --json prints one object; drop one of them.")
 
     read_run = Follower().read if watch else RunFolder.read
 
@@ -31,14 +33,26 @@ def runs(
     studies = _read()
     if as_json:
         listed = [
-            {"study": each.name, "runs": [run_values(run) for run in each.runs], "faults": list(each.faults)} for each in studies
+            {"study": study.name, "runs": [run_values(run) for run in study.runs], "faults": list(study.faults)}
+            for study in studies
         ]
-        display.result_json({"studies": listed})
+        terminal.result_json({"studies": listed})
     elif not studies:
-        display.result(f"There are no runs in {runs}: start with `resnet-lab sweep demo`.")
+        terminal.result(f"There are no runs in {runs}; start with `resnet-lab sweep demo`.")
     elif watch:
-        with ended_by_ctrl_c(), display.following() as screen:
-            for found in looks(_read, screen.pause):
-                screen.show(found)
+        with exits_on_ctrl_c(), runs_screen() as screen:
+            for current in poll(_read, screen.pause):
+                screen.show(current)
     else:
-        display.show_runs(studies)
+        _show(studies)
+
+
+def _show(studies: Sequence[Study]) -> None:
+    """Print each study's runs as a table."""
+    for study in studies:
+        terminal.result(f"{study.path}")
+        if study.is_stand_in:
+            terminal.stand_in()
+        terminal.table(RUN_HEADER, [run_row(run) for run in study.runs])
+        for fault in study.faults:
+            terminal.note(fault)

@@ -1,4 +1,4 @@
-"""`resnet-lab summary`: a network's layers and cost, alone or beside its plain counterpart, and a drawing of both."""
+"""`resnet-lab summary`: a network's layers and cost, alone or beside its counterpart, and a drawing of both."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from resnet_lab.cli import display
-from resnet_lab.cli.options import ConfigOption, Json, Plain, Set, kind_of
+from resnet_lab.cli import terminal
+from resnet_lab.cli.options import ConfigOption, Depth, Json, Plain, Set, kind_of
 from resnet_lab.config.blocks import BLOCK_HELP, DEFAULT_BLOCK, BlockType
 from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import ModelConfig
@@ -19,70 +19,75 @@ if TYPE_CHECKING:
     from resnet_lab.models.cost import Cost, Layer
 
 
+LayoutOption = Annotated[
+    Layout | None, typer.Option(help="cifar: networks of Sec. 4.2; imagenet: Table 1 (default: the config's, or cifar).")
+]
+BlockOption = Annotated[BlockType | None, typer.Option(help=f"{BLOCK_HELP} (default: the config's, or {DEFAULT_BLOCK}).")]
+ShortcutOption = Annotated[
+    Shortcut | None,
+    typer.Option(
+        help="A: identity; B: projections where shapes change; C: projections everywhere (default: the config's, or A)."
+    ),
+]
+Classes = Annotated[
+    int | None, typer.Option(min=1, help="Outputs of the final layer (default: the config's, or the layout's 10 or 1000).")
+]
+Pair = Annotated[bool, typer.Option("--pair", help="Show the plain and the residual network side by side.")]
+Draw = Annotated[Path | None, typer.Option(help="Draw both networks in the style of Fig. 3: FILE.svg, .png or .pdf.")]
+
+
 def summary(
-    depth: Annotated[
-        int | None, typer.Option(help="Weighted layers: 20, 32, 44, 56, 110; imagenet: 18, 34, 50, 101, 152.")
-    ] = None,
+    depth: Depth = None,
     plain: Plain = None,
-    layout: Annotated[
-        Layout | None, typer.Option(help="Sec. 4.2's networks or Table 1's (default: the config's, cifar).")
-    ] = None,
-    block: Annotated[
-        BlockType | None,
-        typer.Option(help=f"{BLOCK_HELP} (default: the config's, {DEFAULT_BLOCK})."),
-    ] = None,
-    shortcut: Annotated[
-        Shortcut | None, typer.Option(help="Identity, projections where shapes change, or everywhere (default: A).")
-    ] = None,
-    classes: Annotated[
-        int | None, typer.Option(min=1, help="Outputs of the final layer (default: the config's, or the layout's 10 or 1000).")
-    ] = None,
-    pair: Annotated[bool, typer.Option("--pair", help="The plain and the residual network side by side.")] = False,
-    draw: Annotated[Path | None, typer.Option(help="Draw both as in the paper's Fig. 3: FILE.svg, .png or .pdf.")] = None,
+    layout: LayoutOption = None,
+    block: BlockOption = None,
+    shortcut: ShortcutOption = None,
+    classes: Classes = None,
+    pair: Pair = False,
+    draw: Draw = None,
     config: ConfigOption = None,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Layers, output shapes, parameters, multiply-adds, activations and receptive fields of a network, for one image.
+    """Show layers, output shapes, parameters, multiply-adds, activations and receptive fields of a network, for one image.
 
-    Classes and image size are those of --config and of --set data.KEY, if given, else the layout's.
+    Classes and image size come from --config or --set data.KEY if given, otherwise from the layout.
 
-    Multiply-adds are those of the convolutions and the final layer, counted as in the paper: one for each multiplication.
-    What a layer sees is its receptive field: the side of the square of pixels that a number of the output depends on, not cut off
-    at the border. Activations are the outputs of these layers in fp32; --json has them by layer.
+    Multiply-adds are those of the convolutions and the final layer, one per multiplication as in the paper.
+    Field is the receptive field: the side of the square of pixels that an output depends on, not clipped at the border.
+    Activations are the outputs of these layers in fp32; --json lists them by layer.
     """
     from resnet_lab.models.cost import count
 
     _refuse(draw, pair=pair, plain=plain)
     study = load_study(config, overrides or ())
     pair = pair or (draw is not None and plain is None and not study.sets(("model", "kind")))
-    kind = "residual" if pair else kind_of(plain)
-    run = study.run(kind=kind, depth=depth, layout=layout, block=block, shortcut=shortcut)
+    run = study.run(kind="residual" if pair else kind_of(plain), depth=depth, layout=layout, block=block, shortcut=shortcut)
     model = run.model
-    says_data = config is not None or any(each.startswith("data.") for each in overrides or ())
-    source = run.data if says_data else model  # the layout's own classes and size
+    sets_data = config is not None or any(override.startswith("data.") for override in overrides or ())
+    source = run.data if sets_data else model  # the model has the layout's classes and size
     images = _Input(classes or source.num_classes, source.image_size)
-    cost, counterpart = count(model, *images), count(model.counterpart, *images)
+    cost, plain_cost = count(model, *images), count(model.counterpart, *images)
     if draw is not None:
         _draw(model, images, draw)
     if pair:
-        _show_pair(images, model, counterpart, cost, as_json=as_json)
+        _show_pair(images, model, plain_cost, cost, as_json=as_json)
     else:
         _show(images, model, cost, as_json=as_json)
 
 
 def _refuse(draw: Path | None, *, pair: bool, plain: bool | None) -> None:
-    """Raise ConfigError for a drawing that cannot be written, and where one network of a pair is named."""
+    """Raise ConfigError for a drawing that cannot be written, and for --pair with a kind."""
     if draw is not None and draw.suffix not in (".svg", ".png", ".pdf"):
-        raise ConfigError(f"--draw takes a file that ends in .svg, .png or .pdf, got {draw}.")
+        raise ConfigError(f"--draw needs a file name ending in .svg, .png or .pdf, got {draw}.")
     if draw is not None and not draw.parent.is_dir():
-        raise ConfigError(f"--draw {draw}: there is no folder {draw.parent}; make it first.")
+        raise ConfigError(f"--draw {draw}: the folder {draw.parent} does not exist; create it first.")
     if pair and plain is not None:
-        raise ConfigError("--pair shows the plain and the residual network: leave --plain or --residual out.")
+        raise ConfigError("--pair shows both networks; drop --plain or --residual.")
 
 
 class _Input(NamedTuple):
-    """What a network is for: images of this size in pixels, of so many classes."""
+    """The input of a network: number of classes, and height and width of the images in pixels."""
 
     num_classes: int
     image_size: int
@@ -90,16 +95,16 @@ class _Input(NamedTuple):
 
 def _show(images: _Input, model: ModelConfig, cost: "Cost", *, as_json: bool) -> None:
     if as_json:
-        display.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(cost))
+        terminal.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(cost))
         return
     rows = [(*_row(layer), f"{layer.receptive_field:,}") for layer in cost.layers]
     rows.append((*_total(model, cost), ""))
-    display.table(("layer", "operation", "output", "parameters", "multiply-adds", "sees"), rows)
+    terminal.table(("layer", "operation", "output", "parameters", "multiply-adds", "field"), rows)
     size = images.image_size
-    display.note(
-        f"{_title(model)}, an image of {size}x{size} pixels. Parameters of a convolution include its batch normalisation's."
+    terminal.note(
+        f"{_title(model)}, for an image of {size}x{size} pixels. Convolution parameters include those of batch normalisation."
     )
-    display.note(_memory(cost))
+    terminal.note(_memory(cost))
 
 
 def _show_pair(images: _Input, model: ModelConfig, plain: "Cost", residual: "Cost", *, as_json: bool) -> None:
@@ -110,20 +115,22 @@ def _show_pair(images: _Input, model: ModelConfig, plain: "Cost", residual: "Cos
     }
     if as_json:
         beside = {"plain": dataclasses.asdict(plain), "differences": differences}
-        display.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(residual) | beside)
+        terminal.result_json(model.model_dump(mode="json") | images._asdict() | dataclasses.asdict(residual) | beside)
         return
     rows = [*_pair_rows(plain, residual), _pair_row("total", "", plain.layers, residual.layers, "")]
     header = ("part", "output", "plain parameters", "residual", "plain 10^6 mult.", "residual", "shortcut")
-    display.table(header, rows)
-    display.note(f"{_title(model.counterpart)} and {_title(model)}: {_difference(differences)}.")
+    terminal.table(header, rows)
+    terminal.note(f"{_title(model.counterpart)} and {_title(model)}: {_difference(differences)}.")
 
 
 def _pair_rows(plain: "Cost", residual: "Cost") -> "Iterator[tuple[str, ...]]":
-    """The stem, every block and the head of both networks."""
+    """Rows of the stem, every block and the head, with both networks' costs."""
     yield _pair_row("stem", _shape(plain.layers[0].output_shape), plain.layers[:1], residual.layers[:1], "")
     for block in residual.blocks:
-        ours, theirs = ([layer for layer in cost.layers if layer.name.startswith(f"{block.name}.")] for cost in (plain, residual))
-        yield _pair_row(block.name, _shape(block.output_shape), ours, theirs, block.shortcut)
+        of_plain, of_residual = (
+            [layer for layer in cost.layers if layer.name.startswith(f"{block.name}.")] for cost in (plain, residual)
+        )
+        yield _pair_row(block.name, _shape(block.output_shape), of_plain, of_residual, block.shortcut)
     yield _pair_row("head", _shape(plain.layers[-1].output_shape), plain.layers[-1:], residual.layers[-1:], "")
 
 
@@ -166,13 +173,13 @@ def _title(model: ModelConfig) -> str:
     if model.shortcut != "A":
         parts.append(f"with shortcuts of option {model.shortcut}")
     elif model.kind == "residual" and model.pad_channels == "both":
-        parts.append("with zero channels on both sides of the identity's")
+        parts.append("with zero channels on both sides")
     return " ".join(parts)
 
 
 def _memory(cost: "Cost") -> str:
     whole, blocks = (number / 2**20 for number in (cost.activation_bytes, cost.block_activation_bytes))
-    return f"Outputs of all layers take {whole:.2f} MiB an image in fp32, those of the blocks alone {blocks:.2f} MiB."
+    return f"Activations take {whole:.2f} MiB per image in fp32; the outputs of the blocks alone take {blocks:.2f} MiB."
 
 
 def _difference(differences: dict[str, Any]) -> str:
@@ -180,7 +187,7 @@ def _difference(differences: dict[str, Any]) -> str:
         return "equal in parameters and multiply-adds; the shortcuts are the only difference"
     return (
         f"the residual one has {differences['parameters']:,} more parameters and {differences['multiply_adds']:,} more "
-        "multiply-adds, those of its projections"
+        "multiply-adds, due to its projections"
     )
 
 
@@ -191,4 +198,4 @@ def _draw(model: ModelConfig, images: _Input, path: Path) -> None:
     residual = model if model.kind == "residual" else ModelConfig.model_validate(model.model_dump() | {"kind": "residual"})
     costs: Sequence[Cost] = count(model.counterpart, *images), count(residual, *images)
     write(architecture(model.depth, *costs), path)
-    display.note(f"Drawn: {path}")
+    terminal.note(f"Drawing: {path}")

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import display
 from resnet_lab.cli.options import (
     Compile,
     ConfigOption,
     DataDir,
+    Depth,
     Device,
     Plain,
     Runs,
@@ -19,31 +19,37 @@ from resnet_lab.cli.options import (
     kind_of,
     stop_signals,
 )
+from resnet_lab.cli.screens import training_screen
 from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
+from resnet_lab.record.lines import Event
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, refuse_links, study_path
 
 
 def train(
-    depth: Annotated[int | None, typer.Option(help="Weighted layers, 6n+2: 20, 32, 44, 56, 110.")] = None,
+    depth: Depth = None,
     plain: Plain = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the split, the initial values, batches and crops.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the data split, initial weights, batches and crops.")] = None,
     config: ConfigOption = None,
     overrides: Set = None,
     compile: Compile = None,
     study: StudyName = None,
     runs: Runs = DEFAULT_ROOT,
-    run: Annotated[Path | None, typer.Option(help="Train, or go on with, the run whose config is in this folder.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Start or resume the run in this folder, with the config stored there.")
+    ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     threads: Threads = None,
-    forecast: Annotated[bool, typer.Option("--forecast/--no-forecast", hidden=True)] = True,  # a sweep has made its own
+    forecast: Annotated[
+        bool, typer.Option("--forecast/--no-forecast", hidden=True)
+    ] = True,  # False in a sweep, which has its own
 ) -> None:
-    """Train one network; the same command again resumes it, or says that it is done.
+    """Train one network. Run the same command again to resume it; a finished run is not trained again.
 
-    Ctrl-C saves a checkpoint first.
+    Ctrl-C saves a checkpoint before exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
     """
     kind = kind_of(plain)
     if run is not None:
@@ -56,9 +62,9 @@ def train(
             "--compile/--no-compile": compile,
             "--study": study,
         }
-        clashing = [name for name, value in given.items() if value is not None]
-        if clashing:
-            raise ConfigError(f"--run takes everything from the run's folder: leave out {', '.join(clashing)}.")
+        conflicting = [name for name, value in given.items() if value is not None]
+        if conflicting:
+            raise ConfigError(f"--run reads all settings from the run's folder; drop {', '.join(conflicting)}.")
         refuse_links(run)
         folder = RunFolder(run)
         settings = folder.config()
@@ -72,12 +78,15 @@ def train(
 def _train(
     settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None, *, forecast: bool
 ) -> None:
-    from resnet_lab.run.device import Resources
-    from resnet_lab.run.experiment import run
+    with stop_signals() as stop:
+        from resnet_lab.run.device import Resources
+        from resnet_lab.run.experiment import run
 
-    resources = Resources(data_dir, device, threads)
-    with stop_signals() as stop, display.training(folder) as screen:
-        for said in run(settings, folder, resources, stop=lambda: bool(stop), measure_speed=forecast):
-            screen.show(said)
+        resources = Resources(data_dir, device, threads)
+        with training_screen(folder) as screen:
+            for update in run(settings, folder, resources, stop=lambda: bool(stop), measure_speed=forecast):
+                if isinstance(update, Event):
+                    stop.defer()  # the run has started
+                screen.show(update)
     if stop:
         raise typer.Exit(stop.exit_code)

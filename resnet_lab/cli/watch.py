@@ -1,4 +1,4 @@
-"""To follow runs that go on in other processes: look again and again until they have ended, or Ctrl-C."""
+"""Following runs that other processes train: poll their folders until they have ended, or until Ctrl-C."""
 
 import contextlib
 import time
@@ -8,25 +8,25 @@ import typer
 
 from resnet_lab.record.study import Study
 
-PATIENCE = 60.0  # seconds that planned runs are waited for while none is running: a sweep starts its next one sooner
+PATIENCE_SECONDS = 60.0  # to wait for planned runs while none is running; a sweep starts its next run sooner
 
 
-def looks(read: Callable[[], Sequence[Study]], pause: float) -> Iterator[Sequence[Study]]:
-    """What `read` finds, every `pause` seconds; the last look is that which finds no run running, and none to come."""
+def poll(read: Callable[[], Sequence[Study]], pause: float) -> Iterator[Sequence[Study]]:
+    """Yield what `read` returns every `pause` seconds, until no run is running and no planned run is expected to start."""
     waited = 0.0
     while True:
         studies = read()
         yield studies
         states = {run.state for study in studies for run in study.runs}
         waited = 0.0 if "running" in states else waited + pause
-        if "running" not in states and ("planned" not in states or waited > PATIENCE):
+        if "running" not in states and ("planned" not in states or waited > PATIENCE_SECONDS):
             return
         time.sleep(pause)
 
 
 @contextlib.contextmanager
-def ended_by_ctrl_c() -> Iterator[None]:
-    """Ctrl-C ends what is inside with exit code 130 and without a word."""
+def exits_on_ctrl_c() -> Iterator[None]:
+    """Exit silently with code 130 on Ctrl-C."""
     try:
         yield
     except KeyboardInterrupt:
@@ -34,13 +34,13 @@ def ended_by_ctrl_c() -> Iterator[None]:
 
 
 def fingerprint(studies: Iterable[Study]) -> list[object]:
-    """What changes whenever a file that a run writes does, or a run's state."""
-    marks: list[object] = []
+    """A value that changes when a run's state or one of its JSON files changes."""
+    values: list[object] = []
     for study in studies:
-        marks += study.faults
+        values += study.faults
         for run in study.runs:
-            marks.append((run.folder.path, run.state))
+            values.append((run.folder.path, run.state))
             with contextlib.suppress(OSError):  # a folder that is being removed
                 files = sorted([*run.folder.path.glob("*.json"), *run.folder.path.glob("*.jsonl")])
-                marks += [(file.name, (found := file.stat()).st_mtime_ns, found.st_size) for file in files]
-    return marks
+                values += [(file.name, (status := file.stat()).st_mtime_ns, status.st_size) for file in files]
+    return values

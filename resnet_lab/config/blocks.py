@@ -1,4 +1,4 @@
-"""The types of blocks: what settings, networks and files of weights need to know of each, without torch.
+"""The block types and their properties, used by settings, networks and weights files; imports no torch.
 
 He et al. 2015, Fig. 5 and Table 1.
 """
@@ -19,15 +19,15 @@ _CONV_NORM_NAMES = (
 
 @dataclass(frozen=True)
 class BlockFacts:
-    """One type of block; its class is in `models/blocks.py`.
+    """Properties of one block type; its class is in `models/blocks.py`.
 
-    `kernels`: the side of the filters of each layer of the branch. All layers have the stage's width but the last, which has
+    `kernels`: kernel size of each layer of the branch. Every layer has the stage's width, except the last, which has
         `expansion` times as many channels.
-    `table_1`: the blocks of each stage, by depth, in the imagenet layout.
-    `seen_by`: a parameter by which a file of weights is known to have this type; those above it in the table lack it.
-    `settings`: the model's settings that only this type has.
-    `why_not_identity`: why a plain block cannot compute the identity; None where it can.
-    `names`: its parameters, ours and torchvision's; N is a number and * whatever follows.
+    `table_1`: blocks per stage, by depth, in the imagenet layout.
+    `seen_by`: a parameter whose presence in a weights file identifies this type; types listed earlier in `BLOCKS` lack it.
+    `settings`: model settings that apply only to this type.
+    `why_not_identity`: why a plain block cannot compute the identity; None if it can.
+    `names`: patterns of parameter names, ours and torchvision's; N matches a number, * any suffix.
     """
 
     kernels: tuple[int, ...]
@@ -43,12 +43,12 @@ class BlockFacts:
 
     @property
     def num_layers(self) -> int:
-        """Weighted layers of the branch."""
+        """Weighted layers in the branch."""
         return len(self.kernels)
 
     @property
     def chooses_stride(self) -> bool:
-        """Whether `stride_on` says which layer halves the map."""
+        """Whether the setting `stride_on` selects the layer that has the stride."""
         return "stride_on" in self.settings
 
 
@@ -69,7 +69,8 @@ BLOCKS: Mapping[BlockType, BlockFacts] = {
         table_1={50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)},
         seen_by="stages.0.0.conv3.conv.weight",
         settings=("stride_on",),
-        why_not_identity="its layers inside have a quarter of the channels",
+        why_not_identity="its inner layers have a quarter of the channels",
     ),
 }
 BLOCK_HELP = "; ".join(f"{name}: {facts.words}" for name, facts in BLOCKS.items())
+STRIDE_BLOCKS = " or ".join(facts.plural for facts in BLOCKS.values() if facts.chooses_stride)

@@ -1,15 +1,15 @@
-"""The data sets: sizes, classes and what sets each apart from the paper's data, without torch; readers are in `data/load.py`."""
+"""The data sets: sizes, classes and differences from the paper's data; imports no torch. Readers are in `data/load.py`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
-FileDataset = Literal["cifar10", "cifar100", "folder"]  # those with files of their own, which `data` and `evaluate` take by name
+FileDataset = Literal["cifar10", "cifar100", "folder"]  # read from files; the choices of `data` and `evaluate`
 Dataset = Literal[FileDataset, "synthetic", "auto"]
 
 
 class Sizes(NamedTuple):
-    """What a data set has, the same everywhere; `image_size` is the side of its images, in pixels."""
+    """The fixed sizes of a data set; `image_size` is the height and width of its images, in pixels."""
 
     num_classes: int
     image_size: int
@@ -19,9 +19,9 @@ class Sizes(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """One data set. Without `sizes` it is a folder of images, whose numbers the settings state.
+    """Properties of one data set. A data set without `sizes` is a folder of images, whose sizes are given in the settings.
 
-    `departure`: how its images depart from the paper's; None where they do not.
+    `departure`: a sentence on how its images differ from the paper's; None if they do not.
     """
 
     sizes: Sizes | None
@@ -30,7 +30,7 @@ class DatasetFacts:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder of images: larger than what a network sees, and decoded while it trains."""
+        """Whether it is a folder of images, which are decoded during training and cropped to the network's input size."""
         return self.sizes is None
 
 
@@ -39,15 +39,15 @@ DATASETS: Mapping[str, DatasetFacts] = {
     "cifar10": DatasetFacts(_CIFAR10),
     "cifar100": DatasetFacts(
         Sizes(num_classes=100, image_size=32, train_images=50_000, test_images=10_000),
-        departure="The images are those of CIFAR-100, on which the paper does not report.",
+        departure="The images are CIFAR-100, for which the paper reports no results.",
     ),
     "folder": DatasetFacts(
         sizes=None,
-        departure="The images are those of a folder: numbers compare with the paper's only where they are ImageNet's of 2012.",
+        departure="The images come from a folder: results are comparable with the paper's only if they are ImageNet 2012.",
     ),
     "synthetic": DatasetFacts(
         _CIFAR10,
-        departure="The images are the synthetic stand-in, not CIFAR-10: no number here compares with the paper's.",
+        departure="The images are the synthetic stand-in, not CIFAR-10: no result is comparable with the paper's.",
         is_stand_in=True,
     ),
     "auto": DatasetFacts(_CIFAR10),
@@ -55,24 +55,24 @@ DATASETS: Mapping[str, DatasetFacts] = {
 
 
 def size_problems(dataset: Dataset, stated: Sizes) -> Iterator[tuple[str, str]]:
-    """Numbers that settings state and the data set does not have: the key and what is wrong with it."""
+    """Pairs of key and problem, for each size in the settings that contradicts the data set."""
     sizes = DATASETS[dataset].sizes
     if sizes is None:
         return
     for key in ("num_classes", "image_size"):
         if getattr(stated, key) != getattr(sizes, key):
-            yield key, f"{dataset} has {getattr(sizes, key)}, got {getattr(stated, key)}"
+            yield key, f"must be {getattr(sizes, key)} for {dataset}, got {getattr(stated, key)}"
     for key in ("train_images", "test_images"):
         if getattr(stated, key) > getattr(sizes, key):
-            yield key, f"{dataset} has {getattr(sizes, key):,}, got {getattr(stated, key):,}"
+            yield key, f"{dataset} has only {getattr(sizes, key):,}, got {getattr(stated, key):,}"
 
 
 def fixed_sizes() -> dict[FileDataset, Sizes]:
-    """The data sets with files of their own, by name: all but folders."""
+    """The sizes of the data sets that are read from files, by name; folders have none."""
     names: tuple[FileDataset, ...] = get_args(FileDataset)
     return {name: sizes for name in names if (sizes := DATASETS[name].sizes) is not None}
 
 
 def with_classes(num_classes: int) -> FileDataset | None:
-    """The first data set that has so many classes; None where only a folder can have them."""
+    """The first data set with this number of classes; None if there is none, so that only a folder can match."""
     return next((name for name, sizes in fixed_sizes().items() if sizes.num_classes == num_classes), None)

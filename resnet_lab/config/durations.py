@@ -1,4 +1,4 @@
-"""Durations in steps (`400`), epochs (`"3 epochs"`) or percent of the run (`"50 %"`), which become steps here, once."""
+"""Conversion to steps of durations given in steps (`400`), epochs (`"3 epochs"`) or percent of the run (`"50 %"`)."""
 
 import re
 from typing import Annotated
@@ -13,7 +13,7 @@ Duration = Annotated[
 ]
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|%|percent)\s*")
 DURATION_KEYS = (
-    ("recipe", "steps"),  # first: percentages of the others refer to it
+    ("recipe", "steps"),  # first: percentages refer to it
     ("recipe", "schedule", "every"),
     ("recipe", "schedule", "milestones"),
     ("recipe", "warmup", "window"),
@@ -24,7 +24,7 @@ DURATION_KEYS = (
 
 
 def to_steps(text: object, epoch_steps: float, total_steps: int | None) -> int | None:
-    """A duration in steps: `400`, `"400 steps"`, `"3 epochs"`, `"50 %"` of `total_steps`; None if it is none of these."""
+    """Convert `400`, `"400 steps"`, `"3 epochs"` or `"50 %"` (of `total_steps`) to steps; None if it is not a duration."""
     if isinstance(text, int) and not isinstance(text, bool):
         return text
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
@@ -43,7 +43,7 @@ def to_steps(text: object, epoch_steps: float, total_steps: int | None) -> int |
 
 
 def in_steps(raw: Settings, epoch_steps: int, default_steps: int) -> Settings:
-    """A run's settings with every duration in steps. What cannot be converted is left for validation to name."""
+    """A run's settings with all durations in steps. Invalid durations are left as they are, for validation to report."""
     raw = merge({"recipe": {"schedule": {"name": "plateau"}}}, raw)
     schedule = get(raw, ("recipe", "schedule"))
     if isinstance(schedule, dict) and schedule["name"] == "plateau":
@@ -54,11 +54,12 @@ def in_steps(raw: Settings, epoch_steps: int, default_steps: int) -> Settings:
         if not isinstance(parent, dict) or path[-1] not in parent:
             continue
         value = parent[path[-1]]
-        own_total = None if path == ("recipe", "steps") else total
-        converted = [to_steps(each, epoch_steps, own_total) for each in (value if isinstance(value, list | tuple) else [value])]
+        base = None if path == ("recipe", "steps") else total
+        is_list = isinstance(value, list | tuple)
+        converted = [to_steps(duration, epoch_steps, base) for duration in (value if is_list else [value])]
         if None in converted:
             continue
-        parent[path[-1]] = converted if isinstance(value, list | tuple) else converted[0]
+        parent[path[-1]] = converted if is_list else converted[0]
         if path == ("recipe", "steps"):
             total = parent[path[-1]]
     return raw

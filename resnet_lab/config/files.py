@@ -1,4 +1,4 @@
-"""Where settings come from: presets, TOML files, `--set` and the command line's flags; and what is said of wrong ones."""
+"""Reading settings from presets, TOML files, `--set` and command-line options, and error messages for invalid ones."""
 
 import difflib
 import json
@@ -23,7 +23,7 @@ DEFAULT_PRESET = "plateau"
 
 
 class SweepConfig(Section):
-    """Which runs a study has: every kind at every depth with every seed, residual ones with every shortcut."""
+    """The runs of a study: every kind at every depth with every seed, and residual ones with every shortcut."""
 
     depths: tuple[int, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
     kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1)
@@ -32,17 +32,17 @@ class SweepConfig(Section):
 
     @field_validator("depths", "kinds", "shortcuts", "seeds")
     @classmethod
-    def _no_run_twice(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+    def _values_are_unique(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         if len(set(values)) < len(values):
-            raise PydanticCustomError("twice", "each may stand here once")
+            raise PydanticCustomError("duplicates", "values must be unique")
         return values
 
 
-Override = tuple[tuple[str, ...], Any]  # the path of a setting, and its value
+Override = tuple[tuple[str, ...], Any]  # key path and value
 
 
 class StudyConfig:
-    """A config file with its overrides: the settings that runs share, and the sweep over them."""
+    """A config file with overrides: the settings shared by all runs, and the sweep. Raises ConfigError if they are invalid."""
 
     def __init__(self, name: str, source: str, settings: Settings, overrides: Sequence[Override] = ()) -> None:
         self.name = name
@@ -56,9 +56,9 @@ class StudyConfig:
         for section in ("model", "sweep"):
             if not isinstance(merged.get(section, {}), dict):
                 raise ConfigError(
-                    f"{self.where(section)}: {section} is a section, such as [{section}], got {shortened(merged[section])}."
+                    f"{self.where(section)}: {section} must be a section [{section}], got {shortened(merged[section])}."
                 )
-        with _problems_named(self.where, SweepConfig):
+        with _readable_errors(self.where, SweepConfig):
             self.sweep = SweepConfig.model_validate(merged.get("sweep", {}))
 
     def run(
@@ -72,15 +72,16 @@ class StudyConfig:
         seed: int | None = None,
         of_sweep: bool = False,
     ) -> RunConfig:
-        """The config of one run; what is not given comes from the file.
+        """The config of one run; arguments that are None are taken from the file.
 
-        The values are named as options of the command line, or as those `of_sweep`, in a ConfigError that lists everything wrong.
+        Raises ConfigError, which lists every problem. It attributes the arguments to command-line options, or to the file's
+        `[sweep]` section with `of_sweep`.
         """
         network = {"kind": kind, "depth": depth, "shortcut": shortcut, "block": block, "layout": layout}
         model = {key: value for key, value in network.items() if value is not None}
-        own: Settings = {} if seed is None else {"seed": seed}
-        settings = merge(self._settings, {"model": model, **own})
-        given = {**model, **own}
+        seeds: Settings = {} if seed is None else {"seed": seed}
+        settings = merge(self._settings, {"model": model, **seeds})
+        given = {**model, **seeds}
 
         def _where(key: str) -> str:
             flag = key.removeprefix("model.")
@@ -88,7 +89,7 @@ class StudyConfig:
                 return self.where(key)
             return self.where(f"sweep.{flag}s") if of_sweep else f"--{flag}"
 
-        with _problems_named(_where, RunConfig):
+        with _readable_errors(_where, RunConfig):
             return RunConfig.model_validate(settings)
 
     def sets(self, path: Sequence[str]) -> bool:
@@ -96,31 +97,31 @@ class StudyConfig:
         return get(self._settings, path) is not None
 
     def where(self, key: str) -> str:
-        """What set a key: the file, or `--set`."""
+        """The source of a key's value, for messages: the file, or `--set`."""
         overridden = (".".join(path) for path, _ in self._overrides)
         return "--set" if any(f"{key}.".startswith(f"{path}.") for path in overridden) else self._source
 
 
 def load_study(source: str | None = None, overrides: Sequence[str] = (), *, compile: bool | None = None) -> StudyConfig:
-    """Read a preset by name, or a TOML file by path, `plateau` if none is given.
+    """Read a preset by name, or a TOML file by path; the default is the preset `plateau`.
 
-    `overrides` are settings as `KEY=VALUE`; `compile` overrides `compute.compile`. Raises ConfigError.
+    `overrides` are `KEY=VALUE` settings; `compile` overrides `compute.compile`. Raises ConfigError.
     """
     source = source or DEFAULT_PRESET
     if source.endswith(".toml") or "/" in source:
         path = Path(source)
         if not path.is_file():
-            raise ConfigError(f"There is no config file {source}; presets are {', '.join(presets())}.")
+            raise ConfigError(f"There is no config file {source}; the presets are {', '.join(presets())}.")
     else:
         if source not in presets():
             raise ConfigError(
-                f"There is no preset {shortened(source)}{_nearest(source, presets())}; presets are {', '.join(presets())}, "
-                "and a file is named by its path, such as ./my.toml."
+                f"There is no preset {shortened(source)}{_nearest(source, presets())}; the presets are {', '.join(presets())}. "
+                "Give a file by its path, such as ./my.toml."
             )
         path = presets()[source]
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # bad TOML, bytes that are no text, numbers and nesting without end
+    except (ValueError, RecursionError) as error:  # invalid TOML or UTF-8, too many digits, too deep nesting
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     changes = [_parse_override(text) for text in overrides]
     if compile is not None:
@@ -129,37 +130,37 @@ def load_study(source: str | None = None, overrides: Sequence[str] = (), *, comp
 
 
 def load_run(text: str, source: str) -> RunConfig:
-    """A run's config from the JSON of its folder. Raises ConfigError that names `source`."""
+    """Parse the config.json of a run. Raises ConfigError, which names `source`."""
     try:
         settings = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid JSON: {error}.") from error
     if isinstance(settings, dict) and get(settings, ("compute", "compile"), "auto") == "auto":
-        settings = merge(settings, {"compute": {"compile": False}})  # a run from before this setting was not compiled
-    with _problems_named(lambda _: source, RunConfig):
+        settings = merge(settings, {"compute": {"compile": False}})  # runs older than this setting were not compiled
+    with _readable_errors(lambda _: source, RunConfig):
         return RunConfig.model_validate(settings)
 
 
 def presets() -> dict[str, Path]:
-    """The shipped configs by name: inside the installed package, or at the root of a checkout."""
+    """Paths of the shipped configs by name: inside the installed package, or at the root of a checkout."""
     package = Path(__file__).parent.parent
     folder = next(path for path in (package / "configs", package.parent / "configs") if path.is_dir())
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 @contextmanager
-def _problems_named(where: Callable[[str], str], model: type[BaseModel]) -> Iterator[None]:
-    """Turn a ValidationError into one ConfigError with a sentence a problem: its place, its key and the way out."""
+def _readable_errors(where: Callable[[str], str], model: type[BaseModel]) -> Iterator[None]:
+    """Turn a ValidationError into a ConfigError with one sentence per problem: its source, its key and a remedy."""
     try:
         yield
     except ValidationError as error:
         details = error.errors()
-        inner = [detail for detail in details if not any(_is_inside(other, detail) for other in details)]
-        raise ConfigError("\n".join(line for detail in inner for line in _sentences(detail, where, model))) from error
+        innermost = [detail for detail in details if not any(_is_inside(other, detail) for other in details)]
+        raise ConfigError("\n".join(line for detail in innermost for line in _sentences(detail, where, model))) from error
 
 
 def _is_inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
-    """Whether a problem lies within the value of another, which it explains."""
+    """Whether a problem lies within the value that another problem is about, and so explains it."""
     depth = len(outer["loc"])
     return len(inner["loc"]) > depth > 0 and inner["loc"][:depth] == outer["loc"]
 
@@ -173,19 +174,19 @@ def _sentences(detail: ErrorDetails, where: Callable[[str], str], model: type[Ba
 def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[BaseModel]) -> str:
     location = [part if part.isprintable() and len(part) < 120 else shortened(part) for part in map(str, detail["loc"])]
     if location[:2] == ["recipe", "schedule"] and location[2:3] in (["plateau"], ["milestones"]):
-        del location[2]  # pydantic names the variant there, which is no key
+        del location[2]  # pydantic inserts the tag of the union's member, which is not a key
     if location[-1:] and location[-1] in ("int", "literal['all']", "constrained-int"):
-        del location[-1]  # likewise a member of a union
+        del location[-1]  # likewise for untagged unions
     key = ".".join(location)
     full = key if model is RunConfig else f"sweep.{key}"
     prefix = f"{where(full)}: {full}"
     if detail["type"] == "extra_forbidden" and key in known_keys(model):
         other = "milestones" if key.endswith(".milestones") else "plateau"
-        return f"{prefix} belongs to recipe.schedule.name = '{other}', which is not the schedule here."
+        return f"{prefix} applies only to recipe.schedule.name = '{other}'."
     if detail["type"] == "extra_forbidden":
         return f"{prefix} is not a setting{_nearest(key, known_keys(model))}."
     if detail["type"] == "missing":
-        hint = {"model.kind": "; say --plain or --residual", "model.depth": "; say --depth N, such as --depth 20"}
+        hint = {"model.kind": "; use --plain or --residual", "model.depth": "; use --depth N, such as --depth 20"}
         return f"{full} is not set{hint.get(key, '')}."
     if detail["type"] == "union_tag_invalid":
         return f"{prefix}.name must be 'plateau' or 'milestones', got {shortened(detail['input'].get('name'))}."
@@ -197,19 +198,19 @@ def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[Bas
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:
-    """All dotted keys of a config class."""
+    """All dotted keys of a config class, in order."""
     keys = []
     for key, field in model.model_fields.items():
-        parts = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        sections = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+        types = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        sections = [section for section in types if isinstance(section, type) and issubclass(section, BaseModel)]
         keys += [f"{key}.{inner}" for section in sections for inner in known_keys(section)] or [key]
     return list(dict.fromkeys(keys))
 
 
 def _nearest(word: str, candidates: Iterable[str]) -> str:
     candidates = list(candidates)
-    leaf = [full for full in candidates if full.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]]
-    close = leaf or difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
+    same_last_key = [candidate for candidate in candidates if candidate.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]]
+    close = same_last_key or difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
@@ -217,7 +218,7 @@ def _parse_override(text: str) -> Override:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key or not all(key.split(".")):
-        raise ConfigError(f"--set takes KEY=VALUE, such as --set recipe.steps=2000, got {shortened(text)}.")
+        raise ConfigError(f"--set expects KEY=VALUE, such as --set recipe.steps=2000, got {shortened(text)}.")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What tells runs and recipes apart: a digest of their settings."""
+"""The identity of runs and recipes: a digest of their settings."""
 
 import hashlib
 import json
@@ -10,21 +10,21 @@ from resnet_lab.config.settings import Settings
 
 _Value = TypeVar("_Value")
 _LATER = "a later setting"
-# The type of a setting that came after the first runs; its default is what every run did before.
+# The type of a setting added after the first release of configs; its default reproduces the earlier behaviour.
 Later = Annotated[_Value, _LATER]
 
 
 def digest(settings: Settings, config: type[BaseModel]) -> str:
-    """The sha256 of the settings of such a config, defaults included but for those of later settings.
+    """The sha256 of a config's settings, including defaults, except defaults of `Later` settings.
 
-    So a run keeps its identity when a setting is added.
+    Older runs therefore keep their identity when a setting is added. Raises KeyError for a setting that `config` lacks.
     """
     text = json.dumps(_without_later_defaults(settings, config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _without_later_defaults(settings: Settings, config: type[BaseModel]) -> Settings:
-    """What is left of settings, or of a section of them, without later settings that have their default."""
+    """The settings, or a section of them, without `Later` settings that have their default value."""
     kept: Settings = {}
     for key, value in settings.items():
         field = config.model_fields[key]

@@ -1,4 +1,4 @@
-"""The paper's recipe with its places, and how a config departs from it.
+"""The paper's training recipes, and the departures of a config from them.
 
 He et al. 2015, *Deep Residual Learning for Image Recognition*, arXiv 1512.03385.
 """
@@ -11,7 +11,7 @@ from resnet_lab.config.schema import Milestones, ModelConfig, RecipeConfig, RunC
 
 
 class Recipe(NamedTuple):
-    """What the paper does on a data set; `milestones` is None where the lr is divided when the error plateaus."""
+    """The paper's recipe for a data set; `milestones` is None if the lr is divided when the error plateaus."""
 
     section: str
     networks: str
@@ -32,48 +32,51 @@ CIFAR10 = Recipe("Sec. 4.2", "CIFAR", "cifar", ("basic",), 16, 50_000, 10_000, 6
 IMAGENET = Recipe("Sec. 3.4", "ImageNet", "imagenet", ("basic", "bottleneck"), 64, 1_281_167, 50_000, 600_000, 256, None)
 
 
-# Settings of a recipe whose departures have sentences of their own.
-_WITH_A_SENTENCE = ("steps", "batch_size", "lr", "lr_factor", "momentum", "weight_decay", "schedule", "warmup")
+# Settings of a recipe whose departures are described by sentences of their own.
+_DESCRIBED = ("steps", "batch_size", "lr", "lr_factor", "momentum", "weight_decay", "schedule", "warmup")
 
 
 def recipe_for(config: RunConfig) -> Recipe:
-    """The paper's recipe that a config is to be compared with: that for ImageNet where the images are a folder's."""
+    """The paper's recipe to compare a config with: ImageNet's for a folder of images, else CIFAR-10's."""
     return IMAGENET if config.data.facts.is_folder else CIFAR10
 
 
-# What every run here does in its own way, whatever its config.
+# Departures of every run, whatever its config.
 ALWAYS = (
     "BN statistics for evaluation are moving averages (momentum 0.1); the authors' released models average over a large batch "
     "after training.",
-    "Pixels are divided by 255 before the per-pixel mean is subtracted; the paper does not state a scale. The first layer is "
-    "batch-normalised, so only the size of its weights is concerned.",
-    "Weights of the final layer are drawn uniformly from +-1 / sqrt(fan-in), its biases are zero; the paper does not say.",
+    "Pixels are divided by 255 before the per-pixel mean is subtracted; the paper does not state a scale. Batch normalisation "
+    "follows the first layer, so this affects only the scale of that layer's weights.",
+    "Weights of the final layer are drawn uniformly from +-1 / sqrt(fan-in) and its biases are zero; the paper does not specify "
+    "this initialisation.",
 )
-# And every run on images of 32x32 pixels, and every run on a folder of images.
+# Further departures of runs on images of 32x32 pixels, and of runs on a folder of images.
 ON_CIFAR = (
-    "One process computes a whole batch; the paper splits its 128 images over two GPUs, so BN statistics there came from 64.",
+    "BN statistics are computed over the whole batch in one process; the paper splits its 128 images over two GPUs, so its BN "
+    "statistics are over 64 images.",
 )
 ON_FOLDERS = (
-    "One process computes a whole batch, and BN statistics come from all of it; the paper does not say over how many GPUs it "
-    "splits its 256 images.",
-    "The per-pixel mean and the principal components of colours are taken from 1,000 training images; the paper does not say "
-    "from how many.",
-    "Colours are shifted along their principal components by 0.1 of the standard deviation along each, the root of the "
-    "eigenvalue; the source that the paper names (Krizhevsky et al. 2012, Sec. 4.1) multiplies by the eigenvalue itself, of "
-    "pixels whose scale it does not say.",
-    "When the lr is divided is decided by images held out of the training images; the paper does not say on which images.",
+    "BN statistics are computed over the whole batch in one process; the paper does not state over how many GPUs it splits its "
+    "256 images.",
+    "The per-pixel mean and the principal components of colour are estimated from 1,000 training images; the paper does not "
+    "state how many it uses.",
+    "Colours are shifted along their principal components by 0.1 standard deviations (the square roots of the eigenvalues); the "
+    "source cited by the paper (Krizhevsky et al. 2012, Sec. 4.1) multiplies by the eigenvalues themselves, and does not state "
+    "the scale of its pixels.",
+    "The lr is divided according to the error on images held out from the training set; the paper does not state which images "
+    "it uses.",
 )
 
 
 def always(config: RunConfig) -> tuple[str, ...]:
-    """What every run on such images does in its own way."""
+    """The departures of every run on images of this kind, one sentence each."""
     return (ON_FOLDERS if recipe_for(config) is IMAGENET else ON_CIFAR) + ALWAYS
 
 
 def departures(config: RunConfig) -> list[str]:
-    """Where a config differs from the paper's recipe for its data, one sentence each; not those of `always`."""
+    """The departures of a config from the paper's recipe for its data, one sentence each, without those of `always`."""
     paper = recipe_for(config)
-    return [*_images(config, paper), *_optimisation(config, paper), *_network(config.model, paper), *_low_lr_start(config, paper)]
+    return [*_images(config, paper), *_optimisation(config, paper), *_network(config.model, paper), *_warmup(config, paper)]
 
 
 def _images(config: RunConfig, paper: Recipe) -> Iterator[str]:
@@ -82,14 +85,14 @@ def _images(config: RunConfig, paper: Recipe) -> Iterator[str]:
         yield data.facts.departure
     size = 224 if of_imagenet else 32
     if data.image_size != size:
-        yield f"The network sees {data.image_size}x{data.image_size} pixels; the paper's {size}x{size}."
+        yield f"The network's input has {data.image_size}x{data.image_size} pixels; the paper's has {size}x{size}."
     if data.num_train != paper.train_images:
-        every = f"{paper.train_images:,} of ImageNet" if of_imagenet else f"all {paper.train_images:,}"
-        yield f"{data.num_train:,} images are trained on; the paper's final runs use {every}."
+        theirs = f"{paper.train_images:,} of ImageNet" if of_imagenet else f"all {paper.train_images:,}"
+        yield f"{data.num_train:,} images are used for training; the paper's final runs use {theirs}."
     if data.test_images != paper.test_images:
-        yield f"The test error is measured on {data.test_images:,} images; the paper's on {paper.test_images:,}."
+        yield f"The test error is measured on {data.test_images:,} images; the paper's is measured on {paper.test_images:,}."
     if of_imagenet and config.evaluation.final_test_views != 10:
-        yield "The test error is that of one view, the centre; the paper's tables have that of ten crops."
+        yield "The test error is measured on the centre crop; the paper's tables report ten-crop testing."
 
 
 def _optimisation(config: RunConfig, paper: Recipe) -> Iterator[str]:
@@ -102,21 +105,21 @@ def _optimisation(config: RunConfig, paper: Recipe) -> Iterator[str]:
         yield f"The lr starts at {recipe.lr:g}; the paper's starts at {paper.lr:g}."
     yield from _schedule(recipe, paper)
     if recipe.lr_factor != 0.1:
-        yield f"A drop multiplies the lr by {recipe.lr_factor:g}; the paper's divides it by 10."
+        yield f"Each drop multiplies the lr by {recipe.lr_factor:g}; the paper's divides it by 10."
     if recipe.momentum != paper.momentum:
         yield f"Momentum is {recipe.momentum:g}; the paper's is {paper.momentum:g}."
     if recipe.weight_decay != paper.weight_decay:
         yield f"Weight decay is {recipe.weight_decay:g}; the paper's is {paper.weight_decay:g}."
-    yield from _without_a_sentence(recipe)
+    yield from _undescribed(recipe)
     if config.compute.precision != "fp32":
         yield f"Arithmetic is {config.compute.precision}; the paper's is fp32."
 
 
-def _without_a_sentence(recipe: RecipeConfig) -> Iterator[str]:
-    """Settings that nothing else here speaks of, so that a new one never passes for the paper's."""
+def _undescribed(recipe: RecipeConfig) -> Iterator[str]:
+    """A generic sentence for every other setting that differs from its default, so that no new setting goes unreported."""
     for key, field in type(recipe).model_fields.items():
         value = getattr(recipe, key)
-        if key not in _WITH_A_SENTENCE and value != field.default:
+        if key not in _DESCRIBED and value != field.default:
             yield f"recipe.{key} is {value}; the paper's recipe has {field.default}."
 
 
@@ -129,56 +132,59 @@ def _schedule(recipe: RecipeConfig, paper: Recipe) -> Iterator[str]:
     )
     if isinstance(schedule, Milestones):
         if schedule.milestones != paper.milestones:
-            places = " and ".join(f"{step:,}" for step in schedule.milestones)
-            ours = f"The lr is multiplied by {recipe.lr_factor:g} at step {places}" if places else "The lr is constant"
+            drops = " and ".join(f"{step:,}" for step in schedule.milestones)
+            ours = f"The lr is multiplied by {recipe.lr_factor:g} at step {drops}" if drops else "The lr is constant"
             yield f"{ours}; {theirs}."
     elif paper.milestones is not None:
         yield (
-            f"The lr is divided when the validation error has not improved for {schedule.patience} checks, {schedule.max_drops} "
-            f"times at most; {theirs}."
+            f"The lr is divided when the validation error has not improved for {schedule.patience} checks, at most "
+            f"{schedule.max_drops} times; {theirs}."
         )
 
 
 def _network(model: ModelConfig, paper: Recipe) -> Iterator[str]:
     if model.layout != paper.layout:
         yield (
-            "The network is one of those for CIFAR-10 (Sec. 4.2); the paper's for ImageNet are of Table 1."
+            "The network has the CIFAR layout (Sec. 4.2); the paper's ImageNet networks have that of Table 1."
             if paper is IMAGENET
-            else "The network is one of those for ImageNet (Table 1); the paper's for CIFAR-10 are of Sec. 4.2."
+            else "The network has the ImageNet layout (Table 1); the paper's CIFAR networks have that of Sec. 4.2."
         )
     elif model.width != paper.width:
         yield f"The stem has {model.width} filters; the paper's has {paper.width}."
     if model.block not in paper.blocks:
         theirs = " or ".join(BLOCKS[block].plural for block in paper.blocks)
-        yield f"Blocks are {model.block_facts.plural}; the paper's {paper.networks} networks have {theirs}."
+        yield f"Blocks are {model.block_facts.plural}; the paper's {paper.networks} networks use {theirs}."
     if paper is IMAGENET:
         yield from _imagenet_network(model) if model.layout == paper.layout else ()
         return
     if model.shortcut != "A":
-        yield f"Shortcuts are of option {model.shortcut}; the paper's CIFAR networks have option A."
+        yield f"Shortcuts are option {model.shortcut}; the paper's CIFAR networks use option A."
 
 
 def _imagenet_network(model: ModelConfig) -> Iterator[str]:
-    """Tables 2 and 3: option A at 18, all options at 34, option B with bottlenecks, which are residual alone."""
+    """Tables 2 and 3: option A at depth 18, all options at 34, option B with bottlenecks, which are always residual."""
     if model.block == "bottleneck":
         if model.kind == "plain":
-            yield "Blocks are bottlenecks without shortcuts; the paper's plain networks have basic blocks."
+            yield "Blocks are bottlenecks without shortcuts; the paper's plain networks use basic blocks."
         elif model.shortcut != "B":
-            yield f"Shortcuts are of option {model.shortcut}; the paper's networks of bottlenecks have option B."
+            yield f"Shortcuts are option {model.shortcut}; the paper's bottleneck networks use option B."
         if model.stride_on != "1x1":
-            yield "The stride is on the 3x3 layer of a bottleneck; the authors' released models have it on the first 1x1."
+            yield "Bottlenecks have the stride on the 3x3 layer; the authors' released models have it on the first 1x1 layer."
     elif model.depth < 34 and model.shortcut != "A":
-        yield f"Shortcuts are of option {model.shortcut}; the paper's network of 18 layers has option A."
+        yield f"Shortcuts are option {model.shortcut}; the paper's 18-layer network uses option A."
 
 
-def _low_lr_start(config: RunConfig, paper: Recipe) -> Iterator[str]:
-    low, depth = config.recipe.warmup, config.model.depth
+def _warmup(config: RunConfig, paper: Recipe) -> Iterator[str]:
+    warmup, depth = config.recipe.warmup, config.model.depth
     if paper is IMAGENET:
-        if depth >= low.from_depth:
-            yield f"Depth {low.from_depth} and up start with an lr of {low.lr:g}; the paper says so of CIFAR networks alone."
+        if depth >= warmup.from_depth:
+            yield (
+                f"Networks of depth {warmup.from_depth} and above are warmed up at lr {warmup.lr:g}; the paper warms up only "
+                "CIFAR networks."
+            )
         return
-    if depth >= low.from_depth and (low.lr, low.until_error) != (0.01, 0.8):
-        until = f"{100 * low.until_error:g} %"
-        yield f"The low-lr start takes {low.lr:g} until the error is below {until}; the paper's 0.01 and 80 %."
-    if (depth >= low.from_depth) != (depth >= 110):
-        yield f"The low-lr start is for depth {low.from_depth} and up; the paper's for 110."
+    if depth >= warmup.from_depth and (warmup.lr, warmup.until_error) != (0.01, 0.8):
+        until = f"{100 * warmup.until_error:g} %"
+        yield f"Warm-up uses lr {warmup.lr:g} until the training error is below {until}; the paper uses 0.01 and 80 %."
+    if (depth >= warmup.from_depth) != (depth >= 110):
+        yield f"Warm-up applies from depth {warmup.from_depth}; the paper's applies to depth 110."

@@ -1,4 +1,4 @@
-"""Settings as nested dictionaries, as TOML and JSON have them, before they are checked."""
+"""Unvalidated settings as nested dictionaries, as read from TOML and JSON."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ Settings = dict[str, Any]
 
 
 def merge(base: Settings, over: Settings) -> Settings:
-    """A deep copy of `base` with `over` laid on it; another schedule replaces the whole schedule."""
+    """A deep copy of `base`, updated recursively with `over`; a schedule of another name replaces the whole section."""
     merged = {key: merge(value, {}) if isinstance(value, dict) else value for key, value in base.items()}
     for key, value in over.items():
         old = merged.get(key)
@@ -20,7 +20,7 @@ def merge(base: Settings, over: Settings) -> Settings:
 
 
 def get(settings: Settings, path: Sequence[str], default: Any = None) -> Any:
-    """The value at a path of keys, or the default where there is none."""
+    """The value at a path of keys, or the default if there is none."""
     for key in path:
         if not isinstance(settings, dict) or key not in settings:
             return default
@@ -29,7 +29,7 @@ def get(settings: Settings, path: Sequence[str], default: Any = None) -> Any:
 
 
 def flatten(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings as pairs of dotted key and value."""
+    """Nested settings as pairs of dotted key and value."""
     for key, value in settings.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{key}.")

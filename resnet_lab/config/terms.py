@@ -1,4 +1,4 @@
-"""The terms of the paper and the field that settings and results are written in."""
+"""Types and names shared by settings and results: kinds, shortcuts, layouts, variants, file formats."""
 
 from typing import Literal, get_args
 
@@ -7,10 +7,10 @@ Shortcut = Literal["A", "B", "C"]
 Layout = Literal["cifar", "imagenet"]
 Padding = Literal["end", "both"]
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
-RecordFiles = Literal["csv", "tensorboard"]  # forms in which records are exported
-WeightFiles = Literal["torchvision", "safetensors"]  # and weights
+RecordFiles = Literal["csv", "tensorboard"]  # export formats of records
+WeightFiles = Literal["torchvision", "safetensors"]  # export formats of weights
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-PROJECTION_VARIANTS = ("residual-B", "residual-C")  # their parameters are more than those of the plain network
+PROJECTION_VARIANTS = ("residual-B", "residual-C")  # have more parameters than the plain network
 RESIDUAL_VARIANTS = ("residual", *PROJECTION_VARIANTS)
-VARIANTS = ("plain", *RESIDUAL_VARIANTS)  # what ModelConfig.variant can be
+VARIANTS = ("plain", *RESIDUAL_VARIANTS)  # the values of ModelConfig.variant

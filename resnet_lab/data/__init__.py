@@ -1,1 +1,1 @@
-"""Data sets as uint8 tensors, their augmentation, and the batches of a step."""
+"""Data sets, their augmentation, and mini-batches."""

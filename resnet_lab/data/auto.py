@@ -1,4 +1,4 @@
-"""`dataset = "auto"`: CIFAR-10 where it is at hand or soon can be, else the synthetic stand-in."""
+"""`dataset = "auto"`: CIFAR-10 if it is present or quickly downloaded, else the synthetic stand-in."""
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -13,32 +13,32 @@ PATIENCE_SECONDS = 300.0
 _MEASURE_SECONDS = 8.0
 
 
-def at_hand(folder: Path) -> Dataset:
-    """The data set that `auto` stands for with what is in `folder` now."""
+def available_dataset(folder: Path) -> Dataset:
+    """The data set that `auto` resolves to: CIFAR-10 if it is in `folder`, else the stand-in."""
     return "synthetic" if CIFAR10.find(folder) is None else "cifar10"
 
 
 def fetch(folder: Path) -> Iterator[DownloadProgress | str]:
-    """Download CIFAR-10 if it is not there and takes less than five minutes, at the rate of the first seconds.
+    """Download CIFAR-10 into `folder` if it is missing; give up if it would take more than five minutes at the measured rate.
 
-    Yields how far it is, or why it was given up. What has arrived is kept for `resnet-lab data --download`.
+    Yields progress and messages, among them why the download was abandoned. `resnet-lab data --download` can resume it.
     """
     if CIFAR10.find(folder) is not None:
         return
     reason = yield from _try_download(folder)
     if reason is not None:
-        yield f"{reason} `resnet-lab data --download` fetches CIFAR-10; the synthetic stand-in takes its place here."
+        yield f"{reason} Using the synthetic stand-in; `resnet-lab data --download` fetches CIFAR-10."
 
 
 def _try_download(folder: Path) -> Generator[DownloadProgress | str, None, str | None]:
-    """Download, and return None; or the reason why not."""
-    yield f"There is no CIFAR-10 in {folder}: trying to download it."
+    """Download CIFAR-10; returns None on success, else why it failed or was abandoned."""
+    yield f"CIFAR-10 is not in {folder}: trying to download it."
     try:
         for progress in download(CIFAR10, folder):
             yield progress
             left = progress.seconds_left
             if progress.seconds > _MEASURE_SECONDS and left is not None and left > PATIENCE_SECONDS:
-                return f"The download would take {left / 60:.0f} minutes more."
+                return f"The download would take another {left / 60:.0f} minutes."
     except (DataError, DiskError) as error:
         return str(error)
     return None

@@ -1,4 +1,4 @@
-"""The mini-batch of a step as a function of (seed, step): shuffled without replacement, augmented, on the data's device."""
+"""Mini-batches as a function of (seed, step): shuffled without replacement, augmented, on the data's device."""
 
 import math
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from resnet_lab.rng import generator
 
 
 class Order:
-    """`order(step)` gives the indices `(N,)` int64 of the images that a step sees: every epoch is a permutation of all of them.
+    """`order(step)` gives the image indices `(N,)` int64 of a step's batch; every epoch is a permutation of all images.
 
-    An epoch's last batch is short where the batch size does not divide their number.
+    The last batch of an epoch is smaller if the batch size does not divide the number of images.
     """
 
     def __init__(self, num_images: int, batch_size: int, seed: int) -> None:
@@ -24,7 +24,7 @@ class Order:
         self._permutation = torch.empty(0, dtype=torch.int64)
 
     def __call__(self, step: int) -> Tensor:
-        """Which images step `step` sees."""
+        """The image indices `(N,)` of a step's batch."""
         epoch, position = divmod(step, self.epoch_steps)
         if epoch != self._epoch:
             self._permutation = torch.randperm(self._num_images, generator=generator(self._seed, "data/order", epoch))
@@ -40,25 +40,24 @@ class Batches:
         self.order = Order(len(train), batch_size, seed)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images `(N, 3, 32, 32)`, augmented and normalised, and labels of a step."""
+        """Images `(N, 3, 32, 32)`, augmented and normalised, and labels `(N,)` of a step."""
         indices = self.order(step)
         device = self._train.images.device
         drawn = augment.draw(generator(self._seed, "data/augment", step), len(indices))
-        at_once = device.type == "cuda"  # elsewhere a copy that is not waited for may read memory that is free again
-        drawn = augment.Augmentation(*(part.to(device, non_blocking=at_once) for part in drawn))
-        batch = self._train.pick(indices.to(device, non_blocking=at_once))
+        non_blocking = device.type == "cuda"  # elsewhere an asynchronous copy may read memory that has been freed
+        drawn = augment.Augmentation(*(part.to(device, non_blocking=non_blocking) for part in drawn))
+        batch = self._train.pick(indices.to(device, non_blocking=non_blocking))
         return augment.apply(normalise(batch.images, self._mean), drawn), batch.labels
 
 
 def clean_batches(images: Images, mean: Tensor, batch_size: int | None = None, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-    """All images in order, normalised and not augmented, channels last: what a network is evaluated on.
+    """Evaluation batches: all images in order, normalised, not augmented, channels last, with labels `(N,)`.
 
-    Inputs are `(N, 3, S, S)`; with ten views of each image, of a folder's alone, `(N, 10, 3, S, S)`.
-    Batches are as large as pays if not given: on a CPU a batch's activations should stay in its cache, elsewhere they fill the
-    device.
+    Inputs are `(N, 3, S, S)`, or `(N, 10, 3, S, S)` with ten views per image (folders of images only).
+    The default batch size is small on a CPU, so that activations fit in its cache, and larger elsewhere. Raises DataError.
     """
-    small_images = 128 if mean.device.type == "cpu" else 1_000
-    fitting = max(16, small_images * 32**2 // images.size**2) // views
-    for chunk, labels in images.chunks(batch_size or max(1, fitting), views):
+    at_32_pixels = 128 if mean.device.type == "cpu" else 1_000
+    default_size = max(16, at_32_pixels * 32**2 // images.size**2) // views
+    for chunk, labels in images.chunks(batch_size or max(1, default_size), views):
         inputs = normalise(chunk, mean)
         yield inputs if views > 1 else inputs.contiguous(memory_format=torch.channels_last), labels

@@ -1,9 +1,9 @@
-"""CIFAR-10 and CIFAR-100: found, unpacked, verified by md5, held as one uint8 tensor.
+"""CIFAR-10 and CIFAR-100: locate, unpack, verify by md5 and load as uint8 tensors.
 
-Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. Addresses and checksums are torchvision's.
+Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. URLs and checksums are torchvision's.
 
-Neither an archive nor a file in it is trusted: each is read once its md5 is the official one, of the archive only files of the
-official names are taken, and a pickle can make nothing but plain values and NumPy's arrays.
+Archives and the files in them are not trusted. Each is read only after its md5 has been verified, only files with the official
+names are unpacked, and unpickling can create only plain values and NumPy arrays.
 """
 
 import gzip
@@ -26,12 +26,12 @@ from resnet_lab.data.images import ImageSet
 from resnet_lab.errors import DataError
 
 DATA_VARIABLE = "RESNET_LAB_DATA"
-LARGEST_BYTES = 256 << 20  # of an archive, and of all that is in it: CIFAR's have 170 MB, unpacked 187 MB
+MAX_BYTES = 256 << 20  # of an archive, packed and unpacked; the official ones have 170 MB and 187 MB
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where a data set lies: `root` holds the unpacked folder, or the archive alone."""
+class Location:
+    """Where a data set was found: `root` contains the unpacked folder, or else only the archive."""
 
     root: Path
     unpacked: bool
@@ -39,9 +39,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Cifar:
-    """One of the two data sets: 50,000 training and 10,000 test images; the md5 of the archive and of each file in it.
+    """One of the two data sets, of 50,000 training and 10,000 test images: its URL, files and their md5.
 
-    `labels` and `class_names` are the keys under which batch files and the meta file have them.
+    `labels` is the key of the labels in the batch files, `class_names` that of the class names in the meta file.
     """
 
     name: str
@@ -59,59 +59,59 @@ class Cifar:
 
     @property
     def files(self) -> dict[str, str]:
-        """Every file's md5 by name."""
+        """The md5 of every file by name."""
         return {**self.train_files, **self.test_files, **self.meta_file}
 
     @property
     def how_to_get(self) -> str:
-        """The ways to have it, for messages."""
-        which = "" if self is CIFAR10 else f"--dataset {self.setting} "
+        """How to obtain the data set, for error messages."""
+        option = "" if self is CIFAR10 else f"--dataset {self.setting} "
         return (
-            f"`resnet-lab data {which}--download` fetches it (170 MB); --data-dir or ${DATA_VARIABLE} name a folder that has it, "
-            f"unpacked or as the archive {self.archive}"
+            f"download it with `resnet-lab data {option}--download` (170 MB), or use --data-dir or ${DATA_VARIABLE} to name a "
+            f"folder that contains it, unpacked or as the archive {self.archive}"
         )
 
     def url(self) -> str:
-        """The address of the archive: that in the variable, such as $RESNET_LAB_CIFAR10_URL, else the official one."""
+        """The URL of the archive: the value of `url_variable`, such as $RESNET_LAB_CIFAR10_URL, else the official one."""
         return os.environ.get(self.url_variable) or self.official_url
 
-    def find(self, folder: Path) -> Found | None:
-        """Look for the unpacked data or the archive in `folder`; `folder` may be the unpacked folder itself."""
+    def find(self, folder: Path) -> Location | None:
+        """Look for the unpacked data or the archive in `folder`, which may also be the unpacked folder itself."""
         resolved = folder.resolve()
         for root in (folder, resolved.parent) if resolved.name == self.folder else (folder,):
             if any((root / self.folder / name).exists() for name in self.files):
-                return Found(root, unpacked=True)
+                return Location(root, unpacked=True)
             if (root / self.archive).is_file():
-                return Found(root, unpacked=False)
+                return Location(root, unpacked=False)
         return None
 
     def load(self, folder: Path) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
-        """Training images, test images and the names of the classes in the order of their labels. Raises DataError."""
+        """Training images, test images, and class names in order of label. Raises DataError."""
         root = self.prepare(folder)
         [meta] = self.meta_file
         names: list[str] = self._unpickle(root / self.folder / meta)[self.class_names]
         return self._read(root, self.train_files), self._read(root, self.test_files), tuple(names)
 
     def prepare(self, folder: Path) -> Path:
-        """Unpack an archive beside itself where need be, check every file's md5, and return the unpacked folder's parent.
+        """Unpack the archive if necessary, verify the md5 of every file, and return the parent of the unpacked folder.
 
-        Raises DataError where the data is missing, incomplete or corrupt.
+        Raises DataError if the data set is missing, incomplete or corrupt.
         """
-        found = self.find(folder)
-        if found is None:
-            raise DataError(f"There is no {self.name} in {folder}: {self.how_to_get}.")
-        if not found.unpacked:
-            self.unpack(found.root / self.archive)
-        faults = self.corrupt_files(found.root)
+        location = self.find(folder)
+        if location is None:
+            raise DataError(f"{self.name} is not in {folder}: {self.how_to_get}.")
+        if not location.unpacked:
+            self.unpack(location.root / self.archive)
+        faults = self.corrupt_files(location.root)
         if faults:
             raise DataError(
-                f"{self.name} in {found.root / self.folder} is incomplete or corrupt ({', '.join(faults)}): "
-                f"remove that folder; {self.how_to_get}."
+                f"{self.name} in {location.root / self.folder} is incomplete or corrupt ({', '.join(faults)}): "
+                f"remove that folder, then {self.how_to_get}."
             )
-        return found.root
+        return location.root
 
     def corrupt_files(self, root: Path) -> list[str]:
-        """The files that are missing or whose md5 is not the official one, such as `["test_batch: missing"]`."""
+        """Files that are missing or have a wrong md5, such as `["test_batch: missing"]`."""
         faults = []
         for name, md5 in self.files.items():
             path = root / self.folder / name
@@ -122,26 +122,26 @@ class Cifar:
         return faults
 
     def unpack(self, archive: Path) -> None:
-        """Unpack a verified archive beside itself: the files of the data set, and nothing else. Raises DataError."""
+        """Verify an archive's md5 and unpack the data set's files, and no others, into the folder it is in. Raises DataError."""
         if not has_md5(archive, self.archive_md5):
-            raise DataError(f"The archive {archive} has a wrong md5: remove it; {self.how_to_get}.")
+            raise DataError(f"The archive {archive} has a wrong md5: remove it, then {self.how_to_get}.")
         try:
-            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=archive.parent) as aside:
-                self._extract(archive, Path(aside))
+            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=archive.parent) as temporary:
+                self._extract(archive, Path(temporary))
                 try:
-                    Path(aside, self.folder).rename(archive.parent / self.folder)
+                    Path(temporary, self.folder).rename(archive.parent / self.folder)
                 except OSError:
-                    if not (archive.parent / self.folder).is_dir():  # else another process was faster
+                    if not (archive.parent / self.folder).is_dir():  # else another process has unpacked it first
                         raise
         except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-            raise DataError(f"The archive {archive} cannot be unpacked beside itself: {error}.") from error
+            raise DataError(f"The archive {archive} cannot be unpacked into {archive.parent}: {error}.") from error
 
     def _extract(self, archive: Path, target: Path) -> None:
-        """Write the archive's regular files of this data set's names into `target`; no links, and no other paths."""
+        """Unpack the regular files with the data set's file names into `target`; links and other members are skipped."""
         with gzip.open(archive) as packed:
-            content = packed.read(LARGEST_BYTES + 1)
-        if len(content) > LARGEST_BYTES:
-            raise tarfile.TarError("it grows beyond what CIFAR takes")
+            content = packed.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise tarfile.TarError("it is larger than CIFAR when unpacked")
         (target / self.folder).mkdir()
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             for member in tar:
@@ -152,7 +152,7 @@ class Cifar:
                     (target / self.folder / name).write_bytes(file.read())
 
     def _read(self, root: Path, names: Iterable[str]) -> ImageSet:
-        """The images of these batch files, one after another: each holds rows of 3072 bytes, a 32x32 plane a channel."""
+        """The images of these batch files, concatenated; each row has 3072 bytes, one 32x32 plane per channel."""
         images, labels = [], []
         for name in names:
             batch = self._unpickle(root / self.folder / name)
@@ -164,24 +164,24 @@ class Cifar:
         try:
             with path.open("rb") as file:
                 content: dict[str, Any] = _Unpickler(file, encoding="latin1").load()
-        except Exception as error:  # whatever a file that was exchanged after its md5 was checked leads to
+        except Exception as error:  # a file that was replaced after its md5 was verified can raise anything
             raise DataError(f"{self.name} in {path.parent} cannot be read: {error}.") from error
         return content
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows what CIFAR's files are made of, so that none can call anything else, even one exchanged after its md5 was checked."""
+    """Allows only what the CIFAR files need, so that even a file replaced after its md5 was verified cannot run code."""
 
-    _KNOWN: ClassVar[dict[tuple[str, str], object]] = {
+    _ALLOWED: ClassVar[dict[tuple[str, str], object]] = {
         ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
     }
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """What a pickle may call. Raises UnpicklingError for anything else."""
+        """The function or class that a pickle names, if it is allowed. Raises UnpicklingError."""
         try:
-            return self._KNOWN[module_name.replace("numpy._core", "numpy.core"), global_name]  # NumPy 2's name, and 1's
+            return self._ALLOWED[module_name.replace("numpy._core", "numpy.core"), global_name]  # names in NumPy 2 and 1
         except KeyError:
             raise pickle.UnpicklingError(f"it would call {module_name}.{global_name}") from None
 
@@ -224,6 +224,6 @@ CIFARS = {source.setting: source for source in (CIFAR10, CIFAR100)}
 
 
 def has_md5(path: Path, md5: str) -> bool:
-    """Whether a file's content has this checksum."""
+    """Whether the md5 of a file's content is `md5`. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest() == md5

@@ -1,4 +1,4 @@
-"""A data set in memory: uint8 images, the split, and the per-pixel mean of the training part."""
+"""Data sets split into training, validation and test images, with the per-pixel mean of the training images."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -28,11 +28,11 @@ class Images(ABC):
 
     @abstractmethod
     def to(self, device: torch.device) -> Self:
-        """The same on a device."""
+        """A copy on a device."""
 
     @abstractmethod
     def chunks(self, batch_size: int, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, uint8 `(N, 3, S, S)`, and labels `(N,)`."""
+        """All images in order, in batches: uint8 `(N, 3, S, S)` and labels `(N,)`."""
 
 
 AnyImages = TypeVar("AnyImages", bound=Images)
@@ -55,22 +55,22 @@ class ImageSet(Images):
         return ImageSet(self.images.index_select(0, indices), self.labels.index_select(0, indices))
 
     def to(self, device: torch.device) -> "ImageSet":
-        """The same on a device."""
+        """A copy on a device."""
         return ImageSet(self.images.to(device), self.labels.to(device))
 
     def chunks(self, batch_size: int, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, uint8 `(N, 3, S, S)`, and labels `(N,)`."""
-        assert views == 1, "crops are taken of larger images"
+        """All images in order, in batches: uint8 `(N, 3, S, S)` and labels `(N,)`."""
+        assert views == 1, "ten crops require images larger than the network's input"
         yield from zip(torch.split(self.images, batch_size), torch.split(self.labels, batch_size), strict=True)
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a run learns from and is measured on.
+    """A run's training, validation and test images.
 
-    `mean` is float32 `(3, S, S)` in 0..1: the per-pixel mean of `train` alone (He et al. 2015, Sec. 4.2). `components` `(3, 3)`
-    are the colour components of a folder's images, along which training shifts their colours; `digests` tell these from others.
-    `provenance` says where the images come from, with checksums, and goes into the run's environment file.
+    `mean` is float32 `(3, S, S)` in 0..1: the per-pixel mean of `train` only (He et al. 2015, Sec. 4.2).
+    `components` `(3, 3)`: for a folder of images, the principal components along which training shifts colours.
+    `digests` identify a folder's images. `provenance`: the source of the images and checksums, for the run's environment file.
     """
 
     train: Images
@@ -83,7 +83,7 @@ class Data:
     digests: Digests | None = None
 
     def to(self, device: torch.device) -> "Data":
-        """The same on a device."""
+        """A copy on a device."""
         return replace(
             self,
             train=self.train.to(device),
@@ -95,10 +95,10 @@ class Data:
 
 
 def split(training: AnyImages, test: AnyImages, config: DataConfig, seed: int) -> tuple[AnyImages, AnyImages | None, AnyImages]:
-    """Training, validation and test images: the training images divided as the seed draws it, the test images apart."""
+    """Training, validation and test images; the seed chooses the validation images among the training images."""
     order = torch.randperm(len(training), generator=generator(seed, "data/split"))[: config.train_images]
     if config.num_train == len(training):
-        order = torch.arange(len(training))  # all images: keep the data set's own order
+        order = torch.arange(len(training))  # all images are used for training: keep the data set's order
     train = training.pick(order[config.validation_images :])
     validation = training.pick(order[: config.validation_images]) if config.validation_images else None
     if config.test_images < len(test):
@@ -115,5 +115,5 @@ def per_pixel_mean(images: Tensor) -> Tensor:
 
 
 def normalise(images: Tensor, mean: Tensor) -> Tensor:
-    """uint8 `(..., 3, H, W)` to float32 in -1..1: divided by 255, per-pixel mean subtracted, no division by a deviation."""
+    """uint8 `(..., 3, H, W)` to float32 in -1..1: divided by 255, minus the per-pixel mean; not divided by the deviation."""
     return images.float().div_(255).sub_(mean)

@@ -1,11 +1,11 @@
-"""How far a download is."""
+"""Progress of a download."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far the download of `what` is. `seconds_left` is None until a rate has been measured."""
+    """Progress of the download of `what`; `seconds` is the time since it started or was resumed."""
 
     what: str
     done_bytes: int
@@ -15,7 +15,7 @@ class DownloadProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the rate so far."""
+        """Remaining time at the measured rate; None if the rate or the total size is unknown."""
         if self.total_bytes is None or self.bytes_per_second == 0:
             return None
         return (self.total_bytes - self.done_bytes) / self.bytes_per_second

@@ -1,7 +1,7 @@
 """A procedural stand-in for CIFAR-10: ten shapes on cluttered backgrounds, 32x32 colour, a pure function of the seed.
 
-It is not CIFAR-10 and no result on it is a result of the paper; it lets the whole way through be walked where the real
-images cannot be had. Position, size, rotation, colours, contrast, texture, distractors and noise vary freely within a class.
+Results on it say nothing about the paper's; it lets the whole pipeline run where CIFAR-10 is not available. Position, size,
+rotation, colours, contrast, texture, distractors and noise vary within a class.
 """
 
 import torch
@@ -17,7 +17,7 @@ _CHUNK = 250
 
 
 def synthesise(part: str, num_images: int, seed: int = 0) -> ImageSet:
-    """`num_images` images of a part ("train" or "test"): a longer set begins with the shorter one."""
+    """`num_images` images of a part ("train" or "test"), uint8 `(N, 3, 32, 32)`; a larger set begins with the smaller one."""
     chunks = [_chunk(generator(seed, f"synthetic/{part}", index)) for index in range(-(-num_images // _CHUNK))]
     images, labels = (torch.cat(parts)[:num_images] for parts in zip(*chunks, strict=True))
     return ImageSet(images, labels)
@@ -42,18 +42,18 @@ def _chunk(source: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def _colour(source: torch.Generator) -> Tensor:
-    """One colour an image, `(N, 3, 1, 1)` in -1..1."""
+    """One random colour per image, `(N, 3, 1, 1)` in -1..1."""
     return torch.rand(_CHUNK, 3, 1, 1, generator=source) * 2 - 1
 
 
 def _smooth_noise(source: torch.Generator, *, cells: int, channels: int) -> Tensor:
-    """Gaussian noise on a coarse grid, enlarged: `(N, channels, 32, 32)`."""
+    """Gaussian noise on a coarse grid, upsampled to `(N, channels, 32, 32)`."""
     coarse = torch.randn(_CHUNK, channels, cells, cells, generator=source)
     return functional.interpolate(coarse, size=(_SIZE, _SIZE), mode="bilinear", align_corners=True)
 
 
 def _mask(source: torch.Generator, labels: Tensor, *, scale: tuple[float, float], reach: float, supersampling: int) -> Tensor:
-    """Where each image's shape is, `(N, 1, 32, 32)` in 0..1, at a random place, size and rotation."""
+    """Coverage of each image by its shape, `(N, 1, 32, 32)` in 0..1, at a random position, size and rotation."""
     low, high = scale
     size = low + (high - low) * torch.rand(_CHUNK, 1, 1, generator=source)
     centre = (torch.rand(2, _CHUNK, 1, 1, generator=source) * 2 - 1) * reach
@@ -72,7 +72,7 @@ def _mask(source: torch.Generator, labels: Tensor, *, scale: tuple[float, float]
 
 
 def _inside(label: int, u: Tensor, v: Tensor) -> Tensor:
-    """Whether points (u, v), with the shape filling about -1..1, lie inside the shape of a class."""
+    """Whether points (u, v) lie inside the shape of a class, which extends to about -1..1."""
     radius, box = u.hypot(v), torch.maximum(u.abs(), v.abs())
     name = CLASSES[label]
     if name == "disk":

@@ -1,4 +1,4 @@
-"""The building blocks of He et al. 2015, Fig. 2 and Fig. 5: a branch of two or three convolutions, and a shortcut or none."""
+"""The building blocks of He et al. 2015, Fig. 2 and Fig. 5: a branch of two or three convolutions with an optional shortcut."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,7 +11,7 @@ from resnet_lab.models.recompute import recomputed
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias, then batch normalisation; the activation is the caller's."""
+    """A convolution without bias, followed by batch normalisation but no activation."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, kernel_size: int = 3) -> None:
         super().__init__()
@@ -24,9 +24,9 @@ class ConvNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """y = relu(F(x) + shortcut(x)); without a shortcut y = relu(F(x)), the same layers of a plain network.
+    """y = relu(F(x) + shortcut(x)), or y = relu(F(x)) in a plain network, which has the same layers but no shortcut.
 
-    With `recompute` a block in training keeps its input alone for the backward pass, and computes the rest again.
+    With `recompute`, training stores only the block's input for the backward pass and recomputes the rest.
     """
 
     shortcut: nn.Module | None
@@ -34,7 +34,7 @@ class Block(nn.Module):
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
-        """The layers of the branch F in order, each followed by a ReLU but the last, whose ReLU comes after the addition."""
+        """The layers of the branch F in order; a ReLU follows each, for the last one after the addition."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,14 +66,14 @@ class BasicBlock(Block):
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
-        """Both convolutions."""
+        """The two convolutions."""
         return self.conv1, self.conv2
 
 
 class Bottleneck(Block):
-    """1x1, 3x3 and 1x1 convolutions, the last to four times the channels (Fig. 5, right).
+    """1x1, 3x3 and 1x1 convolutions, the last with four times as many channels (Fig. 5, right).
 
-    The paper and the models it released have the stride on the first 1x1 layer, torchvision has it on the 3x3.
+    The paper and its released models have the stride on the first 1x1 layer; torchvision has it on the 3x3 layer.
     """
 
     def __init__(
@@ -92,5 +92,5 @@ class Bottleneck(Block):
         return self.conv1, self.conv2, self.conv3
 
 
-# Called with the channels that come in, the stage's width, the stride, the shortcut, and the settings that the type has.
+# Called with input channels, stage width, stride, shortcut, and the settings of the block type as keywords.
 BLOCK_CLASSES: Mapping[BlockType, Callable[..., Block]] = {"basic": BasicBlock, "bottleneck": Bottleneck}

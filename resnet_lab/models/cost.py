@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds (torch's own counter, on the meta device), activations, receptive fields."""
+"""The cost of a network: parameters, multiply-adds (torch's counter, on the meta device), activations, receptive fields."""
 
 import functools
 import math
@@ -23,8 +23,8 @@ ShortcutForm = Literal["none", "identity", "zero-padded identity", "projection"]
 class Layer:
     """A weighted layer: a convolution with its batch normalisation, or the final fully connected layer.
 
-    `activation_bytes` are those of its output in fp32. `receptive_field` is the side, in pixels of the image, of the square that
-    one number of the output depends on along the branches; it is not cut off at the image's border.
+    `activation_bytes` is the size of its output in fp32. `receptive_field` is the side in pixels of the image region on which one
+    output value depends through the branches; it is not clipped at the image's border.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class BlockForm:
-    """A block: what stands beside its branch, and the shapes `(C, H, W)` that come in and go out."""
+    """A block's shortcut, and its input and output shapes `(C, H, W)`."""
 
     name: str
     shortcut: ShortcutForm
@@ -47,18 +47,18 @@ class BlockForm:
 
     @property
     def changes_shape(self) -> bool:
-        """Whether the shortcut, if there is one, has to change the shape: dotted in the paper's Fig. 3."""
+        """Whether the output shape differs from the input shape: the dotted shortcuts of the paper's Fig. 3."""
         return self.input_shape != self.output_shape
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A network's layers and totals for one image.
+    """A network's layers, and its totals for one image.
 
-    Multiply-adds are those of the convolutions and of the final layer, one for each multiplication, as the paper counts FLOPs.
-    `activation_bytes` is the sum over layers, the outputs in fp32 for one image: what a backward pass needs. Torch keeps about
-    twice as much, a convolution's output as well as its batch normalisation's. `block_activation_bytes` counts what the stem and
-    the blocks hand on, alone.
+    `multiply_adds` counts the multiplications of the convolutions and the final layer, as the paper counts FLOPs.
+    `activation_bytes` is the size of all layers' outputs in fp32, which a backward pass needs. Torch stores about twice as much:
+    the outputs of convolutions as well as those of batch normalisations. `block_activation_bytes` counts only the outputs of the
+    stem and the blocks.
     """
 
     layers: tuple[Layer, ...]
@@ -70,27 +70,27 @@ class Cost:
 
 
 class _Field(NamedTuple):
-    """One side of a receptive field, and how far apart the fields of neighbouring outputs are, in pixels of the image."""
+    """The side of a receptive field, and the distance between those of neighbouring outputs, in pixels of the image."""
 
     size: int = 1
     step: int = 1
 
     def through(self, kernel: int, stride: int) -> "_Field":
-        """After another window of this size and stride."""
+        """The field after another layer with this kernel size and stride."""
         return _Field(self.size + (kernel - 1) * self.step, self.step * stride)
 
 
 @functools.cache
 def count(config: ModelConfig, num_classes: int | None = None, image_size: int | None = None) -> Cost:
-    """Count a network without allocating it; classes and image size are those of the layout if not given."""
+    """The cost of a network, computed without allocating it; classes and image size default to those of the layout."""
     size = image_size or config.image_size
     with torch.device("meta"):
         net = ResNet(config, num_classes).eval()
         image = torch.empty(1, 3, size, size)
     shapes: dict[str, tuple[int, ...]] = {}
     weighted = {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
-    watched = [*weighted, *_blocks(net), "stem" if net.pool is None else "pool"]
-    for name in watched:
+    stem = "stem" if net.pool is None else "pool"
+    for name in (*weighted, *_blocks(net), stem):
         net.get_submodule(name).register_forward_hook(_remember_shape(shapes, name))
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
@@ -103,19 +103,19 @@ def count(config: ModelConfig, num_classes: int | None = None, image_size: int |
         )
         for name, module in weighted.items()
     )
-    blocks = tuple(_block_forms(net, shapes, shapes[watched[-1]]))
+    blocks = tuple(_block_forms(net, shapes, shapes[stem]))
     return Cost(
         layers,
         blocks,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
         multiply_adds=counter.get_total_flops() // 2,
         activation_bytes=sum(layer.activation_bytes for layer in layers),
-        block_activation_bytes=_bytes(shapes[watched[-1]]) + sum(_bytes(block.output_shape) for block in blocks),
+        block_activation_bytes=_bytes(shapes[stem]) + sum(_bytes(block.output_shape) for block in blocks),
     )
 
 
 def count_run(config: RunConfig) -> Cost:
-    """What a run's network costs on one of the run's images."""
+    """The cost of a run's network for one of the run's images."""
     return count(config.model, config.data.num_classes, config.data.image_size)
 
 
@@ -131,7 +131,7 @@ def _blocks(net: ResNet) -> dict[str, Block]:
 
 
 def _receptive_fields(net: ResNet, shapes: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, int]]:
-    """The receptive field of every weighted layer by name, the longest way through the network."""
+    """The receptive field of every weighted layer by name, along the branches of all blocks."""
     names = {module: name for name, module in net.named_modules()}
     field = _after(_Field(), net.stem.conv)
     yield "stem.conv", field.size
@@ -144,8 +144,8 @@ def _receptive_fields(net: ResNet, shapes: dict[str, tuple[int, ...]]) -> Iterat
             conv = layer.get_submodule("conv")
             field = _after(field, conv)
             yield names[conv], field.size
-    last_map = shapes[list(_blocks(net))[-1]]
-    yield "head", field.through(kernel=last_map[-1], stride=1).size  # the average over all positions
+    last_shape = shapes[list(_blocks(net))[-1]]
+    yield "head", field.through(kernel=last_shape[-1], stride=1).size  # average pooling over all positions
 
 
 def _after(field: _Field, conv: nn.Module) -> _Field:
@@ -154,7 +154,7 @@ def _after(field: _Field, conv: nn.Module) -> _Field:
 
 
 def _block_forms(net: ResNet, shapes: dict[str, tuple[int, ...]], shape: tuple[int, ...]) -> Iterator[BlockForm]:
-    """The blocks in order; `shape` is what the first one gets."""
+    """The blocks in order; `shape` is the input shape of the first one."""
     for name, block in _blocks(net).items():
         yield BlockForm(name, _shortcut_form(block, shape, shapes[name]), shape, shapes[name])
         shape = shapes[name]
@@ -177,7 +177,7 @@ def _operation(module: nn.Module) -> str:
 
 
 def _parameters(net: nn.Module, name: str) -> int:
-    """The layer's own parameters and those of the batch normalisation beside it."""
+    """The number of parameters of a layer and its batch normalisation."""
     owner = net.get_submodule(name.rpartition(".")[0]) if name.endswith(".conv") else net.get_submodule(name)
     return sum(parameter.numel() for parameter in owner.parameters())
 

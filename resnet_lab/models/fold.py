@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the convolutions, for evaluation: half the passes over the activations."""
+"""Batch normalisation folded into convolutions for evaluation, which halves the passes over the activations."""
 
 import copy
 
@@ -9,10 +9,10 @@ from resnet_lab.models.blocks import ConvNorm
 
 
 def folded(net: nn.Module) -> nn.Module:
-    """A copy of `net` in evaluation mode that has one convolution with a bias for each ConvNorm.
+    """A copy of `net` in evaluation mode, with every ConvNorm replaced by one convolution with a bias.
 
-    The same function as `net.eval()` up to rounding: the moving mean and variance are constants of a linear map, so
-    weight' = weight * gamma / sqrt(var + eps) and bias' = beta - mean * gamma / sqrt(var + eps), channel by channel.
+    It computes the same function as `net.eval()` up to rounding. In evaluation, batch normalisation is affine with constant mean
+    and variance, so per channel weight' = weight * gamma / sqrt(var + eps) and bias' = beta - mean * gamma / sqrt(var + eps).
     """
     replacements = {id(module): _fused(module) for module in net.modules() if isinstance(module, ConvNorm)}
     return copy.deepcopy(net, replacements).eval()

@@ -1,4 +1,4 @@
-"""Blocks that are computed again for the backward pass: less memory for about a third more time.
+"""Activation checkpointing: blocks are recomputed for the backward pass, which saves memory and takes about a third more time.
 
 Chen et al. 2016, *Training Deep Nets with Sublinear Memory Cost*, arXiv 1604.06174.
 """
@@ -11,16 +11,21 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(branch: Callable[[Tensor], Tensor], norms: Sequence[nn.BatchNorm2d], x: Tensor) -> Tensor:
-    """`branch(x)`, of which `x` alone is kept; the rest is computed again when its gradient is asked for.
+    """`branch(x)`, storing only `x` for the backward pass, which recomputes the rest.
 
-    The second time `norms`, the batch normalisations in it, leave their moving averages alone: each batch counts once.
+    `norms` are the branch's batch normalisations. The recomputation does not update their moving averages, so that every batch
+    counts once.
     """
-    return checkpoint(branch, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), _still(norms)))
+    contexts = nullcontext(), _frozen_averages(norms)
+    return checkpoint(branch, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
 
 
 @contextmanager
-def _still(norms: Sequence[nn.BatchNorm2d]) -> Iterator[None]:
-    """Moving averages stay as they are. Leaving them out instead would save other tensors than the first time, an error."""
+def _frozen_averages(norms: Sequence[nn.BatchNorm2d]) -> Iterator[None]:
+    """Keep moving averages unchanged by setting the momentum to 0.
+
+    Disabling them would save other tensors than the first forward pass did, which torch reports as an error.
+    """
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None

@@ -1,4 +1,4 @@
-"""The networks of He et al. 2015: a stem, stages of blocks, a head; those for CIFAR-10 (Sec. 4.2) and for ImageNet (Table 1)."""
+"""The networks of He et al. 2015 for CIFAR-10 (Sec. 4.2) and ImageNet (Table 1): a stem, stages of blocks, and a head."""
 
 from typing import Self
 
@@ -14,9 +14,9 @@ from resnet_lab.rng import generator
 
 
 class ResNet(nn.Module):
-    """A plain or residual network; the two differ in their blocks' shortcuts alone, and with option A not in their parameters."""
+    """A plain or residual network. They differ only in their blocks' shortcuts; with option A their parameters are identical."""
 
-    memory_format = torch.contiguous_format  # of the parameters, as they are made; `move` sets it for a device
+    memory_format = torch.contiguous_format  # of the parameters on construction; `move` sets it for a device
 
     def __init__(self, config: ModelConfig, num_classes: int | None = None) -> None:
         super().__init__()
@@ -44,20 +44,20 @@ class ResNet(nn.Module):
         return self.head(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
     def move(self, device: torch.device) -> Self:
-        """Move this network to a device, in the memory format whose kernels are right there; returns it."""
+        """Move the network in place to a device, in the memory format that works there; returns the network."""
         self.memory_format = memory_format_of(self, device)
         return self.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 def _make_stem(config: ModelConfig) -> tuple[ConvNorm, nn.MaxPool2d | None]:
-    """The first layer, and the max pooling after it in the ImageNet layout: a quarter of the image's height and width."""
+    """The first layer, followed in the ImageNet layout by max pooling, together with a stride of 4."""
     if config.layout == "cifar":
         return ConvNorm(3, config.width), None
     return ConvNorm(3, config.width, stride=2, kernel_size=7), nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
 
 
 def _make_block(config: ModelConfig, in_channels: int, width: int, stride: int) -> Block:
-    """A block with its shortcut; `width` is the channels of its layers inside."""
+    """A block with its shortcut; `width` is the number of channels of its inner layers."""
     facts = config.block_facts
     out_channels = facts.expansion * width
     shortcut = make_shortcut(config.kind, config.shortcut, in_channels, out_channels, stride, config.pad_channels)
@@ -66,7 +66,7 @@ def _make_block(config: ModelConfig, in_channels: int, width: int, stride: int) 
 
 
 def build(config: ModelConfig, seed: int, device: torch.device | None = None, num_classes: int | None = None) -> ResNet:
-    """The initialised network on `device`, the CPU if not given; classes are those of the layout if not given."""
+    """The initialised network on `device`, by default the CPU; `num_classes` defaults to that of the layout."""
     with torch.device("meta"):
         net = ResNet(config, num_classes)
     net.to_empty(device=torch.device("cpu"))
@@ -76,10 +76,10 @@ def build(config: ModelConfig, seed: int, device: torch.device | None = None, nu
 
 @torch.no_grad()
 def initialise(net: nn.Module, seed: int) -> None:
-    """He initialisation of convolutions (arXiv 1502.01852, eq. 10): zero mean, variance 2 / fan-in; BN starts as the identity.
+    """He initialisation of convolutions (arXiv 1502.01852, eq. 10): zero mean, variance 2 / fan-in; BN has scale 1 and shift 0.
 
-    The final layer is drawn uniformly from +-1 / sqrt(fan-in) with zero biases, as in fb.resnet.torch; the paper does not say.
-    Every tensor comes from a generator keyed by its own name, so members of a matched pair start from equal values.
+    Weights of the final layer are uniform in +-1 / sqrt(fan-in) and its biases zero, as in fb.resnet.torch; the paper does not
+    specify them. Every tensor has a generator keyed by its name, so both networks of a matched pair start from equal values.
     """
     for name, module in net.named_modules():
         source = generator(seed, f"init/{name}.weight")

@@ -1,4 +1,4 @@
-"""What is added to a block's branch: the one difference between a plain and a residual network."""
+"""Shortcut connections: the only difference between a plain and a residual network."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -8,11 +8,11 @@ from resnet_lab.models.blocks import ConvNorm
 
 
 class Identity(nn.Module):
-    """Option A of He et al. 2015, Sec. 4.1: the input, subsampled where the map shrinks, zero channels added where it widens.
+    """Option A of He et al. 2015, Sec. 4.1: the input, subsampled by the stride and padded with zero channels.
 
-    The paper does not say where: at the `end`, or on `both` sides, half before the input's and half after (the larger half of an
-    odd number), as most repositories for CIFAR-10 have it since akamaster/pytorch_resnet_cifar10. There are no parameters, so a
-    residual network has exactly those of its plain counterpart.
+    The paper does not state where channels are added. They go at the `end`, or on `both` sides: half before the input's channels
+    and half after (one more for an odd number), as in akamaster/pytorch_resnet_cifar10 and most CIFAR-10 repositories since.
+    It has no parameters, so a residual network has the same parameters as its plain counterpart.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, pad: Padding = "end") -> None:
@@ -30,7 +30,7 @@ class Identity(nn.Module):
 
 
 class Projection(ConvNorm):
-    """A 1x1 convolution with batch normalisation (He et al. 2015, eq. 2): the input, mapped to the branch's channels by W_s."""
+    """A 1x1 convolution with batch normalisation: the W_s of He et al. 2015, eq. 2."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__(in_channels, out_channels, stride, kernel_size=1)
@@ -39,9 +39,9 @@ class Projection(ConvNorm):
 def make_shortcut(
     kind: Kind, option: Shortcut, in_channels: int, out_channels: int, stride: int, pad: Padding = "end"
 ) -> nn.Module | None:
-    """The shortcut of a block, none in a plain network: options A, B and C of He et al. 2015, Sec. 4.1 and Table 3.
+    """The shortcut of a block, None in a plain network: option A, B or C of He et al. 2015, Sec. 4.1 and Table 3.
 
-    A: parameter-free everywhere; B: a projection where the shape changes, else the identity; C: a projection everywhere.
+    A: parameter-free everywhere; B: projection where the shape changes, identity elsewhere; C: projection everywhere.
     """
     if kind == "plain":
         return None

@@ -1,1 +1,1 @@
-"""What tables, texts and figures are made of, for the analyses, the terminal and the report."""
+"""Building blocks of tables, text and figures, shared by the analyses, the terminal and the report."""

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of text, tables and figures, which HTML and Markdown both render."""
+"""The document model of a report: sections of text, tables and figures, rendered as HTML and as Markdown."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Colours = Mapping[Network, str]
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; the page shows one that leads larger."""
+    """A paragraph; the HTML page sets it in larger type if it `leads`."""
 
     text: str
     leads: bool = False
@@ -35,7 +35,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under a header; `caption` says what they are."""
+    """A caption, a header and rows of cells."""
 
     caption: str
     header: tuple[str, ...]
@@ -44,7 +44,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a chart: `part` ("training" or "test") of one run. `values` are percent; `hours` are since the run's start."""
+    """One line of a chart: the training or test error of one run (`part`).
+
+    `values` are in percent; `hours` is the accumulated time of training and evaluation.
+    """
 
     run: str
     network: str
@@ -59,7 +62,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """The data of a figure, for the page's script to draw anew; `drops` are the steps at which the lr is divided."""
+    """The data of a figure, from which the page's script draws an interactive chart; `drops` are the steps of the lr drops."""
 
     series: tuple[Series, ...]
     epoch_steps: int
@@ -68,7 +71,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """An illustration that has been drawn: SVG for the page, and a file name for Markdown."""
+    """A drawn illustration: its SVG for the HTML page and its file name for Markdown."""
 
     svg: str
     file: str
@@ -79,9 +82,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Illustration:
-    """A figure that can be drawn: the stem of its files, its title, what it shows in words, and the table behind it.
+    """A figure to be drawn: the stem of its file names, its title, a description in words, and the table of its numbers.
 
-    With a `chart` it can be explored where scripts run.
+    With a `chart`, the page's script makes it interactive.
     """
 
     stem: str
@@ -93,7 +96,7 @@ class Illustration:
 
 
 def picture(illustration: Illustration, svg: str) -> Picture:
-    """The illustration as a block of the report, which lies in a folder below its figures."""
+    """The illustration as a block of the report, which is stored in a subfolder of the figures' folder."""
     file = f"../{illustration.stem}.svg"
     return Picture(svg, file, illustration.description, illustration.table, illustration.chart)
 
@@ -103,7 +106,7 @@ Block = Text | Heading | Bullets | Table | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -116,7 +119,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A report: its title, what must be read first, and its sections."""
+    """A report: its title, the notices at its top, and its sections."""
 
     title: str
     notices: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The style of all figures, and what several of them draw alike. It imports matplotlib, which is slow: import it to draw."""
+"""The style and shared elements of all figures. Import it only when drawing: it imports matplotlib, which is slow."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,20 +26,23 @@ STYLE: Any = {
 
 @contextmanager
 def new_figure(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure of this size in inches, to be drawn on in the shared style."""
+    """Yield an empty figure of this size in inches, with the shared style in effect."""
     with mpl.rc_context(STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Name the lines at their right ends, in place of a legend, moved apart where the names would overlap."""
+    """Label lines at their right ends instead of in a legend; labels that would overlap are moved apart.
+
+    `ends` has the last value, the label and the colour of each line.
+    """
     bottom, top = axes.get_ylim()
-    place = -np.inf
-    for error, text, colour in sorted(ends):
-        place = max(error, place + 0.055 * (top - bottom))
+    y = -np.inf
+    for value, text, colour in sorted(ends):
+        y = max(value, y + 0.055 * (top - bottom))
         axes.annotate(
             text,
-            (1.0, place),
+            (1.0, y),
             xycoords=("axes fraction", "data"),
             xytext=(5, 0),
             textcoords="offset points",
@@ -51,7 +54,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 
 def prepare(axes: Axes, title: str, label: str, *, integers: bool = True) -> None:
-    """Title, grid and name of the horizontal axis, whose ticks are whole numbers where `integers`."""
+    """Set the title, the grid and the label of the horizontal axis, with ticks at whole numbers if `integers`."""
     axes.set_title(title)
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_xlabel(label)
@@ -59,7 +62,7 @@ def prepare(axes: Axes, title: str, label: str, *, integers: bool = True) -> Non
 
 
 def logarithmic(axes: Axes) -> None:
-    """A logarithmic scale with plain numbers at 1, 2 and 5."""
+    """Set a logarithmic vertical scale with ticks at 1, 2 and 5 times powers of ten, labelled as plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -67,11 +70,11 @@ def logarithmic(axes: Axes) -> None:
 
 
 def legend(figure: Figure, networks: Iterable[Network], colours: Colours) -> None:
-    """The networks by name, under the panels."""
-    handles = [Line2D([], [], color=colours[each], label="{}-{}".format(*each), **line_style(each)) for each in networks]
+    """Draw a legend of the networks under the panels."""
+    handles = [Line2D([], [], color=colours[net], label="{}-{}".format(*net), **line_style(net)) for net in networks]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
 
 
 def line_style(network: Network) -> dict[str, Any]:
-    """Plain lines are dashed, so that the two kinds are told apart without colour."""
+    """Line width and dashes of a network: plain nets are dashed, so that the kinds differ without colour too."""
     return {"linewidth": 1.6, "linestyle": (0, (4, 1.5)) if network[0] == "plain" else "-"}

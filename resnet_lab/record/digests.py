@@ -1,18 +1,18 @@
-"""What tells the images of one folder from those of another."""
+"""Digests that identify the images in a folder."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 
 class Digests(NamedTuple):
-    """What tells a folder's images from others: sha256 of their names, and of their names and sizes."""
+    """Identify a folder's images: sha256 of the file names, and of the file names and sizes."""
 
     names: str
     files: str
 
 
-class Begun(NamedTuple):
-    """A run, or a study, that has begun on a folder of images."""
+class RecordedImages(NamedTuple):
+    """The folder images that a run or a study was trained on, as recorded by it; `run` is its folder."""
 
     run: Path
     digests: Digests

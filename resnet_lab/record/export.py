@@ -1,4 +1,4 @@
-"""A study's records in the forms of other tools: tables as CSV, and event files as TensorBoard reads them."""
+"""Export of a study's records as CSV tables and TensorBoard event files."""
 
 import csv
 import dataclasses
@@ -17,14 +17,14 @@ from resnet_lab.record.store import Run
 from resnet_lab.record.study import Study
 from resnet_lab.text import printable
 
-_HEAD = ("study", "run", "variant", "kind", "shortcut", "depth", "seed")  # of a row in every table
-_OWN = ".resnet-lab"  # the end of an event file's name, by which a later export knows it as one of its own
+_RUN_COLUMNS = ("study", "run", "variant", "kind", "shortcut", "depth", "seed")  # the first columns of every table
+_SUFFIX = ".resnet-lab"  # of event files, so that a later export recognises and replaces them
 
 
 def write_csv(folder: Path, study: Study) -> list[Path]:
-    """Write `runs.csv` with a row a run, and a file with a row a record for each type of record. Raises DiskError.
+    """Write `runs.csv` with one row per run, and one file per record type with one row per record. Raises DiskError.
 
-    Numbers have all their digits, errors are fractions, and what a record or a config does not have is an empty cell.
+    Numbers have full precision, errors are fractions, and missing values are empty cells.
     """
     tables = {
         "runs.csv": _run_rows(study),
@@ -40,29 +40,31 @@ def write_csv(folder: Path, study: Study) -> list[Path]:
 
 
 def _run_rows(study: Study) -> Iterator[list[Any]]:
-    """The header, and a row a run: its network, how far it is, its identity and its settings."""
-    settings = [dict(flatten(run.config.model_dump(mode="json", exclude={"seed"}))) for run in study.runs]
-    keys = list(dict.fromkeys(key for each in settings for key in each))
-    yield [*_HEAD, "state", "step", "digest", *keys]
-    for run, each in zip(study.runs, settings, strict=True):
-        yield [*_head(study, run), run.state, run.step, run.config.digest(), *(_cell(each.get(key)) for key in keys)]
+    """The header, then one row per run: its network, state, step, identity and settings."""
+    settings_of_runs = [dict(flatten(run.config.model_dump(mode="json", exclude={"seed"}))) for run in study.runs]
+    keys = list(dict.fromkeys(key for settings in settings_of_runs for key in settings))
+    yield [*_RUN_COLUMNS, "state", "step", "digest", *keys]
+    for run, settings in zip(study.runs, settings_of_runs, strict=True):
+        yield [*_run_cells(study, run), run.state, run.step, run.config.digest(), *(_cell(settings.get(key)) for key in keys)]
 
 
-def _record_rows(study: Study, kind: type[Record], found: Iterable[tuple[Run, Sequence[Record]]]) -> Iterator[list[Any]]:
-    """The header, and a row a record of this type."""
-    yield [*_HEAD, *(field.name for field in dataclasses.fields(kind))]
-    for run, records in found:
-        yield from ([*_head(study, run), *dataclasses.astuple(record)] for record in records)
+def _record_rows(
+    study: Study, record_type: type[Record], records_of_runs: Iterable[tuple[Run, Sequence[Record]]]
+) -> Iterator[list[Any]]:
+    """The header, then one row per record of this type."""
+    yield [*_RUN_COLUMNS, *(field.name for field in dataclasses.fields(record_type))]
+    for run, records in records_of_runs:
+        yield from ([*_run_cells(study, run), *dataclasses.astuple(record)] for record in records)
 
 
-def _head(study: Study, run: Run) -> list[Any]:
-    """The cells under _HEAD."""
+def _run_cells(study: Study, run: Run) -> list[Any]:
+    """The values of _RUN_COLUMNS."""
     model = run.config.model
     return [printable(study.name), run.name, model.variant, model.kind, model.shortcut, model.depth, run.config.seed]
 
 
 def _cell(value: Any) -> Any:
-    """Numbers, text and nothing as they are, the rest as in JSON."""
+    """Numbers, text and None unchanged, anything else as JSON."""
     return value if value is None or (isinstance(value, int | float | str) and not isinstance(value, bool)) else json.dumps(value)
 
 
@@ -73,31 +75,31 @@ def _csv(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def write_tensorboard(folder: Path, runs: Sequence[Run]) -> list[Path]:
-    """Write an event file in a folder of its own for each run, and remove those of an earlier export that it does not write.
+    """Write one event file per run, each in its own folder, and remove outdated files of earlier exports.
 
-    Raises DiskError, and ConfigError where TensorBoard is not installed. The same records give the same bytes.
+    The same records give the same bytes. Raises DiskError, and ConfigError if TensorBoard is not installed.
     """
-    files = {folder / run.name / f"events.out.tfevents.{int(_started(run)):010d}{_OWN}": _event_file(run) for run in runs}
+    files = {folder / run.name / f"events.out.tfevents.{int(_started(run)):010d}{_SUFFIX}": _event_file(run) for run in runs}
     for path, content in files.items():
         with disk_errors(path.parent, "--out"):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content, "--out")
     with disk_errors(folder, "--out"):
-        for path in folder.glob(f"*/events.out.tfevents.*{_OWN}"):
+        for path in folder.glob(f"*/events.out.tfevents.*{_SUFFIX}"):
             if path not in files:
                 path.unlink()
     return list(files)
 
 
 def _event_file(run: Run) -> bytes:
-    """A run's scalars as an event file; TensorBoard keeps values as 32-bit floats."""
+    """The content of a run's event file; TensorBoard stores values as 32-bit floats."""
     try:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError:
         raise ConfigError(
-            "TensorBoard is not installed here: `pip install 'resnet-lab[tensorboard]'` installs it, and --to csv goes without."
+            "TensorBoard is not installed: run `pip install 'resnet-lab[tensorboard]'`, or use --to csv, which does not need it."
         ) from None
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
@@ -109,7 +111,7 @@ def _event_file(run: Run) -> bytes:
 
 
 def _scalars(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
-    """Wall time, step and new scalars of every record. Time is the start's and the seconds that the records count since then."""
+    """Wall time, step and new scalars of every record. Wall time is the run's start plus the seconds recorded since."""
     records: list[Record] = sorted(
         [*run.train, *run.validation, *run.evaluations], key=lambda record: (record.step, isinstance(record, EvalRecord))
     )
@@ -118,12 +120,12 @@ def _scalars(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
     for record in records:
         wall_time += record.seconds
         new = {tag: value for tag, value in _tags(record).items() if (record.step, tag) not in seen}
-        seen |= {(record.step, tag) for tag in new}  # a check and an evaluation may fall on one step: one validation error
+        seen |= {(record.step, tag) for tag in new}  # a plateau check and an evaluation at one step give the same error once
         yield wall_time, record.step, new
 
 
 def _tags(record: Record) -> dict[str, float]:
-    """A record's scalars by the names that TensorBoard shows; what stands before the slash is one group of charts."""
+    """A record's scalars by TensorBoard tag; TensorBoard groups charts by the part before the slash."""
     match record:
         case TrainRecord():
             speed = {"images per second": record.images / record.seconds} if record.seconds > 0 else {}
@@ -132,7 +134,7 @@ def _tags(record: Record) -> dict[str, float]:
         case ValidationRecord():
             return {"error/validation": record.error, "loss/validation": record.loss}
         case EvalRecord():
-            found = {
+            values = {
                 "error/training (clean)": record.train_error,
                 "error/validation": record.validation_error,
                 "error/test": record.test_error,
@@ -140,11 +142,11 @@ def _tags(record: Record) -> dict[str, float]:
                 "loss/validation": record.validation_loss,
                 "loss/test": record.test_loss,
             }
-            return {tag: value for tag, value in found.items() if value is not None}
+            return {tag: value for tag, value in values.items() if value is not None}
 
 
 def _started(run: Run) -> float:
-    """When the run started, in seconds since 1970; 0 where no readable event says so."""
+    """When the run started, in seconds since 1970; 0 if no readable event records it."""
     try:
         return datetime.datetime.fromisoformat(run.events[0].time).timestamp()
     except (IndexError, TypeError, ValueError):

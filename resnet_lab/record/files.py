@@ -1,7 +1,8 @@
-"""Files that are replaced whole or only grow, and errors of the disk as one sentence."""
+"""Atomic and append-only file writes, incremental reads, and disk errors reported as DiskError."""
 
 import contextlib
 import errno
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -13,17 +14,16 @@ from resnet_lab.errors import DiskError
 
 
 def write_atomically(path: Path, content: bytes, option: str = "--runs") -> None:
-    """Replace a file by `content`, whole or not at all, and on the disk when this returns. Raises DiskError, see disk_errors."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with disk_errors(path, option):
+    """Atomically replace a file by `content`, synced to disk on return. Raises DiskError, which names `option`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with disk_errors(path, option, len(content)):
         try:
-            with aside.open("wb") as file:
-                file.write(content)
-                file.flush()
+            with temporary.open("wb", buffering=0) as file:
+                _write_all(file, content)
                 os.fsync(file.fileno())
-            aside.replace(path)
+            temporary.replace(path)
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -32,19 +32,19 @@ def write_atomically(path: Path, content: bytes, option: str = "--runs") -> None
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write indented JSON atomically."""
+    """Write indented JSON atomically. Raises DiskError."""
     write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
 def read_regular(path: Path) -> bytes:
-    """The bytes of a file. Raises OSError, also for what is none and could be read without end, such as a pipe or a device."""
+    """The bytes of a file. Raises OSError, also for pipes and devices, which could block or never end."""
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.read_bytes()
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, or an empty one where the file is missing or not one."""
+    """The JSON object in a file; an empty one if the file is missing or holds anything else."""
     try:
         values = json.loads(read_regular(path).decode())
     except (OSError, ValueError, RecursionError):
@@ -53,22 +53,36 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path, option: str = "--runs") -> Iterator[None]:
-    """Turn an OSError into a DiskError that names the place and the way out, the option by which the place was chosen."""
+def disk_errors(path: Path, option: str = "--runs", num_bytes: int | None = None) -> Iterator[None]:
+    """Turn an OSError into a DiskError that names the path, the option that chooses another, and the bytes it needs if full."""
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        needed = f" ({num_bytes:,} bytes are needed)" if full and num_bytes is not None else ""
         raise DiskError(
-            f"{path} cannot be used: {error.strerror or error}. Make room or name another folder with {option}."
+            f"{path} cannot be used: {error.strerror or error}{needed}. Free disk space or choose another folder with {option}."
         ) from error
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file that only grows. Raises DiskError."""
-    with disk_errors(path), path.open("ab") as file:
-        if file.tell() > 0 and not _ends_with_newline(path):
-            line = "\n" + line  # what a killed process left of its last line stays a line of its own
-        file.write(line.encode())
+    """Append a line to a file, whole or not at all where the disk is full. Raises DiskError."""
+    with disk_errors(path, num_bytes=len(line.encode())), path.open("ab", buffering=0) as file:
+        size = file.tell()
+        if size > 0 and not _ends_with_newline(path):
+            line = "\n" + line  # a partial line left by a killed process stays on a line of its own
+        try:
+            _write_all(file, line.encode())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    """Write all bytes: one write to an unbuffered file may take only some of them."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _ends_with_newline(path: Path) -> bool:
@@ -78,7 +92,7 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a file, none where there is no file; bytes that are no text are replaced."""
+    """The lines of a file, none if it cannot be read; invalid UTF-8 is replaced."""
     try:
         return read_regular(path).decode("utf-8", errors="replace").splitlines()
     except OSError:
@@ -87,35 +101,35 @@ def read_lines(path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Position:
-    """How far a file has been read: which file of the disk it is, and bytes."""
+    """How far a file has been read: its inode and the offset in bytes."""
 
     inode: int = -1
     offset: int = 0
 
     def follows(self, earlier: "Position") -> bool:
-        """Whether this is further in the same file, which has only grown since."""
+        """Whether this is the same position or a later one in the same file."""
         return self.inode == earlier.inode and self.offset >= earlier.offset
 
 
-def read_on(path: Path, position: Position) -> tuple[list[str], Position]:
-    """The complete lines behind a position, and the position behind them; from the beginning where it is not the same file."""
+def read_new_lines(path: Path, position: Position) -> tuple[list[str], Position]:
+    """The complete lines after a position, and the position after them; reads from the start if the file was replaced."""
     if not path.is_file():
         return [], Position()
     try:
         with path.open("rb") as file:
-            there = os.fstat(file.fileno())
-            here = Position(there.st_ino, there.st_size)
-            start = position.offset if here.follows(position) else 0
+            status = os.fstat(file.fileno())
+            end = Position(status.st_ino, status.st_size)
+            start = position.offset if end.follows(position) else 0
             file.seek(start)
             content = file.read()
     except OSError:
         return [], Position()
     complete = content[: content.rfind(b"\n") + 1]
-    return complete.decode("utf-8", errors="replace").splitlines(), Position(here.inode, start + len(complete))
+    return complete.decode("utf-8", errors="replace").splitlines(), Position(end.inode, start + len(complete))
 
 
 def sync(path: Path) -> None:
-    """Put what was appended to a file on the disk, if there is one. Raises DiskError."""
+    """Flush a file's appended content to disk, if the file exists. Raises DiskError."""
     with disk_errors(path):
         if path.exists():
             with path.open("ab") as file:

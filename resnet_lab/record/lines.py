@@ -1,4 +1,4 @@
-"""What a run says: the lines of `metrics.jsonl` and `events.jsonl`. Errors are fractions, time is in seconds."""
+"""A run's records and events: the lines of `metrics.jsonl` and `events.jsonl`. Errors are fractions, durations are seconds."""
 
 import dataclasses
 import json
@@ -9,14 +9,14 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic_core import from_json
 
-# What a line from the disk may say; a record that is made here is not checked.
+# Constraints on values read from disk; records constructed in this process are not validated.
 Step = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Images = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
 Error = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
-Loss = Annotated[float, Field(strict=True)]  # NaN and infinity too: an evaluation may overflow
+Loss = Annotated[float, Field(strict=True)]  # may be NaN or infinite: an evaluation can overflow
 Rate = Annotated[float, Field(strict=True, gt=0, lt=1e9, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, ge=0, lt=1e12, allow_inf_nan=False)]
-Word = Annotated[str, Field(strict=True)]
+Text = Annotated[str, Field(strict=True)]
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -36,7 +36,7 @@ class TrainRecord:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True)
 class ValidationRecord:
-    """A check of the plateau schedule: error on the validation images."""
+    """A check by the plateau schedule: error and loss on the validation images."""
 
     type: ClassVar[str] = "validation"
     step: Step
@@ -48,7 +48,7 @@ class ValidationRecord:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True)
 class EvalRecord:
-    """An evaluation: evaluation mode, no augmentation. `train_error` is the *clean* error on `train_images` images."""
+    """An evaluation in eval mode, without augmentation. `train_error` is the *clean* error on `train_images` images."""
 
     type: ClassVar[str] = "eval"
     step: Step
@@ -68,22 +68,22 @@ Record = TrainRecord | ValidationRecord | EvalRecord
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a run: started, resumed, checkpointed, preempted, diverged, failed, finished."""
+    """A change in a run's state: started, resumed, checkpointed, preempted, diverged, failed, finished."""
 
-    time: Word
-    name: Word
+    time: Text
+    name: Text
     step: Step
     detail: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def to_line(record: Record | Event) -> str:
-    """One line of JSON with all digits of every number."""
+    """One line of JSON, with numbers in full precision."""
     head = {} if isinstance(record, Event) else {"type": record.type}
     return json.dumps(head | dataclasses.asdict(record), separators=(",", ":")) + "\n"
 
 
 def record_from_line(line: str) -> Record | None:
-    """The record of a line, or None where the line is torn or foreign, or says what no run can."""
+    """The record on a line; None if the line is incomplete, of another format, or has values out of range."""
     try:
         values = from_json(line)
         record: Record = _readers()[values.pop("type")].validate_python(values)
@@ -93,7 +93,7 @@ def record_from_line(line: str) -> Record | None:
 
 
 def event_from_line(line: str) -> Event | None:
-    """The event of a line, or None where the line is torn or foreign."""
+    """The event on a line; None if the line is incomplete or of another format."""
     try:
         event: Event = _event_reader().validate_json(line)
     except ValidationError:
@@ -103,7 +103,7 @@ def event_from_line(line: str) -> Event | None:
 
 @cache
 def _readers() -> dict[str, TypeAdapter[Any]]:
-    """What makes records of JSON values and checks them, by type; a large study has 200,000 of them to read."""
+    """Cached validators by record type; a large study has 200,000 records to read."""
     return {record.type: TypeAdapter(record) for record in (TrainRecord, ValidationRecord, EvalRecord)}
 
 

@@ -1,20 +1,18 @@
-"""Runs on disk: folders of small files that only grow, readable while a run writes and after it was killed."""
+"""Runs on disk: folders of small append-only files, readable while a run writes and after it was killed."""
 
 import contextlib
 import datetime
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from resnet_lab.config.files import load_run
 from resnet_lab.config.schema import RunConfig, differences
-from resnet_lab.errors import ConfigError, DiskError, LockedError
+from resnet_lab.errors import ConfigError, DiskError
 from resnet_lab.record.digests import Digests
-from resnet_lab.record.files import Position, append_line, disk_errors, read_json, read_lines, read_on, sync, write_json
+from resnet_lab.record.files import Position, append_line, disk_errors, read_json, read_lines, read_new_lines, sync, write_json
 from resnet_lab.record.lines import (
     EvalRecord,
     Event,
@@ -25,11 +23,11 @@ from resnet_lab.record.lines import (
     record_from_line,
     to_line,
 )
+from resnet_lab.record.lock import Hold, Owner, hold, holder
 from resnet_lab.text import printable
 
-_Key = tuple[str, int]  # a record's type and step
+_Key = tuple[str, int]  # record type and step
 RunState = Literal["planned", "running", "interrupted", "diverged", "failed", "finished"]
-_LOCK_SECONDS = 2.0  # longer than a look at the lock by `RunFolder.is_locked`
 
 
 @dataclass(frozen=True)
@@ -45,20 +43,20 @@ class RunFolder:
 
     @property
     def analysis(self) -> Path:
-        """The folder of what analyses have found."""
+        """The folder of analysis results."""
         return self.path / "analysis"
 
     @property
     def log_file(self) -> Path:
-        """What a run started by a sweep printed."""
+        """The output of a run started by a sweep."""
         return self.path / "output.log"
 
     def exists(self) -> bool:
-        """Whether there is a run in it."""
+        """Whether the folder holds a run."""
         return (self.path / "config.json").is_file()
 
     def config(self) -> RunConfig:
-        """What the run is told. Raises ConfigError, DiskError."""
+        """The run's config. Raises ConfigError, DiskError."""
         if not self.exists():
             raise ConfigError(f"There is no run in {self.path}: it has no config.json.")
         path = self.path / "config.json"
@@ -68,66 +66,51 @@ class RunFolder:
             raise DiskError(f"{path} cannot be read: {error}.") from error
 
     def create(self, config: RunConfig) -> None:
-        """Make the folder with its config, unless it is there already. Raises ConfigError if it is another run's, DiskError."""
+        """Create the folder and its config.json if missing. Raises ConfigError if it holds another run, DiskError."""
         self.check(config)
         if not self.exists():
             self.make()
             write_json(self.path / "config.json", config.model_dump(mode="json"))
 
     def make(self) -> None:
-        """Make the folder itself."""
+        """Create the folder if missing. Raises DiskError."""
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
     def make_analysis(self) -> None:
-        """Make the folder of results."""
+        """Create the folder of analysis results if missing. Raises DiskError."""
         with disk_errors(self.analysis):
             self.analysis.mkdir(parents=True, exist_ok=True)
 
     def check(self, config: RunConfig) -> None:
-        """Raise ConfigError, naming the differing keys, where the folder holds a run of another configuration."""
+        """Raise ConfigError, naming the differing keys, if the folder holds a run with another config."""
         if not self.exists():
             return
         changed = differences(self.config(), config)
         if changed:
-            listed = "; ".join(f"{key} is {_short(theirs)}, not {_short(ours)}" for key, theirs, ours in changed)
+            listed = "; ".join(f"{key} is {json.dumps(old)}, not {json.dumps(new)}" for key, old, new in changed)
             raise ConfigError(
-                f"{self.path} holds a run of another configuration ({listed}). Keep both with --study NAME, or remove "
-                "that folder."
+                f"{self.path} holds a run with another config ({listed}). Use --study NAME to keep both, or remove that folder."
             )
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run for this process. Raises LockedError where another process has it."""
-        lock = FileLock(self.path / ".lock", timeout=_LOCK_SECONDS)
-        with disk_errors(self.path):
-            try:
-                lock.acquire()
-            except Timeout:
-                raise LockedError(f"Another process is working on {self.path}; `resnet-lab runs` shows how far it is.") from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def lock(self, stop: Callable[[], bool] = lambda: False) -> "contextlib.AbstractContextManager[Hold | None]":
+        """Lock the run for this process; see `lock.hold`. Raises LockedError if another process holds the lock, DiskError."""
+        return hold(self.path, stop)
+
+    def holder(self) -> Owner | None:
+        """The process that works on the run now; None if there is none."""
+        return holder(self.path)
 
     def is_locked(self) -> bool:
         """Whether a process is working on the run now."""
-        if not (self.path / ".lock").exists():
-            return False
-        try:
-            with FileLock(self.path / ".lock", timeout=0):
-                return False
-        except Timeout:
-            return True
-        except OSError:  # a folder that cannot be written is nobody's work
-            return False
+        return self.holder() is not None
 
     def append(self, record: Record) -> None:
-        """Add a record to metrics.jsonl."""
+        """Append a record to metrics.jsonl. Raises DiskError."""
         append_line(self.path / "metrics.jsonl", to_line(record))
 
     def append_event(self, name: str, step: int, **detail: Any) -> Event:
-        """Add an event, with the time of now, to events.jsonl."""
+        """Append an event with the current time to events.jsonl, and return it. Raises DiskError."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         event = Event(now, name, step, detail)
         append_line(self.path / "events.jsonl", to_line(event))
@@ -139,15 +122,15 @@ class RunFolder:
         return [event for line in lines if (event := event_from_line(line)) is not None]
 
     def records(self) -> list[Record]:
-        """The readable records by step: the last line of each type and step counts, a torn line does not."""
+        """All readable records in order of step: the last one of each type and step; incomplete lines are skipped."""
         return _by_step(_latest(read_lines(self.path / "metrics.jsonl")))
 
     def read(self) -> "Run":
-        """All that the folder says. Raises ConfigError if its config cannot be read."""
+        """Read the whole run. Raises ConfigError or DiskError if its config cannot be read."""
         return self.read_with(self.records())
 
     def read_with(self, records: Sequence[Record]) -> "Run":
-        """As `read`, with records that have been read already."""
+        """Like `read`, with records that have been read already."""
         events = self.events()
         return Run(
             folder=self,
@@ -161,15 +144,15 @@ class RunFolder:
         )
 
     def read_image_digests(self) -> Digests | None:
-        """What tells its folder of images from others; None where it has none, or has not begun."""
+        """Digests of the folder images that the run was trained on; None for other data sets or before the run has started."""
         return _image_digests(read_json(self.path / "environment.json"), self.events())
 
     def ending(self) -> Event | None:
-        """The event that ended the run for good, finished or diverged, if there is one."""
+        """The final event, finished or diverged; None if the run has not ended."""
         return _ending(self.events())
 
     def sync(self) -> None:
-        """Put the records on the disk, before a checkpoint that relies on them."""
+        """Flush the records to disk, before a checkpoint that relies on them. Raises DiskError."""
         sync(self.path / "metrics.jsonl")
 
     def _state(self, events: list[Event]) -> RunState:
@@ -202,24 +185,24 @@ class Run:
 
     @property
     def step(self) -> int:
-        """The last step that it has recorded."""
+        """The last recorded step."""
         return max((records[-1].step for records in (self.train, self.evaluations) if records), default=0)
 
     @property
     def images_per_second(self) -> float | None:
-        """Its training speed over the last ten records."""
+        """Training throughput over the last ten records; None if nothing was timed."""
         recent = self.train[-10:]
         seconds = sum(record.seconds for record in recent)
         return sum(record.images for record in recent) / seconds if seconds > 0 else None
 
     @property
     def image_digests(self) -> Digests | None:
-        """What tells its folder of images from others; None where it has none, or has not begun."""
+        """See `RunFolder.read_image_digests`."""
         return _image_digests(self.environment, self.events)
 
     @property
     def seconds_left(self) -> float | None:
-        """Training time that it still needs at its own speed; None where none has been measured, or the run has ended."""
+        """Remaining training time at the measured throughput; None if there is none, or if the run has ended."""
         speed = self.images_per_second
         if speed is None or self.state in ("finished", "diverged"):
             return None
@@ -227,27 +210,27 @@ class Run:
 
     @property
     def parameters(self) -> int | None:
-        """Its parameter count, as its first event states it."""
+        """The network's parameter count, from the `started` event."""
         counts = [event.detail.get("parameters") for event in self.events if event.name == "started"]
         return counts[0] if counts and isinstance(counts[0], int) else None
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether it learns the synthetic stand-in."""
+        """Whether the run trains on the synthetic stand-in."""
         return self.config.data.facts.is_stand_in
 
 
 class Follower:
-    """Reads runs again and again while they are trained, each time only the lines of metrics.jsonl that are new."""
+    """Rereads runs during training; each time it reads only the new lines of metrics.jsonl."""
 
     def __init__(self) -> None:
         self._positions: dict[RunFolder, Position] = {}
         self._records: dict[RunFolder, dict[_Key, Record]] = {}
 
     def read(self, folder: RunFolder) -> Run:
-        """All that the folder says, see RunFolder.read; a line counts once it is complete."""
+        """Read the whole run, see `RunFolder.read`; incomplete lines are left for the next time."""
         earlier = self._positions.get(folder, Position())
-        lines, position = read_on(folder.path / "metrics.jsonl", earlier)
+        lines, position = read_new_lines(folder.path / "metrics.jsonl", earlier)
         known = self._records.get(folder, {}) if position.follows(earlier) else {}
         self._records[folder] = known | _latest(lines)
         self._positions[folder] = position
@@ -265,24 +248,20 @@ def _by_step(records: dict[_Key, Record]) -> list[Record]:
 
 
 def _image_digests(environment: dict[str, Any], events: Sequence[Event]) -> Digests | None:
-    """Those that the run began with, or went on with when it was last resumed."""
-    changed = [event.detail["changed"] for event in events if isinstance(event.detail.get("changed"), dict)]
+    """The digests recorded when the run was last resumed with changed images, or else when it was started."""
+    changes = [event.detail["changed"] for event in events if isinstance(event.detail.get("changed"), dict)]
     data = environment.get("data")
-    began = data.get("sha256") if isinstance(data, dict) else None
-    found = next((each["images"] for each in reversed(changed) if "images" in each), began)
+    initial = data.get("sha256") if isinstance(data, dict) else None
+    latest = next((change["images"] for change in reversed(changes) if "images" in change), initial)
     if (
-        not isinstance(found, dict)
-        or found.keys() != set(Digests._fields)
-        or not all(isinstance(each, str) for each in found.values())
+        not isinstance(latest, dict)
+        or latest.keys() != set(Digests._fields)
+        or not all(isinstance(digest, str) for digest in latest.values())
     ):
         return None
-    return Digests(**found)
+    return Digests(**latest)
 
 
 def _ending(events: list[Event]) -> Event | None:
     ends = {event.name: event for event in events if event.name in ("finished", "diverged")}
     return ends.get("finished") or ends.get("diverged")
-
-
-def _short(value: object) -> str:
-    return json.dumps(value)

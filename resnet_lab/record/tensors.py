@@ -1,4 +1,4 @@
-"""What torch.save wrote, read so that nothing in it can run."""
+"""Loads files written by torch.save without running code in them."""
 
 import io
 import warnings
@@ -7,18 +7,18 @@ from typing import Any
 
 import torch
 
-_SPARE_BYTES = 1 << 20  # more than the compressed text of a TorchScript program takes, of which torch says what it is
+_SPARE_BYTES = 1 << 20  # TorchScript programs contain compressed text, and torch reports them with a message of its own
 
 
 def load_tensors(content: bytes) -> Any:
-    """Tensors and plain values, on the CPU.
+    """Tensors and plain values from the content of a file, on the CPU.
 
-    Raises ValueError where the file is compressed, so that it would take far more memory than its own size, and whatever other
-    errors damaged or foreign bytes lead torch to.
+    Raises ValueError if the file is compressed, since it could need far more memory than its size. For damaged or foreign files
+    torch raises almost anything.
     """
     if zipfile.is_zipfile(io.BytesIO(content)):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > len(content) + _SPARE_BYTES:
-                raise ValueError("it is compressed, which torch.save does not do")
-    with warnings.catch_warnings(action="ignore"):  # the callers say what is wrong
+                raise ValueError("the file is compressed, which torch.save never does")
+    with warnings.catch_warnings(action="ignore"):  # callers report errors
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -1,1 +1,1 @@
-"""Figures and the report of a study."""
+"""The figures and the report of a study."""

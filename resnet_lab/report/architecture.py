@@ -1,4 +1,4 @@
-"""A drawing of a plain network beside its residual counterpart, in the manner of He et al. 2015, Fig. 3."""
+"""A drawing of a plain network beside its residual counterpart, as in He et al. 2015, Fig. 3."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
@@ -17,25 +17,25 @@ from resnet_lab.report.figures import rendered
 if TYPE_CHECKING:
     from resnet_lab.models.cost import BlockForm, Cost, Layer
 
-_MOST_BLOCKS = 6  # of a stage: longer ones are shown by their first blocks and their last
+_MOST_BLOCKS = 6  # per stage; of longer stages only the first blocks and the last one are drawn
 _HALF_WIDTH, _HEIGHT, _APART, _INCHES = 1.0, 0.62, 3.9, 0.26
 _COLOURS = ("#c9b8e0", "#b5d6a7", "#f2b8b0", "#a9cbe8")
 _NEUTRAL, _INK = "#e8e8e8", "#222222"
-_BULGE, _ASIDE = 0.6, 0.07  # of a shortcut's curve: to the right, and from the middle between two boxes
+_BULGE, _OFFSET = 0.6, 0.07  # of a shortcut's curve: to the right, and from the midpoint between two boxes
 
 
 class _Row(NamedTuple):
-    """One line of a column: a layer's box, or words between boxes where `colour` is None."""
+    """One row of a column: a layer's box, or text between boxes if `colour` is None. `block` is set on a block's last row."""
 
     text: str
     colour: str | None
-    block: "BlockForm | None" = None  # of the row that ends it
+    block: "BlockForm | None" = None
 
 
 def architecture(depth: int, plain: "Cost", residual: "Cost") -> Figure:
-    """Both networks from the image down to the classes; shortcuts that change the shape are dotted.
+    """Draw both networks from the image down to the classes; shortcuts that change the shape are dotted.
 
-    Blocks in the middle of long stages are left out, and their number is said.
+    Blocks in the middle of long stages are replaced by their number.
     """
     columns = [_rows(cost) for cost in (plain, residual)]
     height = len(columns[0]) + 1.5
@@ -55,26 +55,25 @@ def architecture(depth: int, plain: "Cost", residual: "Cost") -> Figure:
 
 
 def write(figure: Figure, path: FilePath) -> None:
-    """Write the drawing in the form that the file's name ends with: .svg, .png or .pdf. Raises DiskError."""
+    """Write the drawing in the format of the file's suffix: .svg, .png or .pdf. Raises DiskError."""
     write_atomically(path, rendered(figure, path.suffix.removeprefix(".")), "--draw")
 
 
 def _rows(cost: "Cost") -> list[_Row]:
-    """The column of a network from top to bottom; projections are no rows of it."""
+    """The rows of a network's column from top to bottom, without projections."""
     stem, *_, head = cost.layers
-    first = cost.blocks[0].input_shape
     rows = [_Row("image", None), _Row(stem.operation, _COLOURS[0])]
-    if first != stem.output_shape:
+    if cost.blocks[0].input_shape != stem.output_shape:
         rows.append(_Row("3x3 max pool, /2", _NEUTRAL))
     for stage, blocks in enumerate(_stages(cost.blocks)):
         colour = _COLOURS[stage % len(_COLOURS)]
         shown = range(len(blocks)) if len(blocks) <= _MOST_BLOCKS else [*range(_MOST_BLOCKS - 2), len(blocks) - 1]
-        before = -1
+        previous = -1
         for index in shown:
-            if index > before + 1:
-                rows.append(_Row(f"{index - before - 1} more blocks", None))
+            if index > previous + 1:
+                rows.append(_Row(f"{index - previous - 1} more blocks", None))
             rows += _block_rows(cost, blocks[index], colour)
-            before = index
+            previous = index
     return [*rows, _Row("average pool", _NEUTRAL), _Row(head.operation, _NEUTRAL)]
 
 
@@ -91,7 +90,7 @@ def _block_rows(cost: "Cost", block: "BlockForm", colour: str) -> list[_Row]:
 
 
 def _branch(cost: "Cost", block: "BlockForm") -> "Iterator[Layer]":
-    """The block's layers without the shortcut's."""
+    """The layers of a block's branch, without those of its shortcut."""
     of_block = (layer for layer in cost.layers if layer.name.startswith(f"{block.name}."))
     return (layer for layer in of_block if not layer.name.startswith(f"{block.name}.shortcut."))
 
@@ -110,7 +109,7 @@ def _draw_column(axes: Axes, x: float, rows: Sequence[_Row]) -> None:
 
 
 def _draw_shortcuts(axes: Axes, x: float, rows: Sequence[_Row]) -> None:
-    """A curve around each block, from between the layers above it to between the layers below."""
+    """Draw a curve around each block, from the arrow above it to the arrow below."""
     start = next(y for y, row in enumerate(rows) if row.colour == _COLOURS[0])
     start += 1 if rows[start + 1].colour == _NEUTRAL else 0
     for y, row in enumerate(rows):
@@ -124,9 +123,9 @@ def _draw_shortcuts(axes: Axes, x: float, rows: Sequence[_Row]) -> None:
 
 
 def _draw_shortcut(axes: Axes, x: float, top: float, bottom: float, block: "BlockForm") -> None:
-    """It leaves below the arrow's middle and comes in above it, so that one block's curve is told from the next one's."""
+    """Draw a curve from below the middle of one arrow to above that of another, so that those of adjacent blocks do not touch."""
     edge, right = x + _HALF_WIDTH, x + _HALF_WIDTH + _BULGE
-    begin, end = top + _ASIDE, bottom - _ASIDE
+    begin, end = top + _OFFSET, bottom - _OFFSET
     points = [(x, begin), (edge, begin), (right, begin), (right, end), (edge, end), (x, end)]
     codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4, Path.LINETO]
     style = (0, (1.2, 1.4)) if block.changes_shape else "-"
@@ -134,13 +133,13 @@ def _draw_shortcut(axes: Axes, x: float, top: float, bottom: float, block: "Bloc
     axes.plot(x + 0.05, end, marker="<", markersize=2.5, color=_INK)
     stride = block.input_shape[-1] // block.output_shape[-1]
     projection = f"1x1 conv, {block.output_shape[0]}" + (f", /{stride}" if stride > 1 else "")
-    words = {"projection": projection, "zero-padded identity": "zeros added"}.get(block.shortcut)
-    if words:
-        axes.text(edge + 0.85 * _BULGE, (begin + end) / 2, words, ha="left", va="center", fontsize=6)
+    label = {"projection": projection, "zero-padded identity": "zero padding"}.get(block.shortcut)
+    if label:
+        axes.text(edge + 0.85 * _BULGE, (begin + end) / 2, label, ha="left", va="center", fontsize=6)
 
 
 def _draw_sizes(axes: Axes, cost: "Cost", rows: Sequence[_Row]) -> None:
-    """On the left, where a map has become smaller: its height and width."""
+    """Write the height and width of feature maps on the left, wherever they change."""
     by_block = {block.name: block.output_shape[-1] for block in cost.blocks}
     num_layers = len(list(_branch(cost, cost.blocks[0])))
     seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""The data behind the curves: as series for the page's script, as a table for readers, as CSV."""
+"""The data of the curves: as series for the page's script, as a table, and as CSV."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ _TENTHS = 10
 
 
 def chart(comparison: Comparison, colours: dict[tuple[str, int], str]) -> Chart:
-    """Running training error and test error of every run; `colours` are by variant and depth."""
+    """Running training error and test error of every run, in percent; `colours` are by variant and depth."""
     series = tuple(
         line for run in comparison.runs for line in _series(run, colours[run.config.model.variant, run.config.model.depth])
     )
@@ -46,7 +46,7 @@ def _series(run: Run, colour: str) -> Iterator[Series]:
 
 
 def hours_at(run: Run) -> dict[int, float]:
-    """Hours of training and evaluation until each recorded step."""
+    """Accumulated hours of training and evaluation at each recorded step."""
     hours, total = {}, 0.0
     records: Sequence[TrainRecord | EvalRecord] = sorted(
         [*run.train, *run.evaluations], key=lambda record: (record.step, record.type == "eval")
@@ -58,13 +58,13 @@ def hours_at(run: Run) -> dict[int, float]:
 
 
 def lr_drops(run: Run) -> list[int]:
-    """The steps at which the lr becomes smaller; the low-lr start's rise is none."""
+    """The recorded steps at which the lr has decreased."""
     lrs = [(record.step, record.lr) for record in run.train]
     return [step for (_, before), (step, after) in itertools.pairwise(lrs) if after < before]
 
 
 def curve_table(comparison: Comparison) -> Table:
-    """Running training error and test error of every run at the tenths of its steps: the latest record at or before each."""
+    """Running training error and test error of every run, in percent, at each tenth of its steps: the last record up to it."""
     rows = []
     for run in comparison.runs:
         marks = [run.config.recipe.steps * tenth // _TENTHS for tenth in range(1, _TENTHS + 1)]
@@ -74,17 +74,17 @@ def curve_table(comparison: Comparison) -> Table:
         ):
             rows.append((f"{run.name} {part}", *(_at(points, mark) for mark in marks)))
     header = ("error in %", *(f"{100 * tenth // _TENTHS} %" for tenth in range(1, _TENTHS + 1)))
-    return Table("The curves as numbers: the last value at each tenth of a run's steps.", header, tuple(rows))
+    return Table("The curves as numbers: the last value up to each tenth of a run's steps.", header, tuple(rows))
 
 
 def _at(points: Sequence[tuple[int, float]], mark: int) -> str:
-    reached = [error for step, error in points if step <= mark]
-    passed = bool(points) and points[-1][0] >= mark
-    return f"{100 * reached[-1]:.2f}" if reached and passed else "-"
+    before = [error for step, error in points if step <= mark]
+    is_reached = bool(points) and points[-1][0] >= mark
+    return f"{100 * before[-1]:.2f}" if before and is_reached else "-"
 
 
 def curve_points(comparison: Comparison) -> str:
-    """All points of all runs as CSV; `error` is a fraction with all its digits."""
+    """All points of all runs as CSV; `error` is a fraction in full precision."""
     parts = [_csv("run", "variant", "kind", "shortcut", "depth", "seed", "step", "series", "error") + "\n"]
     for run in comparison.runs:
         model = run.config.model
@@ -95,14 +95,14 @@ def curve_points(comparison: Comparison) -> str:
 
 @cache
 def _csv(*cells: object) -> str:
-    """Cells with commas between them, quoted where they must be."""
+    """One CSV row, quoted where necessary, without a line end."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="").writerow(cells)
     return buffer.getvalue()
 
 
 def points(run: Run) -> Iterator[tuple[int, str, float]]:
-    """Step, name of the series and error of every record."""
+    """Yield the step, the name of the series and the error (a fraction) of every record."""
     for record in run.train:
         yield record.step, "training, running", record.error
     for evaluation in run.evaluations:

@@ -1,4 +1,4 @@
-"""The report of a study as a document: sections of text, tables and figures, which HTML and Markdown both render."""
+"""The content of a study's report: sections of text, tables and figures, rendered as HTML and as Markdown."""
 
 import json
 import shlex
@@ -11,6 +11,7 @@ from resnet_lab.config.files import StudyConfig, load_study, presets
 from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.config.settings import flatten
 from resnet_lab.presentation.blocks import Block, Bullets, Document, Picture, Section, Table, Text
+from resnet_lab.record.lines import Event
 from resnet_lab.record.store import Run
 from resnet_lab.report import figures
 from resnet_lab.report.tables import difference_table, error_table, spread
@@ -23,9 +24,9 @@ FEW_STEPS = 10_000
 
 
 def build(comparison: Comparison, pictures: Mapping[str, Picture], reasons: Section | None = None) -> Document:
-    """The report of a study; everything in it comes from the study's files. `pictures` are by stem.
+    """Build the report of a study, from the study's files alone.
 
-    `reasons` is the section on its analyses, if there are any.
+    `pictures` are by stem; `reasons` is the section on the analyses, if there are any.
     """
     sections = [_verdict(comparison), _curves(pictures), _errors(comparison, pictures)]
     if comparison.differences:
@@ -44,22 +45,22 @@ def build(comparison: Comparison, pictures: Mapping[str, Picture], reasons: Sect
             _runs(runs),
             _events(runs),
         ]
-    return Document(f"Plain and residual networks: {comparison.study}", _notices(comparison), tuple(sections))
+    return Document(f"Plain and residual networks: {comparison.study.name}", _notices(comparison), tuple(sections))
 
 
 def _notices(comparison: Comparison) -> tuple[str, ...]:
     notices = []
     if comparison.stand_in:
         notices.append(
-            f"{figures.STAND_IN_NOTICE}. These networks were trained on procedurally generated shapes; nothing here is a result "
-            "on CIFAR-10. `resnet-lab data --download` fetches the real images."
+            f"{figures.STAND_IN_NOTICE}. These networks were trained on procedurally generated shapes, so nothing here is a "
+            "result on CIFAR-10. Download the real images with `resnet-lab data --download`."
         )
     steps = max((run.config.recipe.steps for run in comparison.runs), default=0)
     if 0 < steps < FEW_STEPS:
-        papers = paper.recipe_for(comparison.runs[0].config).steps
+        paper_steps = paper.recipe_for(comparison.runs[0].config).steps
         notices.append(
-            f"These networks were trained for {steps:,} steps, not the paper's {papers:,}: they show how far SGD gets in that "
-            "time, and not what the networks converge to."
+            f"These networks were trained for {steps:,} steps, not the paper's {paper_steps:,}: the results show how far SGD "
+            "gets in this time, not what the networks converge to."
         )
     return tuple(notices)
 
@@ -70,9 +71,10 @@ def _verdict(comparison: Comparison) -> Section:
         blocks.append(
             Text(
                 "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation "
-                f"than the shallowest. From three seeds on the 95 % interval decides: above zero, or below {100 * MATTERS:g} "
-                f"points. One or two seeds show it where every difference is above {100 * MATTERS:g} points, and do not where "
-                "none is outside twice its binomial standard error."
+                "than the shallowest. With three or more seeds, it counts as shown if the 95 % interval of the difference lies "
+                f"above zero, and as not shown if the interval lies below {100 * MATTERS:g} points. With one or two seeds, it "
+                f"counts as shown if every difference exceeds {100 * MATTERS:g} points and two binomial standard errors, and as "
+                "not shown if every difference is within two standard errors."
             )
         )
     if comparison.missing:
@@ -84,16 +86,16 @@ def _curves(pictures: Mapping[str, Picture]) -> Section:
     blocks: list[Block] = [
         pictures["curves"],
         Text(
-            "As in Figure 6 of He et al. 2015. Dashed: training error as trained, on augmented images in train mode, averaged "
-            "since the last record, and over neighbouring records where there are many. Bold: test error in evaluation mode. "
-            "Over several seeds the line is their mean at the steps that all of them have recorded, and the band goes from the "
-            "lowest to the highest. Dotted: a drop of the lr. The points are in the study's curves.csv."
+            "As in Figure 6 of He et al. 2015. Dashed: running training error (augmented images, training mode), averaged since "
+            "the previous record, and over neighbouring records if there are many. Bold: test error in evaluation mode. With "
+            "several seeds, lines are means over seeds at the steps recorded by all of them, and bands show the range from the "
+            "lowest to the highest seed. Dotted: lr drops. All points are in the study's curves.csv."
         ),
     ]
     if "degradation" in pictures:
         blocks += [
             pictures["degradation"],
-            Text("As in Figure 1 of He et al. 2015. Were the deeper network overfitting, its training error would be lower."),
+            Text("As in Figure 1 of He et al. 2015. If the deeper network were overfitting, its training error would be lower."),
         ]
     return Section("Curves", tuple(blocks))
 
@@ -117,12 +119,12 @@ def _differences(comparison: Comparison) -> Section:
 
 
 def _published(comparison: Comparison) -> Section:
-    """Published numbers beside ours where the recipe is the paper's, and why not where it is not."""
+    """Published errors beside ours, or the reason why they cannot be compared."""
     depths = figures.published_depths(comparison)
     if not depths:
         return Section(
             "Paper against ours",
-            (Text("Published numbers stand here only beside runs of the paper's recipe at depths that were published."),),
+            (Text("No comparison: these runs do not use the paper's recipe at published depths."),),
         )
     ours = {(cell.variant, cell.depth): cell for cell in comparison.cells}
     rows = tuple(
@@ -138,39 +140,41 @@ def _published(comparison: Comparison) -> Section:
         if (number.variant, number.depth) in ours
     )
     caption = (
-        "Error in percent. Published training errors were measured by each source in its own way; ours is the clean one, of the "
-        "last evaluation. No source has plain networks over several seeds."
+        "Error in percent. Sources measured training errors in different ways; ours is the clean training error of the last "
+        "evaluation. No source reports plain networks over several seeds."
     )
-    header = ("network", "source", "test, published", "training, published", "test, here", "training, here")
+    header = ("network", "source", "test, published", "training, published", "test, ours", "training, ours")
     return Section("Paper against ours", (Table(caption, header, rows),))
 
 
 def _recipe(runs: Sequence[Run]) -> Section:
     settings = runs[0].config.shared_settings()
-    rows = tuple((key, _plain(value)) for key, value in flatten(settings))
+    rows = tuple((key, _formatted(value)) for key, value in flatten(settings))
     return Section("Recipe", (Table("Settings that all runs share; durations are steps.", ("setting", "value"), rows),))
 
 
 def _departures(runs: Sequence[Run]) -> Section:
-    found = dict.fromkeys(sentence for run in runs for sentence in paper.departures(run.config))
+    departures = dict.fromkeys(sentence for run in runs for sentence in paper.departures(run.config))
     recipe = paper.recipe_for(runs[0].config)
     source = f"He et al. 2015, {recipe.section}"
-    blocks: list[Block] = [Text(f"Where these runs differ from the recipe of {source}:")] if found else []
-    blocks.append(Bullets(tuple(found)) if found else Text(f"The settings are those of {source}."))
-    blocks += [Text("In every run of this tool:"), Bullets(paper.always(runs[0].config))]
+    if departures:
+        blocks: list[Block] = [Text(f"Differences of these runs from the recipe of {source}:"), Bullets(tuple(departures))]
+    else:
+        blocks = [Text(f"The settings are those of {source}.")]
+    blocks += [Text("In all runs of resnet-lab:"), Bullets(paper.always(runs[0].config))]
     return Section("Departures from the paper", tuple(blocks))
 
 
 def _environment(runs: Sequence[Run]) -> Section:
-    """What the environment files say, a table for each distinct one, and what changed where a run was resumed."""
+    """A table of each distinct environment, and the changes to it when a run was resumed."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(repr(run.environment), []).append(run)
     tables: list[Block] = []
     for members in groups.values():
-        rows = tuple((key, _plain(value)) for key, value in flatten(members[0].environment))
+        rows = tuple((key, _formatted(value)) for key, value in flatten(members[0].environment))
         names = ", ".join(run.name for run in members)
-        tables.append(Table(names, ("what", "value"), rows) if rows else Text(f"{names}: no environment file."))
+        tables.append(Table(names, ("property", "value"), rows) if rows else Text(f"{names}: no environment file."))
     resumed = [
         (run, event)
         for run in runs
@@ -178,29 +182,34 @@ def _environment(runs: Sequence[Run]) -> Section:
         if event.name == "resumed" and isinstance(event.detail.get("changed"), dict)
     ]
     changes = tuple(
-        f"{run.name} went on at step {event.step:,} with {key} = {_plain(value)}."
+        f"{run.name} was resumed at step {event.step:,} with {_changed(event)}: from this step on it is no longer exactly "
+        "reproducible."
         for run, event in resumed
-        for key, value in flatten(event.detail["changed"])
+        if event.detail["changed"]
     )
     return Section("Environment and data", (*tables, *([Bullets(changes)] if changes else [])))
 
 
+def _changed(event: Event) -> str:
+    return ", ".join(f"{key} = {_formatted(value)}" for key, value in flatten(event.detail["changed"]))
+
+
 def _events(runs: Sequence[Run]) -> Section:
-    """What happened to every run; checkpoints are counted, not listed."""
+    """The events of every run; checkpoints are counted, not listed."""
     rows = tuple(
         (
             run.name,
             event.time,
             event.name,
             f"{event.step:,}",
-            "; ".join(f"{key}: {_plain(value)}" for key, value in event.detail.items()),
+            "; ".join(f"{key}: {_formatted(value)}" for key, value in event.detail.items()),
         )
         for run in runs
         for event in run.events
         if event.name != "checkpointed"
     )
     checkpoints = sum(event.name == "checkpointed" for run in runs for event in run.events)
-    caption = f"What happened to every run, in UTC; {checkpoints:,} checkpoints are not listed."
+    caption = f"The events of every run, with times in UTC; {checkpoints:,} checkpoints are not listed."
     return Section("Events", (Table(caption, ("run", "time", "event", "step", "detail"), rows),))
 
 
@@ -222,23 +231,23 @@ def _runs(runs: Sequence[Run]) -> Section:
         "Runs",
         (
             Table(
-                "Every run of the study and the command that makes it again; --study NAME puts it beside this one.", header, rows
+                "Every run of the study and the command that repeats it, in a study of its own with --study NAME.", header, rows
             ),
         ),
     )
 
 
 def command(config: RunConfig) -> str:
-    """The command line that trains this config: the preset that is nearest to it, and what differs from that."""
+    """The command line that trains this config: the nearest preset, and the settings that differ from it."""
     model = config.model
     network: dict[str, Any] = {"kind": model.kind, "depth": model.depth, "block": model.block, "layout": model.layout}
-    near = {name: study.run(**network, seed=config.seed) for name, study in _presets().items()}
-    preset = min(near, key=lambda name: (len(differences(near[name], config)), name))
-    changed = [(key, value) for key, _, value in differences(near[preset], config) if value is not None]
+    candidates = {name: study.run(**network, seed=config.seed) for name, study in _presets().items()}
+    preset = min(candidates, key=lambda name: (len(differences(candidates[name], config)), name))
+    changed = [(key, value) for key, _, value in differences(candidates[preset], config) if value is not None]
     parts = ["resnet-lab", "train", "--config", preset, "--depth", str(model.depth), f"--{model.kind}"]
     parts += ["--seed", str(config.seed)] if config.seed else []
-    usual = {"model.block": "basic", "model.layout": "cifar"}
-    changed += [(key, value) for key in usual if (value := network[key.removeprefix("model.")]) != usual[key]]
+    defaults = {"model.block": "basic", "model.layout": "cifar"}
+    changed += [(key, value) for key in defaults if (value := network[key.removeprefix("model.")]) != defaults[key]]
     parts += [word for key, value in changed for word in ("--set", f"{key}={json.dumps(value)}")]
     return shlex.join(parts)
 
@@ -248,7 +257,7 @@ def _presets() -> dict[str, StudyConfig]:
     return {name: load_study(name) for name in presets()}
 
 
-def _plain(value: object) -> str:
+def _formatted(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
     return "-" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""The figures of a study: the one place that plots. Depth is lightness and variant is hue, readable in greyscale."""
+"""The figures of a study's own numbers. Hue shows the variant and lightness the depth, so that greyscale is readable."""
 
 import io
 import statistics
@@ -35,7 +35,7 @@ R = TypeVar("R", TrainRecord, EvalRecord)
 
 
 class Line(NamedTuple):
-    """Percent against the horizontal axis; `low` and `high` are the extremes over seeds."""
+    """Errors in percent along the horizontal axis: the mean over seeds, and the extremes `low` and `high`."""
 
     x: list[float]
     mean: list[float]
@@ -44,15 +44,15 @@ class Line(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """The horizontal axis: where a record of a run lies on it, its name, and its end."""
+    """The horizontal axis: a function from a run's step to its position, the label, and the upper end."""
 
-    of: Callable[[Run, int], float]
+    position: Callable[[Run, int], float]
     label: str
     end: float
 
 
 def curves(comparison: Comparison, x: X = "step") -> Figure:
-    """As Fig. 6: error of every network, plain and residual side by side on one scale, training dashed, test bold."""
+    """As in Fig. 6: error of every network, plain and residual side by side on a common scale; training dashed, test bold."""
     with mpl.rc_context(STYLE):
         figure, panels = _panels()
         axis = _axis(comparison.runs, x)
@@ -75,7 +75,7 @@ def curves(comparison: Comparison, x: X = "step") -> Figure:
 
 
 def degradation(comparison: Comparison, x: X = "step") -> Figure:
-    """As Fig. 1: the shallowest and the deepest plain network, training error on the left and test error on the right."""
+    """As in Fig. 1: the shallowest and the deepest plain network, training error on the left and test error on the right."""
     with mpl.rc_context(STYLE):
         figure, panels = _panels()
         axis = _axis(comparison.runs, x)
@@ -95,27 +95,27 @@ def degradation(comparison: Comparison, x: X = "step") -> Figure:
 
 
 def by_depth(comparison: Comparison) -> Figure:
-    """Error at the last evaluation against depth; published test errors beside it where all runs follow the paper's recipe."""
+    """Error at the last evaluation against depth, with published test errors if all runs follow the paper's recipe."""
     with mpl.rc_context(STYLE):
         figure, panels = _panels()
         depths = sorted({cell.depth for cell in comparison.cells})
-        aside = max(1.2, (depths[-1] - depths[0]) / 30)  # of published numbers, so that they stand clear of ours
+        offset = max(1.2, (depths[-1] - depths[0]) / 30)  # horizontal offset of published numbers from ours
         for axes, title in zip(panels, ("clean training error", "test error"), strict=True):
             axes.set_title(title)
             axes.grid(axis="y", color="0.9", linewidth=0.6)
             axes.set_xlabel("depth (weighted layers)")
             axes.set_xticks(depths)
-            axes.set_xlim(depths[0] - 3 * aside, depths[-1] + 3 * aside)
+            axes.set_xlim(depths[0] - 3 * offset, depths[-1] + 3 * offset)
             ends = []
             for variant in VARIANTS:
                 colour = _colour(variant, 1, 2)
                 cells = [cell for cell in comparison.cells if cell.variant == variant]
                 errors = [cell.train_error if axes is panels[0] else cell.test_error for cell in cells]
                 means = [100 * error.mean for error in errors]
-                reach = [0.0 if error.interval is None else 100 * (error.interval[1] - error.mean) for error in errors]
+                half_widths = [0.0 if error.interval is None else 100 * (error.interval[1] - error.mean) for error in errors]
                 style = "s-" if variant == "plain" else "o-"
                 axes.errorbar(
-                    [cell.depth for cell in cells], means, yerr=reach, fmt=style, color=colour, capsize=3, linewidth=1.6
+                    [cell.depth for cell in cells], means, yerr=half_widths, fmt=style, color=colour, capsize=3, linewidth=1.6
                 )
                 ends += [(means[-1], variant, colour)] if means else []
             label_ends(axes, ends)
@@ -126,7 +126,7 @@ def by_depth(comparison: Comparison) -> Figure:
                 for is_paper, face in ((False, "none"), (True, _colour(variant, 1, 2))):
                     chosen = [number for number in others if (number.source == PAPER) == is_paper]
                     axes.plot(
-                        [number.depth + (aside if is_paper else -aside) for number in chosen],
+                        [number.depth + (offset if is_paper else -offset) for number in chosen],
                         [number.test_error for number in chosen],
                         marker,
                         color=_colour(variant, 0, 2),
@@ -134,8 +134,8 @@ def by_depth(comparison: Comparison) -> Figure:
                         markersize=6 if is_paper else 4,
                     )
             handles = [
-                Line2D([], [], marker="o", color="0.3", label="here"),
-                Line2D([], [], marker="o", color="0.3", linestyle="", markersize=6, label="the paper (right of it)"),
+                Line2D([], [], marker="o", color="0.3", label="ours"),
+                Line2D([], [], marker="o", color="0.3", linestyle="", markersize=6, label="the paper (right)"),
                 Line2D(
                     [], [], marker="o", color="0.3", linestyle="", markerfacecolor="none", markersize=4, label="others (left)"
                 ),
@@ -145,14 +145,14 @@ def by_depth(comparison: Comparison) -> Figure:
 
 
 def published_depths(comparison: Comparison) -> list[int]:
-    """The depths at which published numbers may stand beside ours: none unless every run follows the paper's recipe."""
+    """The depths at which ours can be compared with published numbers: none unless every run follows the paper's recipe."""
     if not comparison.cells or not all(is_comparable(run.config) for run in comparison.runs):
         return []
     return sorted({cell.depth for cell in comparison.cells} & {number.depth for number in NUMBERS})
 
 
 def traces(comparison: Comparison, x: X = "step") -> Figure:
-    """The lr and the speed of every run."""
+    """The lr and the training speed of every run."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -161,15 +161,16 @@ def traces(comparison: Comparison, x: X = "step") -> Figure:
         left.set_yscale("log")
         _prepare(right, "images per second while training", axis, [])
         ends: dict[str, tuple[float, str, str]] = {}
-        most = max(MOST_POINTS // 5, min(MOST_POINTS, 6000 // max(len(comparison.runs), 1)))
+        max_points = max(MOST_POINTS // 5, min(MOST_POINTS, 6000 // max(len(comparison.runs), 1)))
         for name, members, colour in _networks(comparison, comparison.runs):
             for run in members:
-                lrs = _changes([(axis.of(run, record.step), record.lr) for record in run.train])
-                left.step([place for place, _ in lrs], [lr for _, lr in lrs], where="pre", color=colour, linewidth=1.4)
+                lrs = _changes([(axis.position(run, record.step), record.lr) for record in run.train])
+                left.step([x for x, _ in lrs], [lr for _, lr in lrs], where="pre", color=colour, linewidth=1.4)
+                timed = [record for record in run.train if record.seconds > 0]
                 speeds = _medians(
-                    [(axis.of(run, each.step), each.images / each.seconds) for each in run.train if each.seconds > 0], most
+                    [(axis.position(run, record.step), record.images / record.seconds) for record in timed], max_points
                 )
-                right.plot([place for place, _ in speeds], [speed for _, speed in speeds], color=colour, linewidth=_THIN)
+                right.plot([x for x, _ in speeds], [speed for _, speed in speeds], color=colour, linewidth=_THIN)
                 if speeds:
                     ends[name] = (speeds[-1][1], name, colour)
         right.set_ylim(bottom=0)
@@ -187,7 +188,7 @@ def _plain_with_records(comparison: Comparison) -> list[Run]:
 
 
 def save(figure: Figure, stem: Path) -> str:
-    """Write the figure as PNG (200 dpi), SVG and PDF beside each other, and hand back the SVG. Raises DiskError."""
+    """Write the figure as PNG (200 dpi), SVG and PDF, and return the SVG. Raises DiskError."""
     drawing = svg(figure)
     for suffix, content in (("png", rendered(figure, "png")), ("svg", drawing.encode()), ("pdf", rendered(figure, "pdf"))):
         write_atomically(stem.with_suffix(f".{suffix}"), content)
@@ -195,22 +196,22 @@ def save(figure: Figure, stem: Path) -> str:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as an SVG element without an XML header, the same bytes for the same runs."""
+    """The figure as an SVG element without an XML header; the same runs give the same bytes."""
     text = rendered(figure, "svg").decode()
     return text[text.index("<svg") :]
 
 
 def colours(comparison: Comparison) -> dict[tuple[str, int], str]:
     """The colour of every variant and depth."""
-    found: dict[tuple[str, int], str] = {}
+    palette: dict[tuple[str, int], str] = {}
     for variant in VARIANTS:
         depths = sorted({run.config.model.depth for run in comparison.runs if run.config.model.variant == variant})
-        found |= {(variant, depth): _colour(variant, position, len(depths)) for position, depth in enumerate(depths)}
-    return found
+        palette |= {(variant, depth): _colour(variant, index, len(depths)) for index, depth in enumerate(depths)}
+    return palette
 
 
 def _panels() -> tuple[Figure, Sequence[Axes]]:
-    """Two panels on one scale of percent."""
+    """A figure with two panels that share a vertical axis in percent."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     panels[0].set_ylabel("error (%)")
@@ -218,9 +219,9 @@ def _panels() -> tuple[Figure, Sequence[Axes]]:
 
 
 def entitled(illustration: Illustration, comparison: Comparison) -> Figure:
-    """Draw an illustration; over it what it shows, of which study, and whether that has learnt the stand-in."""
+    """Draw an illustration under a title with the name of the study and, if it applies, the stand-in notice."""
     figure = illustration.draw()
-    name = printable(comparison.study).replace("$", r"\$")  # which begins a formula
+    name = printable(comparison.study.name).replace("$", r"\$")  # matplotlib would read $ as mathematics
     title = f"{name}: {illustration.title}"
     if comparison.stand_in:
         figure.suptitle(f"{STAND_IN_NOTICE}\n{title}", fontsize=10, color="#b00020", weight="bold")
@@ -237,8 +238,8 @@ def _axis(runs: Sequence[Run], x: X) -> Axis:
         )
     if x == "hours":
         hours = {run.name: hours_at(run) for run in runs}
-        unit, scale = ("hours", 1) if any(each and max(each.values()) >= 2 for each in hours.values()) else ("minutes", 60)
-        end = max((max(each.values(), default=0.0) for each in hours.values()), default=0.0)
+        unit, scale = ("hours", 1) if any(times and max(times.values()) >= 2 for times in hours.values()) else ("minutes", 60)
+        end = max((max(times.values(), default=0.0) for times in hours.values()), default=0.0)
         return Axis(lambda run, step: scale * hours[run.name].get(step, 0.0), f"{unit} of training and evaluation", scale * end)
     scale, unit = (1000, "thousand steps") if longest >= 2000 else (1, "steps")
     return Axis(lambda run, step: step / scale, unit, longest / scale)
@@ -250,12 +251,12 @@ def _prepare(axes: Axes, title: str, axis: Axis, runs: Sequence[Run]) -> None:
     axes.set_xlabel(axis.label)
     if axis.end:
         axes.set_xlim(0, axis.end)
-    for place in sorted({axis.of(run, step) for run in runs for step in lr_drops(run)}):
-        axes.axvline(place, color="0.75", linewidth=0.8, linestyle=":", zorder=0)
+    for x in sorted({axis.position(run, step) for run in runs for step in lr_drops(run)}):
+        axes.axvline(x, color="0.75", linewidth=0.8, linestyle=":", zorder=0)
 
 
 def _networks(comparison: Comparison, runs: Sequence[Run]) -> Iterator[tuple[str, list[Run], str]]:
-    """Name, runs and colour of every network, shallow first."""
+    """Yield the name, the runs and the colour of every network, shallow before deep."""
     palette = colours(comparison)
     for variant, depth in sorted({(run.config.model.variant, run.config.model.depth) for run in runs}):
         members = [run for run in runs if (run.config.model.variant, run.config.model.depth) == (variant, depth)]
@@ -271,19 +272,19 @@ def _test(runs: Sequence[Run], axis: Axis) -> Line:
 
 
 def _over_seeds(runs: Sequence[Run], axis: Axis, records: Callable[[Run], Sequence[R]], error: Callable[[R], float]) -> Line:
-    """Mean and extremes over the runs at the steps that all of them have recorded."""
+    """Mean and extremes over runs at the steps that all of them have recorded."""
     members = [run for run in runs if records(run)]
     tables = [{record.step: 100 * error(record) for record in records(run)} for run in members]
     steps = sorted(set.intersection(*map(set, tables))) if tables else []
     if not steps:
         return Line([], [], [], [])
-    places = np.array([[axis.of(run, step) for step in steps] for run in members])
+    xs = np.array([[axis.position(run, step) for step in steps] for run in members])
     values = np.array([[table[step] for step in steps] for table in tables])
-    return Line(*(each.tolist() for each in (places.mean(0), values.mean(0), values.min(0), values.max(0))))
+    return Line(*(column.tolist() for column in (xs.mean(0), values.mean(0), values.min(0), values.max(0))))
 
 
 def _thinned(line: Line) -> Line:
-    """Means of neighbouring points, so that no line has more than can be seen."""
+    """Average neighbouring points, so that no line has more than MOST_POINTS."""
     size = -(-len(line.x) // MOST_POINTS)
     if size <= 1:
         return line
@@ -306,42 +307,44 @@ def _styles(*, several: bool) -> list[Line2D]:
         Line2D([], [], color="0.2", linewidth=_BOLD, label="test"),
     ]
     if several:
-        handles.append(Line2D([], [], color="0.2", linewidth=7, alpha=0.18, label="from the lowest to the highest seed"))
+        handles.append(Line2D([], [], color="0.2", linewidth=7, alpha=0.18, label="range over seeds"))
     return handles
 
 
 def _changes(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points at which the value differs from the one before or after, and the ends."""
+    """The points before and after each change of the value, and both ends."""
     values = [value for _, value in points]
-    kept = [0, len(points) - 1] if points else []
-    kept += [place for at in range(1, len(points)) if values[at] != values[at - 1] for place in (at - 1, at)]
-    return [points[place] for place in sorted(set(kept))]
+    kept = {0, len(points) - 1} if points else set()
+    for index in range(1, len(points)):
+        if values[index] != values[index - 1]:
+            kept |= {index - 1, index}
+    return [points[index] for index in sorted(kept)]
 
 
-def _medians(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
-    """At most so many medians of neighbouring points, which a pause does not move."""
-    size = max(5, -(-len(points) // most)) if len(points) >= 10 else 1
-    groups = [points[at : at + size] for at in range(0, len(points), size)]
-    return [(statistics.fmean(place for place, _ in group), statistics.median(value for _, value in group)) for group in groups]
+def _medians(points: Sequence[tuple[float, float]], max_points: int) -> list[tuple[float, float]]:
+    """At most `max_points` medians of neighbouring points, which short pauses do not affect."""
+    size = max(5, -(-len(points) // max_points)) if len(points) >= 10 else 1
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(statistics.fmean(x for x, _ in group), statistics.median(value for _, value in group)) for group in groups]
 
 
 def _limits(runs: Sequence[Run]) -> tuple[float, float]:
-    """The range of all errors in percent, with some room."""
+    """The range of all errors in percent, with a margin."""
     errors = [100 * error for run in runs for _, _, error in points(run)] or [0.0, 100.0]
-    room = max(0.06 * (max(errors) - min(errors)), 0.5)
-    return max(0.0, min(errors) - room), min(100.0, max(errors) + room)
+    margin = max(0.06 * (max(errors) - min(errors)), 0.5)
+    return max(0.0, min(errors) - margin), min(100.0, max(errors) + margin)
 
 
-def _colour(variant: str, position: int, number: int) -> str:
-    """Deeper is darker; the lightest still stands out from white."""
-    lightness = 0.75 if number == 1 else 0.55 + 0.43 * position / (number - 1)
-    return to_hex(mpl.colormaps[_HUES[variant]](lightness))
+def _colour(variant: str, index: int, number: int) -> str:
+    """The colour of the depth with this index among `number` depths: deeper is darker, and the lightest is visible on white."""
+    darkness = 0.75 if number == 1 else 0.55 + 0.43 * index / (number - 1)
+    return to_hex(mpl.colormaps[_HUES[variant]](darkness))
 
 
-def rendered(figure: Figure, form: str) -> bytes:
-    """The figure as a file of this form: png (200 dpi), svg or pdf."""
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
+def rendered(figure: Figure, file_format: str) -> bytes:
+    """The figure in this file format: png (200 dpi), svg or pdf."""
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file_format)
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=form, dpi=200, metadata=metadata)
+        figure.savefig(buffer, format=file_format, dpi=200, metadata=metadata)
     return buffer.getvalue()

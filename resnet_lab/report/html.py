@@ -1,7 +1,7 @@
-"""A document as one self-contained HTML page: no request, everything from disk escaped, all of it there without scripts.
+"""Renders a document as one self-contained HTML page. It makes no requests, escapes all text and is complete without scripts.
 
-The page's policy lets nothing act but its own style and script, by their hashes. Styles that stand in the figures' SVG would need
-'unsafe-inline', so they are turned into SVG attributes, which say the same; the texts of a figure stay texts.
+The page's Content-Security-Policy allows only its own style and script, by their hashes. Inline styles in the figures' SVG would
+need 'unsafe-inline', so they are converted to SVG attributes; text in figures remains text.
 """
 
 import base64
@@ -22,7 +22,7 @@ from markupsafe import Markup, escape
 from resnet_lab.presentation.blocks import Bullets, Chart, Document, Heading, Picture, Series, Table, Text
 from resnet_lab.text import printable
 
-MOST_POINTS, _FEWEST_POINTS, _MOST_IN_ALL = 400, 100, 40_000  # of a line in the page's data, and of all
+MOST_POINTS, _FEWEST_POINTS, _MOST_IN_TOTAL = 400, 100, 40_000  # in the page's data: per line, and in total
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _FONT = re.compile(r"((?:(?:italic|oblique|bold|[1-9]00) )*)([\d.]+px) (.+)")
@@ -31,7 +31,7 @@ _IN_JSON = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 
 
 def render(document: Document) -> str:
-    """The page; the same bytes for the same document."""
+    """Render the page; the same document gives the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("resnet_lab", "report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -56,21 +56,21 @@ def _is(kind: type) -> Callable[[object], bool]:
 
 
 def _code(text: str) -> Markup:
-    """Escape, then show what stands between backticks as code; a percent sign stays on the line of its number."""
+    """Escape text, mark up code in backticks, and keep percent signs on the line of their number."""
     escaped = str(escape(text)).replace(" %", "\N{NO-BREAK SPACE}%")
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
 
 
 def drawing(svg: str, prefix: str) -> Markup:
-    """A figure's SVG with styles as attributes, and `prefix` before those of its ids that it refers to; the others go."""
+    """A figure's SVG with styles as attributes. Ids that it refers to are prefixed with `prefix`, all others are removed."""
     root = ET.fromstring(svg)
     _drop(root, f"{{{_SVG}}}metadata", f"{{{_SVG}}}style")
-    root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}  # what matplotlib's style element says of everything
-    named = {name for element in root.iter() for value in element.attrib.values() for name in _REFERENCE.findall(value)}
+    root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}  # from matplotlib's style element
+    referenced = {name for element in root.iter() for value in element.attrib.values() for name in _REFERENCE.findall(value)}
     for element in root.iter():
         element.attrib |= dict(_declarations(element.attrib.pop("style", "")))
         name = element.attrib.pop("id", None)
-        if name is not None and name in named:
+        if name is not None and name in referenced:
             element.set("id", prefix + name)
         for key, value in element.attrib.items():
             if key == f"{{{_XLINK}}}href" or value.startswith("url("):
@@ -92,7 +92,7 @@ def _drop(element: ET.Element, *tags: str) -> None:
 
 
 def _declarations(style: str) -> Iterator[tuple[str, str]]:
-    """The declarations of a style; `font`, which is no attribute in SVG, as its parts."""
+    """The declarations of a style; `font`, which is not an SVG attribute, is split into its parts."""
     for declaration in filter(None, map(str.strip, style.split(";"))):
         name, value = (part.strip() for part in declaration.split(":", 1))
         font = _FONT.fullmatch(value) if name == "font" else None
@@ -105,21 +105,21 @@ def _declarations(style: str) -> Iterator[tuple[str, str]]:
 
 
 def _data(chart: Chart) -> Markup:
-    """The chart as JSON in which nothing is markup, with no more points than the page should carry."""
+    """The chart as JSON without characters that act as markup, thinned to a limited number of points."""
     shown = [series for series in chart.series if series.steps]
-    most = max(_FEWEST_POINTS, min(MOST_POINTS, _MOST_IN_ALL // max(len(shown), 1)))
+    max_points = max(_FEWEST_POINTS, min(MOST_POINTS, _MOST_IN_TOTAL // max(len(shown), 1)))
     notes, drawn = [], []
     for part, records in (("training", "training records"), ("test", "evaluations")):
-        own = [series for series in shown if series.part == part]
-        stride = -(-max((len(series.steps) for series in own), default=0) // most) or 1
+        of_part = [series for series in shown if series.part == part]
+        stride = -(-max((len(series.steps) for series in of_part), default=0) // max_points) or 1
         notes += [f"One in every {stride} {records} is drawn, and always the last."] if stride > 1 else []
-        drawn += [vars(thinned(series, stride)) for series in own]
+        drawn += [vars(thinned(series, stride)) for series in of_part]
     values: dict[str, Any] = {**vars(chart), "series": drawn, "note": " ".join(notes)}
     return Markup(json.dumps(values, separators=(",", ":")).translate(_IN_JSON))
 
 
 def thinned(series: Series, stride: int) -> Series:
-    """Every `stride`th point of a series, so that those of equal runs are at equal steps, and always the last."""
+    """Keep every `stride`-th point of a series and the last one; runs with equal records keep the same steps."""
     kept = [index for index in range(len(series.steps)) if (index + 1) % stride == 0 or index + 1 == len(series.steps)]
     return replace(
         series,

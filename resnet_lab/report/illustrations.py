@@ -1,4 +1,4 @@
-"""The illustrations of a study's own numbers: each figure with its title, its description and the table behind it."""
+"""The illustrations of a study's own numbers: each figure with its title, description and table."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +12,7 @@ from resnet_lab.text import duration
 
 
 def illustrations(comparison: Comparison, x: figures.X = "step") -> Iterator[Illustration]:
-    """Those that the study has something for; `x` is the horizontal axis where it is time."""
+    """Yield the illustrations that the study has data for; `x` is the unit of the horizontal axis of curves."""
     yield curves(comparison, x)
     yield _traces(comparison, x)
     if comparison.cells:
@@ -22,11 +22,11 @@ def illustrations(comparison: Comparison, x: figures.X = "step") -> Iterator[Ill
 
 
 def curves(comparison: Comparison, x: figures.X = "step") -> Illustration:
-    """Error against time, plain beside residual."""
-    kinds = {"plain": "left", "residual": "right"}
+    """Error against time, plain and residual side by side."""
+    sides = {"plain": "left", "residual": "right"}
     parts = [
         f"{side}, {kind}: " + (", ".join(run.name for run in comparison.runs if run.config.model.kind == kind) or "no runs")
-        for kind, side in kinds.items()
+        for kind, side in sides.items()
     ]
     return Illustration(
         stem="curves",
@@ -42,7 +42,7 @@ def _degradation(comparison: Comparison, x: figures.X) -> Illustration:
     return Illustration(
         stem="degradation",
         title="plain networks, shallowest and deepest",
-        description="Training error on the left and test error on the right of the shallowest and the deepest plain network.",
+        description="Training error (left) and test error (right) of the shallowest and the deepest plain network.",
         table=error_table(comparison),
         draw=partial(figures.degradation, comparison, x),
     )
@@ -53,8 +53,8 @@ def _by_depth(comparison: Comparison) -> Illustration:
         stem="depth",
         title="error against depth",
         description=(
-            "Clean training error on the left and test error on the right against depth, plain and residual, at the last "
-            "evaluation."
+            "Clean training error (left) and test error (right) at the last evaluation against depth, for plain and residual "
+            "networks."
         ),
         table=interval_table(comparison),
         draw=partial(figures.by_depth, comparison),
@@ -65,7 +65,7 @@ def _traces(comparison: Comparison, x: figures.X) -> Illustration:
     return Illustration(
         stem="traces",
         title="learning rate and speed",
-        description="Learning rate on the left and images per second on the right of every run.",
+        description="Learning rate (left) and images per second (right) of every run.",
         table=_speed_table(comparison),
         draw=partial(figures.traces, comparison, x),
     )

@@ -1,4 +1,4 @@
-"""A document as Markdown, for pull requests and terminals."""
+"""Renders a document as Markdown, for pull requests and terminals."""
 
 import re
 
@@ -7,7 +7,7 @@ from resnet_lab.text import printable
 
 
 def render(document: Document) -> str:
-    """The document with `|` tables and figures by file name."""
+    """Render the document, with pipe tables and figures linked by file name."""
     parts = [f"# {_inline(document.title)}"]
     parts += [f"> **{_inline(notice)}**" for notice in document.notices]
     for section in document.sections:
@@ -36,9 +36,9 @@ def _row(cells: "list[str] | tuple[str, ...]") -> str:
 
 
 def _inline(text: str) -> str:
-    """Keep markup that stands in a name or message from acting; between backticks nothing acts."""
+    """Escape markup in names and messages, except inside backticks, where none is interpreted."""
     parts = text.replace("\n", " ").split("`")
-    if len(parts) % 2 == 0:  # a backtick without its partner
+    if len(parts) % 2 == 0:  # an unpaired backtick
         return _escaped(text.replace("\n", " ")).replace("`", "\\`")
     return "`".join(part if index % 2 else _escaped(part) for index, part in enumerate(parts))
 

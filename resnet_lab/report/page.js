@@ -1,5 +1,5 @@
 "use strict";
-// Puts a chart to explore in the place of every static figure whose data stand beside it as JSON.
+// Replaces every static figure that has its data beside it as JSON by an interactive chart.
 
 (() => {
   const KINDS = ["plain", "residual"];
@@ -25,43 +25,44 @@
   const grouped = (number, digits = 0) => number.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   const percent = (value) => `${value.toFixed(2)}\u00a0%`;
 
-  /** Round numbers from low to high, at most about `number` of them. */
+  /** Tick positions: about `number` round numbers from low to high. */
   function ticks(low, high, number) {
     const least = (high - low || 1) / number;
     const power = 10 ** Math.floor(Math.log10(least));
-    const size = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= least * 0.999);
+    const size = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= least * 0.999);
     const first = Math.ceil(low / size - 1e-9);
     return Array.from({ length: Math.floor(high / size + 1e-9) - first + 1 }, (_, index) => Number(((first + index) * size).toPrecision(12)));
   }
 
-  /** Each value becomes the mean of the last `width` up to it. */
+  /** Trailing moving average over `width` points. */
   function smoothed(points, width) {
-    return points.map((point, index) => ({ ...point, y: mean(points.slice(Math.max(0, index - width + 1), index + 1).map((each) => each.y)) }));
+    return points.map((point, index) => ({ ...point, y: mean(points.slice(Math.max(0, index - width + 1), index + 1).map(({ y }) => y)) }));
   }
 
-  /** The lines to draw: of every seed, or their mean with its range at the steps that all of them have. */
+  /** The lines to draw: one per run, or the mean and range over seeds at the steps that all of them have. */
   function lines(chart, state) {
     const x = (step, hours) => ({ steps: step, epochs: step / chart.epoch_steps, hours })[state.unit];
-    const wanted = chart.series.filter((each) => state.networks.has(each.network) && state.seeds.has(each.seed));
-    const single = wanted.map((each) => {
-      const points = each.steps.map((step, index) => ({ step, x: x(step, each.hours[index]), y: each.values[index] }));
-      return { ...each, name: state.mean || chart.single ? each.network : each.run, points: each.part === "training" ? smoothed(points, state.width) : points };
+    const selected = chart.series.filter((series) => state.networks.has(series.network) && state.seeds.has(series.seed));
+    const single = selected.map((series) => {
+      const points = series.steps.map((step, index) => ({ step, x: x(step, series.hours[index]), y: series.values[index] }));
+      const name = state.mean || chart.single ? series.network : series.run;
+      return { ...series, name, points: series.part === "training" ? smoothed(points, state.width) : points };
     });
     if (!state.mean) return single;
-    return unique(single.map((each) => `${each.network} ${each.part}`)).map((key) => {
-      const members = single.filter((each) => `${each.network} ${each.part}` === key);
-      const at = new Map();
-      for (const { points } of members) for (const point of points) at.set(point.step, [...(at.get(point.step) ?? []), point]);
-      const shared = [...at].filter(([, points]) => points.length === members.length).sort(([one], [other]) => one - other);
+    return unique(single.map((line) => `${line.network} ${line.part}`)).map((key) => {
+      const members = single.filter((line) => `${line.network} ${line.part}` === key);
+      const byStep = new Map();
+      for (const { points } of members) for (const point of points) byStep.set(point.step, [...(byStep.get(point.step) ?? []), point]);
+      const shared = [...byStep].filter(([, points]) => points.length === members.length).sort(([one], [other]) => one - other);
       const points = shared.map(([step, all]) => {
-        const values = all.map((each) => each.y);
-        return { step, x: mean(all.map((each) => each.x)), y: mean(values), low: Math.min(...values), high: Math.max(...values) };
+        const values = all.map((point) => point.y);
+        return { step, x: mean(all.map((point) => point.x)), y: mean(values), low: Math.min(...values), high: Math.max(...values) };
       });
       return { ...members[0], points, band: members.length > 1 };
     }).filter((line) => line.points.length);
   }
 
-  /** Places for labels near where they want to be, at least `gap` apart and inside the panel. */
+  /** Move labels apart vertically to at least `gap`, keeping them inside the panel. */
   function apart(labels, gap, top, bottom) {
     labels.sort((one, other) => one.y - other.y);
     labels.forEach((label, index) => { label.y = Math.max(label.y, index ? labels[index - 1].y + gap : top); });
@@ -77,18 +78,18 @@
     svg("line", { x1: 0, x2: 18, y1: 5, y2: 5, stroke: colour, "stroke-width": 4 }));
 
   function explore(figure, chart, number) {
-    const still = figure.querySelector(".static");
-    const networks = unique(chart.series.map((each) => each.network));
-    const seeds = unique(chart.series.map((each) => each.seed)).sort((one, other) => one - other);
+    const fixed = figure.querySelector(".static");
+    const networks = unique(chart.series.map((series) => series.network));
+    const seeds = unique(chart.series.map((series) => series.seed)).sort((one, other) => one - other);
     chart.single = seeds.length < 2;
-    const colours = new Map(chart.series.map((each) => [each.network, each.colour]));
+    const colours = new Map(chart.series.map((series) => [series.network, series.colour]));
     const state = { unit: "steps", width: 1, mean: seeds.length > 1, networks: new Set(networks), seeds: new Set(seeds), at: null };
     let scene = null;
 
     const view = html("div", { class: "view" });
     const readout = html("div", { class: "readout", "aria-live": "polite", role: "status" });
     const surface = svg("svg", {
-      tabindex: 0, role: "slider", "aria-label": "Where the curves are read", "aria-orientation": "horizontal",
+      tabindex: 0, role: "slider", "aria-label": "Position at which the curves are read", "aria-orientation": "horizontal",
       pointermove: (event) => point(event),
       pointerdown: (event) => point(event),
       pointerleave: (event) => event.pointerType === "mouse" && read(null),
@@ -106,13 +107,13 @@
         choose(network, true);
       },
     }, swatch(colours.get(network)), network));
-    const live = html("div", { class: "live", role: "group", "aria-label": still.getAttribute("aria-label") },
+    const live = html("div", { class: "live", role: "group", "aria-label": fixed.getAttribute("aria-label") },
       controls(), html("div", { class: "legend", role: "group", "aria-label": "Networks" }, ...legend),
-      html("p", { class: "hint" }, "Thin and dashed: training. Bold: test. Values are those of the nearest record. A click hides or shows a network; double click, Shift+click or Shift+Enter shows it alone, and again shows all."),
+      html("p", { class: "hint" }, "Thin and dashed: training. Bold: test. Values are those of the nearest record. Click a network to hide or show it. Double-click, Shift+click or Shift+Enter to isolate it; repeat to show all."),
       view, readout, ...(chart.note ? [html("p", { class: "hint note" }, chart.note)] : []));
-    const swap = html("button", { type: "button", "aria-pressed": "false", click: () => show(still.hidden) }, "Static figure");
-    still.before(html("div", { class: "bar swap" }, swap));
-    still.after(live);
+    const swap = html("button", { type: "button", "aria-pressed": "false", click: () => show(fixed.hidden) }, "Static figure");
+    fixed.before(html("div", { class: "bar swap" }, swap));
+    fixed.after(live);
 
     function choice(type, name, text, checked, change) {
       return html("label", {}, html("input", { type, name: `${name}-${number}`, value: text, checked, change }), text);
@@ -131,7 +132,7 @@
         },
       });
       const units = Object.keys(UNITS).map((unit) => choice("radio", "unit", unit, unit === "steps", update({ unit, at: null })));
-      const ways = [["mean with range", true], ["each seed", false]].map(([text, value]) => choice("radio", "way", text, value, update({ mean: value })));
+      const modes = [["mean with range", true], ["each seed", false]].map(([text, value]) => choice("radio", "way", text, value, update({ mean: value })));
       const boxes = seeds.map((seed) => choice("checkbox", "seed", `${seed}`, true, (event) => {
         if (event.target.checked) state.seeds.add(seed);
         else state.seeds.delete(seed);
@@ -140,7 +141,7 @@
       const set = (title, children) => html("fieldset", {}, html("legend", {}, title), ...children);
       return html("div", { class: "bar" }, set("x axis", units),
         html("label", { class: "wide" }, "Smoothing of training", slider, label),
-        ...(seeds.length > 1 ? [set("Seeds as", ways), set("Seeds", boxes)] : []));
+        ...(seeds.length > 1 ? [set("Seeds as", modes), set("Seeds", boxes)] : []));
     }
 
     function choose(network, alone) {
@@ -153,7 +154,7 @@
 
     function show(stillFigure) {
       live.hidden = stillFigure;
-      still.hidden = !stillFigure;
+      fixed.hidden = !stillFigure;
       swap.setAttribute("aria-pressed", stillFigure);
       if (!stillFigure) draw();
     }
@@ -165,7 +166,7 @@
       const panel = { width: beside ? width / 2 : width, height: Math.round(Math.min(Math.max((beside ? width / 2 : width) * 0.72, 230), 400)) };
       const named = panel.width >= 340;
       const right = named ? 20 + 7 * Math.max(...networks.map((network) => network.length)) : 16;
-      const ys = lines(chart, { ...state, width: 1 }).flatMap((line) => line.points.flatMap((each) => (line.band ? [each.low, each.high] : [each.y])));
+      const ys = lines(chart, { ...state, width: 1 }).flatMap((line) => line.points.flatMap((point) => (line.band ? [point.low, point.high] : [point.y])));
       const lowest = ys.length ? ys.reduce((one, other) => Math.min(one, other)) : 0;
       const highest = ys.length ? ys.reduce((one, other) => Math.max(one, other)) : 100;
       const room = Math.max(0.06 * (highest - lowest), 0.5);
@@ -173,7 +174,7 @@
       const end = drawn.reduce((most, line) => Math.max(most, line.points.at(-1).x), 0) || 1;
       const scale = state.unit === "steps" && end >= 2000 ? 1000 : 1;
       const across = panel.width - LEFT - right, down = panel.height - TOP - BOTTOM;
-      const place = (each, y = each.y) => [LEFT + (across * each.x) / end, TOP + (down * (high - y)) / (high - low)];
+      const place = (point, y = point.y) => [LEFT + (across * point.x) / end, TOP + (down * (high - y)) / (high - low)];
       const height = beside ? panel.height : 2 * panel.height;
       fill(surface, { width, height, viewBox: `0 0 ${width} ${height}` }, []);
 
@@ -201,11 +202,11 @@
         const ink = svg("g", { class: "ink" });
         for (const line of own) {
           if (!line.band) continue;
-          const edge = path(line.points, (each) => place(each, each.high)) + path(line.points.toReversed(), (each) => place(each, each.low)).replace("M", "L");
+          const edge = path(line.points, (point) => place(point, point.high)) + path(line.points.toReversed(), (point) => place(point, point.low)).replace("M", "L");
           ink.append(svg("path", { class: "band", d: `${edge}Z`, fill: line.colour }));
         }
         for (const line of own) {
-          ink.append(svg("path", { class: line.part, "data-line": `${line.name} ${line.part}`, d: path(line.points, (each) => place(each)), stroke: line.colour }));
+          ink.append(svg("path", { class: line.part, "data-line": `${line.name} ${line.part}`, d: path(line.points, (point) => place(point)), stroke: line.colour }));
         }
         group.append(ink);
         if (named) {
@@ -224,12 +225,12 @@
       surface.replaceChildren(...panels.map(({ group }) => group));
 
       const most = drawn.reduce((best, line) => (line.points.length > best.length ? line.points : best), []);
-      const stops = unique((state.unit === "hours" ? most : drawn.flatMap((line) => line.points)).map((each) => each.x)).sort((one, other) => one - other);
-      const mark = (at, found) => {
+      const stops = unique((state.unit === "hours" ? most : drawn.flatMap((line) => line.points)).map(({ x }) => x)).sort((one, other) => one - other);
+      const mark = (at, readings) => {
         for (const { kind, guide } of panels) {
           const x = place({ x: at }, low)[0];
-          const dots = found.filter(({ line }) => line.kind === kind).map(({ line, at: each }) => {
-            const [cx, cy] = place(each);
+          const dots = readings.filter(({ line }) => line.kind === kind).map(({ line, point }) => {
+            const [cx, cy] = place(point);
             return svg("circle", { class: "ink", cx, cy, r: 3.5, fill: line.colour });
           });
           guide.replaceChildren(svg("line", { class: "guide", x1: x, x2: x, y1: TOP, y2: TOP + down }), ...dots);
@@ -241,32 +242,32 @@
       read(state.at);
     }
 
-    /** Show the values at the stop nearest to `at`; at the last one, without a guide, where it is null. */
+    /** Show the values at the stop nearest to `at`; if it is null, those at the last stop, without a guide. */
     function read(at) {
       const { lines: drawn, stops } = scene;
       const stop = at === null || !stops.length ? (stops.at(-1) ?? 0) : nearest(stops, at);
       state.at = at === null || !stops.length ? null : stop;
-      const found = drawn.map((line) => ({ line, at: valueAt(line.points, stop) })).filter((each) => each.at);
+      const readings = drawn.map((line) => ({ line, point: nearestPoint(line.points, stop) })).filter(({ point }) => point);
       if (state.at === null) scene.clear();
-      else scene.mark(stop, found);
-      const where = state.unit === "steps" ? grouped(stop) : grouped(stop, 2);
-      const of = state.mean && state.seeds.size > 1 ? ", mean of the seeds" : "";
-      const heading = found.length ? `${UNITS[state.unit]} ${where}${of}` : "No curve is shown.";
-      const readings = unique(found.map(({ line }) => line.name)).map((name) => {
-        const own = found.filter(({ line }) => line.name === name);
-        const values = PARTS.flatMap((part) => own.filter(({ line }) => line.part === part).map((each) => `${part} ${percent(each.at.y)}`));
+      else scene.mark(stop, readings);
+      const position = state.unit === "steps" ? grouped(stop) : grouped(stop, 2);
+      const suffix = state.mean && state.seeds.size > 1 ? ", mean over seeds" : "";
+      const heading = readings.length ? `${UNITS[state.unit]} ${position}${suffix}` : "No curve is shown.";
+      const spans = unique(readings.map(({ line }) => line.name)).map((name) => {
+        const own = readings.filter(({ line }) => line.name === name);
+        const values = PARTS.flatMap((part) => own.filter(({ line }) => line.part === part).map(({ point }) => `${part} ${percent(point.y)}`));
         return html("span", { class: "reading" }, swatch(own[0].line.colour), `${name}: ${values.join(", ")}. `);
       });
-      readout.replaceChildren(html("span", { class: "at" }, heading), ...readings);
+      readout.replaceChildren(html("span", { class: "at" }, heading), ...spans);
       const bounds = { "aria-valuemin": stops[0] ?? 0, "aria-valuemax": stops.at(-1) ?? 0, "aria-valuenow": stop, "aria-valuetext": heading };
       fill(surface, bounds, []);
     }
 
-    /** The point nearest to x, where the line reaches so far. */
-    function valueAt(points, x) {
+    /** The point nearest to x, or null if x lies beyond the ends of the line. */
+    function nearestPoint(points, x) {
       const gap = points.length > 1 ? (points.at(-1).x - points[0].x) / (points.length - 1) : 0;
       if (x < points[0].x - gap || x > points.at(-1).x + gap) return null;
-      return points.reduce((best, each) => (Math.abs(each.x - x) < Math.abs(best.x - x) ? each : best));
+      return points.reduce((best, point) => (Math.abs(point.x - x) < Math.abs(best.x - x) ? point : best));
     }
 
     function point(event) {

@@ -1,4 +1,4 @@
-"""A comparison as tables, for the report and for the terminal."""
+"""The tables of a comparison, for the report and the terminal."""
 
 from resnet_lab.config.terms import KINDS, VARIANTS
 from resnet_lab.presentation.blocks import Table
@@ -6,41 +6,41 @@ from resnet_lab.study.cells import Cell
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread
 
-NO_INTERVAL = f"An interval takes {FEWEST_FOR_INTERVAL} seeds or more; with fewer, none is printed."
+NO_INTERVAL = f"Intervals require at least {FEWEST_FOR_INTERVAL} seeds and are omitted otherwise."
 
 
 def error_table(comparison: Comparison, *, best: bool = False) -> Table:
-    """Errors by depth, plain beside residual; with `best` the lowest test error over time as well.
+    """Errors in percent by depth, plain and residual side by side; with `best` also the lowest test error over time.
 
-    Where there are several shortcuts every network has a row of its own, so that the table is no wider.
+    With several shortcut options, each network has its own row instead, which keeps the table narrow.
     """
-    selection = " Best test: the lowest over time, a selection on the test set and no estimate of it." if best else ""
-    ten = any(run.config.evaluation.final_test_views == 10 for run in comparison.runs)
-    views = ", over ten crops of each image (curves show that of the centre until then)" if ten else ""
+    selection = " Best test: the lowest over time, optimistic because it is selected on the test set." if best else ""
+    ten_views = any(run.config.evaluation.final_test_views == 10 for run in comparison.runs)
+    views = " averaged over ten crops of each image (earlier evaluations, as in the curves, use the central crop)"
     caption = (
-        f"Error in percent at the last evaluation: clean training error, and test error{views}; mean and standard deviation over "
-        f"seeds where there are several.{selection}"
+        f"Error in percent at the last evaluation: clean training error, and test error{views if ten_views else ''}; mean and "
+        f"standard deviation over seeds if there are several.{selection}"
     )
     if any(cell.variant not in KINDS for cell in comparison.cells):
         header = ("network", "train", "test", *(["best test"] if best else []), "seeds")
-        listed = sorted(comparison.cells, key=lambda cell: (VARIANTS.index(cell.variant), cell.depth))
-        rows = [(f"{cell.variant}-{cell.depth}", *_errors_of(cell, best=best), str(len(cell.seeds))) for cell in listed]
+        ordered = sorted(comparison.cells, key=lambda cell: (VARIANTS.index(cell.variant), cell.depth))
+        rows = [(f"{cell.variant}-{cell.depth}", *_errors_of(cell, best=best), str(len(cell.seeds))) for cell in ordered]
     else:
         header, rows = _pair_rows(comparison, best=best)
     return Table(caption, header, tuple(rows))
 
 
 def _pair_rows(comparison: Comparison, *, best: bool) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of a table with a row a depth, plain and residual side by side."""
+    """Header and rows of a table with one row per depth, plain and residual side by side."""
     depths = sorted({cell.depth for cell in comparison.cells})
     cells = {(cell.variant, cell.depth): cell for cell in comparison.cells}
     columns = ("train", "test", *(["best test"] if best else []))
     header = ("depth", *(f"{kind} {column}" for kind in KINDS for column in columns), "seeds")
     rows: list[tuple[str, ...]] = []
     for depth in depths:
-        found = [cells.get((kind, depth)) for kind in KINDS]
-        errors = [text for cell in found for text in _errors_of(cell, best=best)]
-        seeds = [str(len(cell.seeds)) if cell else "0" for cell in found]
+        pair = [cells.get((kind, depth)) for kind in KINDS]
+        errors = [text for cell in pair for text in _errors_of(cell, best=best)]
+        seeds = [str(len(cell.seeds)) if cell else "0" for cell in pair]
         rows.append((str(depth), *errors, seeds[0] if len(set(seeds)) == 1 else " / ".join(seeds)))
     return header, rows
 
@@ -51,12 +51,12 @@ def _errors_of(cell: Cell | None, *, best: bool) -> tuple[str, ...]:
 
 
 def spread(value: Spread) -> str:
-    """A number of percent, with the deviation over seeds where there is one."""
+    """The mean in percent, with the standard deviation over seeds if there are several."""
     return f"{100 * value.mean:.2f}" + ("" if value.deviation is None else f" ± {100 * value.deviation:.2f}")
 
 
 def interval_table(comparison: Comparison) -> Table:
-    """Every variant and depth with its 95 % intervals, and the runs that are not in them."""
+    """Errors in percent of every variant and depth with 95 % intervals, and the runs not included."""
     rows = tuple(
         (
             f"{cell.variant}-{cell.depth}",
@@ -76,18 +76,22 @@ def interval_table(comparison: Comparison) -> Table:
 def difference_table(comparison: Comparison) -> Table:
     """Paired differences in points: deeper minus shallower, residual minus plain, and the interaction."""
     rows = tuple(
-        (each.name, str(len(each.seeds)), with_interval(each.train_error, "{:+.2f}"), with_interval(each.test_error, "{:+.2f}"))
-        for each in comparison.differences
+        (
+            difference.name,
+            str(len(difference.seeds)),
+            *(with_interval(value, "{:+.2f}") for value in (difference.train_error, difference.test_error)),
+        )
+        for difference in comparison.differences
     )
-    few = any(len(each.seeds) < FEWEST_FOR_INTERVAL for each in comparison.differences)
-    caption = "Differences in points, paired over seeds, with Student's 95 % interval."
+    few = any(len(difference.seeds) < FEWEST_FOR_INTERVAL for difference in comparison.differences)
+    caption = "Differences in percentage points, paired over seeds, with Student's 95 % interval."
     if comparison.interaction is not None:
-        caption += " Interaction: the residual difference over depth minus the plain one."
+        caption += " Interaction: the residual difference (deep minus shallow) minus the plain one."
     return Table(f"{caption} {NO_INTERVAL}" if few else caption, ("difference", "seeds", "training error", "test error"), rows)
 
 
 def with_interval(value: Spread, form: str) -> str:
-    """A mean and its interval in percent or points, such as `+5.31 [+4.80, +5.82]`; the mean alone where there is none."""
+    """A mean and its interval in percent or points, such as `+5.31 [+4.80, +5.82]`; without an interval, the mean alone."""
     mean = form.format(100 * value.mean)
     if value.interval is None:
         return mean

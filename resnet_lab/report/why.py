@@ -1,4 +1,4 @@
-"""The report's section on why: what the analyses of a study's runs have found, in words, figures and tables."""
+"""The report's section "Why": the findings of the analyses of a study's runs, as sentences, figures and tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from resnet_lab.record.store import Run
 
 @dataclass(frozen=True)
 class Part:
-    """What one analysis has found."""
+    """The findings of one analysis."""
 
     analysis: Analysis
     sentences: tuple[str, ...]
@@ -20,7 +20,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Reasons:
-    """What all analyses of a study have found, and a sentence for each file that is no result."""
+    """The findings of all analyses of a study, and a sentence for each file that is not a valid result."""
 
     parts: tuple[Part, ...]
     faults: tuple[str, ...]
@@ -28,18 +28,20 @@ class Reasons:
     @property
     def illustrations(self) -> list[Illustration]:
         """The figures of all parts."""
-        return [each for part in self.parts for each in part.illustrations]
+        return [illustration for part in self.parts for illustration in part.illustrations]
 
 
 def reasons(runs: Sequence[Run], colours: Colours) -> Reasons:
-    """What the analyses of these runs have found; reads their results."""
-    found, faults = findings(runs)
-    parts = (Part(each, tuple(each.sentences(found)), tuple(each.figures(found, colours))) for each in analyses())
-    return Reasons(tuple(each for each in parts if each.illustrations), tuple(faults))
+    """Read the results of the analyses of these runs, and collect their findings."""
+    results, faults = findings(runs)
+    parts = (
+        Part(analysis, tuple(analysis.sentences(results)), tuple(analysis.figures(results, colours))) for analysis in analyses()
+    )
+    return Reasons(tuple(part for part in parts if part.illustrations), tuple(faults))
 
 
 def section(reasons: Reasons, pictures: Mapping[str, Picture]) -> Section | None:
-    """The report's section on why; None where nothing has been analysed. `pictures` are by stem."""
+    """The report's section "Why"; None if there are no findings. `pictures` are by stem."""
     blocks = [block for part in reasons.parts for block in _blocks(part, pictures)]
     if reasons.faults:
         blocks.append(Bullets(reasons.faults))
@@ -51,5 +53,5 @@ def _blocks(part: Part, pictures: Mapping[str, Picture]) -> Iterator[Block]:
     yield Text(part.analysis.text)
     if part.sentences:
         yield Bullets(part.sentences)
-    for each in part.illustrations:
-        yield pictures[each.stem]
+    for illustration in part.illustrations:
+        yield pictures[illustration.stem]

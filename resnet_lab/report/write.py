@@ -1,4 +1,4 @@
-"""From what a study's folder says to the files that people look at."""
+"""Writes the report, figures and tables of a study to its folder."""
 
 from pathlib import Path
 
@@ -12,45 +12,51 @@ from resnet_lab.study.compare import Comparison, compare_study
 from resnet_lab.study.values import comparison_values
 
 
-def write_comparison(folder: Path, comparison: Comparison, x: figures.X = "step") -> None:
-    """Write a study's `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json`. Raises DiskError."""
-    _picture(folder, comparison, curves(comparison, x))
-    _write_numbers(folder, comparison)
+def write_comparison(comparison: Comparison, x: figures.X = "step") -> None:
+    """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to the study's folder. Raises DiskError."""
+    _picture(comparison, curves(comparison, x))
+    _write_numbers(comparison)
 
 
 def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
-    """Draw what an analysis of a study's runs has found, in its folder. Returns the PNG files. Raises DiskError."""
+    """Draw the figures of an analysis from all its results in a study, to the study's folder.
+
+    Returns the paths of the PNG files. Raises DiskError.
+    """
     comparison = compare_study(folder)
-    found, _ = findings(comparison.runs)
-    drawn = []
-    for each in analysis.figures(found, figures.colours(comparison)):
-        _picture(folder, comparison, each)
-        drawn.append(folder / f"{each.stem}.png")
-    return drawn
+    results, _ = findings(comparison.runs)
+    paths = []
+    for illustration in analysis.figures(results, figures.colours(comparison)):
+        _picture(comparison, illustration)
+        paths.append(folder / f"{illustration.stem}.png")
+    return paths
 
 
-def write_report(folder: Path, comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
-    """Write `report/index.html`, `report/report.md` and all figures, `x` being their axis; returns both. Raises DiskError."""
+def write_report(comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
+    """Write `report/index.html`, `report/report.md` and all figures, with `x` as the horizontal axis of the curves.
+
+    Returns the paths of the HTML and the Markdown file. Raises DiskError.
+    """
     reasons = why.reasons(comparison.runs, figures.colours(comparison))
-    listed = [*illustrations(comparison, x), *reasons.illustrations]
-    pictures = {each.stem: _picture(folder, comparison, each) for each in listed}
-    _write_numbers(folder, comparison)
-    built = document.build(comparison, pictures, why.section(reasons, pictures))
-    pages = folder / "report"
-    with disk_errors(pages):
-        pages.mkdir(exist_ok=True)
-    page, text = pages / "index.html", pages / "report.md"
-    write_atomically(page, html.render(built).encode())
-    write_atomically(text, markdown.render(built).encode())
-    return page, text
+    drawn = [*illustrations(comparison, x), *reasons.illustrations]
+    pictures = {illustration.stem: _picture(comparison, illustration) for illustration in drawn}
+    _write_numbers(comparison)
+    content = document.build(comparison, pictures, why.section(reasons, pictures))
+    folder = comparison.study.path / "report"
+    with disk_errors(folder):
+        folder.mkdir(exist_ok=True)
+    html_file, markdown_file = folder / "index.html", folder / "report.md"
+    write_atomically(html_file, html.render(content).encode())
+    write_atomically(markdown_file, markdown.render(content).encode())
+    return html_file, markdown_file
 
 
-def _picture(folder: Path, comparison: Comparison, illustration: Illustration) -> Picture:
-    """Draw an illustration and write its files into the study's folder."""
-    drawing = figures.save(figures.entitled(illustration, comparison), folder / illustration.stem)
-    return picture(illustration, drawing)
+def _picture(comparison: Comparison, illustration: Illustration) -> Picture:
+    """Draw an illustration and write its files to the study's folder."""
+    figure = figures.entitled(illustration, comparison)
+    return picture(illustration, figures.save(figure, comparison.study.path / illustration.stem))
 
 
-def _write_numbers(folder: Path, comparison: Comparison) -> None:
-    write_atomically(folder / "curves.csv", charts.curve_points(comparison).encode())
-    write_json(folder / "summary.json", comparison_values(comparison))
+def _write_numbers(comparison: Comparison) -> None:
+    write_atomically(comparison.study.path / "curves.csv", charts.curve_points(comparison).encode())
+    write_json(comparison.study.path / "summary.json", comparison_values(comparison))

@@ -1,1 +1,1 @@
-"""One run: where it computes, how long it will take, its training, and its network afterwards."""
+"""Execution of runs: devices, duration estimates, training, benchmarks, and loading of trained networks."""

@@ -1,6 +1,6 @@
-"""Settings left to `auto`, the data set and `compute.compile`: how a run or a sweep decides them.
+"""Resolution of settings that are `auto`: the data set and `compute.compile`.
 
-All runs of a study have them alike: as its first run has them, else by what there is on this machine.
+All runs of a study share them: the values come from the study's first run, or else from what this machine has.
 """
 
 from collections.abc import Iterator
@@ -11,17 +11,20 @@ import torch
 
 from resnet_lab.config.datasets import Dataset
 from resnet_lab.config.schema import RunConfig, with_compile
-from resnet_lab.data import auto as images
+from resnet_lab.data import auto
 from resnet_lab.data.progress import DownloadProgress
-from resnet_lab.models.compile import why_not
+from resnet_lab.models.compile import compile_problem
 from resnet_lab.record.study import run_folders
 from resnet_lab.run.estimate import UNMEASURED, Speed, measure
 
-TRIAL_SECONDS, _LEAST_GAIN = 60.0, 1.05
+TRIAL_SECONDS, _MIN_SPEED_UP = 60.0, 1.05
 
 
 def as_in_study(config: RunConfig, study: Path) -> RunConfig:
-    """The config with settings left to `auto` as the study's first run has them; they stay where the study has no run yet."""
+    """The config with `auto` settings taken from the study's first run; unchanged if the study has no runs yet.
+
+    Raises ConfigError or DiskError if that run's config cannot be read.
+    """
     if "auto" not in (config.data.dataset, config.compute.compile):
         return config
     folders = run_folders(study)
@@ -35,23 +38,23 @@ def as_in_study(config: RunConfig, study: Path) -> RunConfig:
     return config
 
 
-def fetch_data(config: RunConfig, settled: RunConfig, root: Path) -> Iterator[DownloadProgress | str]:
-    """Try to have CIFAR-10 in `root` where a new study leaves its data set to `auto`; yields progress and sentences on it.
+def fetch_data(requested: RunConfig, config: RunConfig, root: Path) -> Iterator[DownloadProgress | str]:
+    """Try to download CIFAR-10 into `root` if a new study has `dataset = "auto"`; yields progress and messages.
 
-    `settled` is the same config as in the study.
+    `config` is the result of `as_in_study` for the config `requested`.
     """
-    if settled.data.dataset == "auto":
-        yield from images.fetch(root)
-    elif config.data.dataset == "auto" and settled.data.dataset == "synthetic" and images.at_hand(root) == "cifar10":
+    if config.data.dataset == "auto":
+        yield from auto.fetch(root)
+    elif requested.data.dataset == "auto" and config.data.dataset == "synthetic" and auto.available_dataset(root) == "cifar10":
         yield (
-            "This study began on the synthetic stand-in and continues on it. CIFAR-10 is here now: --study NAME starts "
-            "another on it."
+            "This study started on the synthetic stand-in and continues on it. CIFAR-10 is available now: start another study "
+            "with --study NAME to use it."
         )
 
 
 def decide_data(config: RunConfig, root: Path) -> RunConfig:
-    """The config with its data set decided: `auto` is CIFAR-10 where `root` has it now, else the synthetic stand-in."""
-    return _with_dataset(config, images.at_hand(root)) if config.data.dataset == "auto" else config
+    """The config with `dataset = "auto"` resolved: CIFAR-10 if it is in `root`, else the synthetic stand-in."""
+    return _with_dataset(config, auto.available_dataset(root)) if config.data.dataset == "auto" else config
 
 
 def _with_dataset(config: RunConfig, dataset: Dataset) -> RunConfig:
@@ -60,14 +63,14 @@ def _with_dataset(config: RunConfig, dataset: Dataset) -> RunConfig:
 
 @dataclass(frozen=True)
 class Decided:
-    """A config whose `compute.compile` is decided, and what was found on the way.
+    """A config with `compute.compile` resolved.
 
-    `here` is the config as this machine can compute it, without compiled blocks where nothing compiles, and `speed` its speed.
-    `notices` are sentences for the user.
+    `effective` is the config that this machine can run: without compiled blocks if compilation fails. `speed` is its speed, and
+    `notices` are messages for the user.
     """
 
     config: RunConfig
-    here: RunConfig
+    effective: RunConfig
     speed: Speed
     notices: tuple[str, ...] = ()
 
@@ -75,29 +78,29 @@ class Decided:
 def decide_compile(
     config: RunConfig, device: torch.device, equal_steps: float | None = None, *, measure_speed: bool = True
 ) -> Decided:
-    """Decide whether the study compiles blocks, where the config leaves that open, and measure the run's speed.
+    """Resolve `compute.compile = "auto"`, by a timed trial if worthwhile, and measure the run's speed.
 
-    `equal_steps` is the study's duration in steps of this network, the run's own if not given. With 0 nothing is tried.
-    Without `measure_speed` the speed is measured only where the decision needs it, or where blocks are compiled, which are so
-    before the first step that counts.
+    `equal_steps` is the study's duration in steps of this network, by default the run's own; 0 rules out a trial.
+    Without `measure_speed` the speed is measured only if the decision needs it or blocks are compiled; measuring compiles them
+    before the first training step.
     """
     if config.compute.compile == "auto":
-        decided = _tried(config, device, config.recipe.steps if equal_steps is None else equal_steps)
+        decided = _decide_by_trial(config, device, config.recipe.steps if equal_steps is None else equal_steps)
     else:
-        decided = _as_told(config, device, measure_speed=measure_speed)
+        decided = _as_requested(config, device, measure_speed=measure_speed)
     if measure_speed and config.compute.precision == "bf16" and device.type == "cpu":
         decided = replace(decided, notices=(*decided.notices, *_slow_bf16(decided, device)))
     return decided
 
 
-def _as_told(config: RunConfig, device: torch.device, *, measure_speed: bool) -> Decided:
-    fault = why_not(device) if config.compute.compile is True else None
-    here = config if fault is None else with_compile(config, False)
-    speed = measure(here, device) if measure_speed or here.compute.compile is True else UNMEASURED
-    return Decided(config, here, speed, () if fault is None else (f"Blocks are not compiled here: {fault}.",))
+def _as_requested(config: RunConfig, device: torch.device, *, measure_speed: bool) -> Decided:
+    fault = compile_problem(device) if config.compute.compile is True else None
+    effective = config if fault is None else with_compile(config, False)
+    speed = measure(effective, device) if measure_speed or effective.compute.compile is True else UNMEASURED
+    return Decided(config, effective, speed, () if fault is None else (f"Blocks are not compiled: {fault}.",))
 
 
-def _tried(config: RunConfig, device: torch.device, steps: float) -> Decided:
+def _decide_by_trial(config: RunConfig, device: torch.device, steps: float) -> Decided:
     eager = with_compile(config, False)
     speed = measure(eager, device)
     compiled, notice = _trial(eager, device, speed, steps * speed.step_seconds)
@@ -106,33 +109,33 @@ def _tried(config: RunConfig, device: torch.device, steps: float) -> Decided:
 
 
 def _slow_bf16(decided: Decided, device: torch.device) -> Iterator[str]:
-    """A sentence where fp32 is faster: on a CPU without instructions for bf16 (AVX512_BF16, AMX) by an order of magnitude."""
-    compute = decided.here.compute.model_copy(update={"precision": "fp32"})
-    fp32 = measure(decided.here.model_copy(update={"compute": compute}), device)
+    """A notice if fp32 is faster, as it is by an order of magnitude on CPUs without bf16 instructions (AVX512_BF16, AMX)."""
+    compute = decided.effective.compute.model_copy(update={"precision": "fp32"})
+    fp32 = measure(decided.effective.model_copy(update={"compute": compute}), device)
     ratio = decided.speed.step_seconds / fp32.step_seconds
     if ratio > 1:
-        yield f"bf16 takes {ratio:.1f} times as long as fp32 on this CPU: --set compute.precision=fp32 is faster."
+        yield f"bf16 takes {ratio:.1f} times as long as fp32 on this CPU; consider --set compute.precision=fp32."
 
 
 def _trial(config: RunConfig, device: torch.device, eager: Speed, seconds: float) -> tuple[Speed | None, str | None]:
-    """The speed with compiled blocks where that pays, else None; and a sentence where there is something to say.
+    """The speed with compiled blocks if they are faster by at least 5 %, else None; and a notice for the user, or None.
 
-    A trial costs about a minute, compiling included. It is made only where the least gain worth having would save that minute of
-    the study's `seconds`.
+    A trial takes about a minute, including compile time. It is skipped unless a 5 % speed-up of the study's `seconds` would repay
+    that minute.
     """
     if not trial_pays(seconds):
         return None, None
-    fault = why_not(device)
+    fault = compile_problem(device)
     if fault is not None:
-        return None, f"Blocks are not compiled here: {fault}."
+        return None, f"Blocks are not compiled: {fault}."
     compiled = measure(with_compile(config, True), device)
-    gain = eager.step_seconds / compiled.step_seconds
-    name = f"{config.model.family}-{config.model.depth}"
-    if gain < _LEAST_GAIN:
-        return None, f"Compiled blocks are {gain:.2f} times as fast in a trial of {name} here: this study does without."
-    return compiled, f"Compiled blocks are {gain:.2f} times as fast in a trial of {name} here: this study compiles them."
+    speed_up = eager.step_seconds / compiled.step_seconds
+    trial = f"In a trial of {config.model.family}-{config.model.depth}, compiled blocks were {speed_up:.2f} times as fast"
+    if speed_up < _MIN_SPEED_UP:
+        return None, f"{trial}: this study does not compile them."
+    return compiled, f"{trial}: this study compiles them."
 
 
 def trial_pays(seconds: float) -> bool:
-    """Whether training of so many seconds is long enough for a trial of compiled blocks."""
-    return seconds * (1 - 1 / _LEAST_GAIN) >= TRIAL_SECONDS
+    """Whether a 5 % speed-up of training that takes `seconds` would repay a trial of compiled blocks."""
+    return seconds * (1 - 1 / _MIN_SPEED_UP) >= TRIAL_SECONDS

@@ -1,4 +1,4 @@
-"""From a config to a network ready to train: its device, threads and arithmetic, its initial state, compiled or not."""
+"""Set-up of a run's arithmetic and threads, and its initial training state."""
 
 import torch
 
@@ -12,20 +12,20 @@ from resnet_lab.train.state import TrainState, new_state
 
 
 def set_up(compute: ComputeConfig, device: torch.device, threads: int | None) -> int:
-    """Set this process's arithmetic and threads; returns the number of threads in force.
+    """Configure this process's arithmetic and threads; returns the number of threads in effect.
 
-    Raises ConfigError where the device cannot do what the settings ask for.
+    Raises ConfigError if the device does not support the settings.
     """
     if compute.cuda_graphs and device.type != "cuda":
-        raise ConfigError(f"compute.cuda_graphs needs a CUDA device, and this is {device.type}: leave it out, or --device cuda.")
+        raise ConfigError(f"compute.cuda_graphs requires a CUDA device, not {device.type}: omit it, or use --device cuda.")
     set_arithmetic(deterministic=compute.deterministic)
     return set_threads(threads)
 
 
 def initial_state(config: RunConfig, device: torch.device, start: ResNet | None = None) -> TrainState:
-    """The network before its first step, its blocks compiled or recomputed as the config says (`auto` must have been decided).
+    """The training state before the first step, with blocks compiled or recomputed as configured (`auto` must be resolved).
 
-    It starts from the seed, or as a copy of `start` where that is given.
+    Weights are initialised from the seed, or copied from `start` if given.
     """
     net = build(config.model, config.seed, device, config.data.num_classes)
     if start is not None:

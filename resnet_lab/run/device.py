@@ -1,4 +1,4 @@
-"""Where a run computes: its device and its CPU threads."""
+"""The device, CPU threads and floating-point modes of a process."""
 
 import os
 from contextlib import suppress
@@ -12,7 +12,7 @@ from resnet_lab.errors import ConfigError
 
 @dataclass(frozen=True)
 class Resources:
-    """Where a run finds its data and computes; none of it is part of the run's identity."""
+    """A run's data folder, device and CPU threads; they are not part of its identity. `threads=None` is torch's default."""
 
     data_dir: Path | None = None
     device: str = "auto"
@@ -20,7 +20,7 @@ class Resources:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a name; `auto` takes cuda, else mps, else cpu. Raises ConfigError for one that is not here."""
+    """The device with this name; `auto` is cuda, else mps, else cpu. Raises ConfigError if it is not available."""
     available = ["cpu"]
     if torch.backends.mps.is_available():
         available.insert(0, "mps")
@@ -29,40 +29,40 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(available[0])
     if name not in available:
-        raise ConfigError(f"There is no device {name!r} here; --device takes auto or one of {', '.join(available)}.")
+        raise ConfigError(f"Device {name!r} is not available; --device accepts auto, {', '.join(available)}.")
     return torch.device(name)
 
 
 def set_arithmetic(*, deterministic: bool) -> None:
-    """Make fp32 mean IEEE fp32 on CUDA as well, where torch's convolutions would else round to TF32's 10 bits.
+    """Use IEEE fp32 on CUDA, instead of TF32 with its 10-bit mantissa, torch's default for convolutions.
 
-    There `deterministic` allows only algorithms whose results repeat bit for bit; otherwise cuDNN tries several and takes the
-    fastest. On a CPU every algorithm used repeats.
+    On CUDA, `deterministic` allows only deterministic algorithms; otherwise cuDNN times several and uses the fastest. On a CPU
+    all algorithms in use are deterministic.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.deterministic = deterministic
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is initialised
     torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid, a pass each
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for debugging; costs a pass per tensor
 
 
 def set_threads(num_threads: int | None) -> int:
-    """Use this many CPU threads, or torch's own choice; returns the number in force, on which CPU results depend bit by bit.
+    """Set the number of CPU threads, or keep torch's default; returns the number in effect, which CPU results depend on.
 
-    Networks are chains, with nothing to run side by side: one inter-op thread is enough, and more would crowd the cores.
+    One inter-op thread is enough, since layers run one after another; more would oversubscribe the cores.
     """
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    with suppress(RuntimeError):  # can be set once in a process, before its first parallel work
+    with suppress(RuntimeError):  # can be set only once per process, before any parallel work
         torch.set_num_interop_threads(1)
     return torch.get_num_threads()
 
 
-def wait(device: torch.device) -> None:
-    """Return when the device has done all it was given; the CPU always has."""
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished all queued work; returns immediately on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""What a run's numbers may depend on besides its config: an allow-list, never the process environment."""
+"""The software and hardware that a run's results may depend on: an allow-list, never the process environment."""
 
 import platform
 import subprocess
@@ -14,7 +14,7 @@ _PACKAGES = ("resnet-lab", "torchvision", "numpy", "pillow")
 
 
 def describe(device: torch.device, threads: int, compute: ComputeConfig, provenance: dict[str, Any]) -> dict[str, Any]:
-    """Versions, device, threads, arithmetic, git commit, and where the data comes from; `compute` as it is on this machine."""
+    """Versions, device, threads, arithmetic, git commit and data provenance; `compute` as in effect on this machine."""
     return {
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)}
         | {name: _version(name) for name in _PACKAGES},
@@ -52,12 +52,12 @@ def _device_name(device: torch.device) -> str:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that this package runs from, with `-dirty` where files differ; None for an installed wheel."""
+    """The commit of the checkout that contains this package, with `-dirty` if it has changes; None for an installed wheel."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True,
             text=True,
@@ -66,4 +66,4 @@ def _git_commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return result.stdout.strip()

@@ -1,4 +1,4 @@
-"""How long a run will take here: a few steps of the network itself, timed on a throwaway copy, and arithmetic."""
+"""Estimates of a run's duration on this machine, from a few timed steps of a throwaway copy of its network."""
 
 import itertools
 import math
@@ -18,30 +18,30 @@ from resnet_lab.models.cost import Cost
 from resnet_lab.models.fold import folded
 from resnet_lab.rng import generator
 from resnet_lab.run.compute import initial_state
-from resnet_lab.run.device import wait
+from resnet_lab.run.device import synchronize
 from resnet_lab.train.evaluate import evaluate
 from resnet_lab.train.loop import update
 
 PARTS = ("data", "forward", "backward", "optimizer")
 _MAX_STEPS, _MAX_SECONDS = 5, 3.0
-_NUM_IMAGES, _EVAL_IMAGES = 10_000, 500  # of 32x32 pixels; as many pixels of larger ones
-_MAX_NEIGHBOURS = 7  # threads of one process, which take turns in Python: more would measure that
+_NUM_IMAGES, _EVAL_IMAGES = 10_000, 500  # of 32x32 pixels; fewer larger ones, with as many pixels in total
+_MAX_BACKGROUND_THREADS = 7  # with more, contention for the GIL would distort the measurement
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Measured seconds of one training step, by part, and of one evaluated image."""
+    """Measured seconds per training step, by part, and per evaluated image."""
 
     parts: Mapping[str, float]
     eval_image_seconds: float
 
     @property
     def step_seconds(self) -> float:
-        """All parts of a step."""
+        """Seconds per training step, the sum of all parts."""
         return sum(self.parts.values())
 
     def scaled(self, factor: float) -> "Speed":
-        """The speed of a network with `factor` times the multiply-adds, to first order; the data's part stays."""
+        """The estimated speed of a network with `factor` times the multiply-adds; the time for data does not change."""
         parts = {part: seconds * (1 if part == "data" else factor) for part, seconds in self.parts.items()}
         return Speed(parts, self.eval_image_seconds * factor)
 
@@ -51,7 +51,10 @@ UNMEASURED = Speed({}, 0.0)
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is about to be trained and how long it will take, evaluations included; at a speed not measured both say 0."""
+    """A run's size and its expected duration from `from_step`, including evaluations.
+
+    `images_per_second` and `seconds` are 0 if the speed has not been measured.
+    """
 
     config: RunConfig
     parameters: int
@@ -62,37 +65,37 @@ class Forecast:
 
 
 def measure(config: RunConfig, device: torch.device) -> Speed:
-    """Time steps of this network on made-up images: one unmeasured, then at most five, or three seconds' worth."""
+    """Median speed of this network on random images: after one warm-up step, up to five steps or three seconds."""
     samples = sample(config, device)
-    taken: list[Speed] = []
-    while len(taken) < _MAX_STEPS and sum(speed.step_seconds for speed in taken) < _MAX_SECONDS:
-        taken.append(next(samples))
-    return median(taken)
+    speeds: list[Speed] = []
+    while len(speeds) < _MAX_STEPS and sum(speed.step_seconds for speed in speeds) < _MAX_SECONDS:
+        speeds.append(next(samples))
+    return median(speeds)
 
 
 def measuring_seconds(speed: Speed) -> float:
-    """How long `measure` takes for a network of this speed."""
+    """The seconds that `measure` takes for a network of this speed."""
     step = speed.step_seconds
     steps = min(_MAX_STEPS, math.ceil(_MAX_SECONDS / step)) if step else _MAX_STEPS
     return (1 + steps) * step + 2 * _EVAL_IMAGES * speed.eval_image_seconds
 
 
 def sample(config: RunConfig, device: torch.device) -> Iterator[Speed]:
-    """Take one step after another on made-up images for as long as it is asked; the first is unmeasured.
+    """Time training steps on random images, without end; a first warm-up step is not reported.
 
-    They are in memory: the time that a folder's images take to decode, beside the steps, is no part of this.
-    Some images are evaluated at every fifth step; in between the last such time stands.
+    Images are in memory, so that decoding a folder's images is not included. The evaluation is timed at every fifth step; other
+    steps repeat the last value.
     """
     state = initial_state(config, device)
     source = generator(0, "estimate")
     size = config.data.image_size
-    fewer = (size / 32) ** 2
-    num_images = max(min(config.data.num_train, int(_NUM_IMAGES / fewer)), config.recipe.batch_size)
+    pixel_ratio = (size / 32) ** 2
+    num_images = max(min(config.data.num_train, int(_NUM_IMAGES / pixel_ratio)), config.recipe.batch_size)
     images = torch.randint(0, 256, (num_images, 3, size, size), dtype=torch.uint8, generator=source).to(device)
     train = ImageSet(images, torch.randint(0, config.data.num_classes, (num_images,), generator=source).to(device))
     mean = torch.full((3, size, size), 0.5, device=device)
     batches = Batches(train, mean, config.recipe.batch_size, 0)
-    evaluated = train.pick(torch.arange(min(num_images, int(_EVAL_IMAGES / fewer)), device=device))
+    evaluated = train.pick(torch.arange(min(num_images, int(_EVAL_IMAGES / pixel_ratio)), device=device))
     state.net.train()
     eval_seconds = 0.0
     for step in itertools.count(-1):
@@ -101,9 +104,9 @@ def sample(config: RunConfig, device: torch.device) -> Iterator[Speed]:
 
         def _done(part: str) -> None:
             nonlocal begin
-            wait(device)
+            synchronize(device)
             now = time.perf_counter()
-            parts[part] = now - begin  # noqa: B023  # called within this very step
+            parts[part] = now - begin  # noqa: B023  # called only within this iteration
             begin = now
 
         batch = batches(max(step, 0) % (num_images // config.recipe.batch_size))
@@ -118,8 +121,8 @@ def sample(config: RunConfig, device: torch.device) -> Iterator[Speed]:
 
 
 @contextmanager
-def neighbours(config: RunConfig, device: torch.device, number: int) -> Iterator[None]:
-    """Train as many copies of this network beside what is measured, as a sweep's other runs do: cores share caches and memory."""
+def background_training(config: RunConfig, device: torch.device, num_networks: int) -> Iterator[None]:
+    """Train copies of this network in threads, to measure under the load of a sweep, whose runs share caches and memory."""
     stop = threading.Event()
 
     def _train() -> None:
@@ -127,7 +130,7 @@ def neighbours(config: RunConfig, device: torch.device, number: int) -> Iterator
             if stop.is_set():
                 return
 
-    threads = [threading.Thread(target=_train, daemon=True) for _ in range(min(number, _MAX_NEIGHBOURS))]
+    threads = [threading.Thread(target=_train, daemon=True) for _ in range(min(num_networks, _MAX_BACKGROUND_THREADS))]
     for thread in threads:
         thread.start()
     try:
@@ -138,14 +141,14 @@ def neighbours(config: RunConfig, device: torch.device, number: int) -> Iterator
             thread.join()
 
 
-def median(taken: list[Speed]) -> Speed:
-    """The median of every part."""
-    parts = {part: statistics.median(speed.parts[part] for speed in taken) for part in PARTS}
-    return Speed(parts, statistics.median(speed.eval_image_seconds for speed in taken))
+def median(speeds: list[Speed]) -> Speed:
+    """The speed whose parts are the medians over `speeds`."""
+    parts = {part: statistics.median(speed.parts[part] for speed in speeds) for part in PARTS}
+    return Speed(parts, statistics.median(speed.eval_image_seconds for speed in speeds))
 
 
 def forecast(config: RunConfig, cost: Cost, speed: Speed, from_step: int = 0) -> Forecast:
-    """What is left of a run at this speed."""
+    """The forecast for the rest of a run from `from_step`, at this speed."""
     steps = config.recipe.steps - from_step
     seconds = steps * speed.step_seconds + evaluated_images(config, from_step) * speed.eval_image_seconds
     images_per_second = config.recipe.batch_size / speed.step_seconds if speed.step_seconds else 0.0
@@ -153,7 +156,7 @@ def forecast(config: RunConfig, cost: Cost, speed: Speed, from_step: int = 0) ->
 
 
 def evaluated_images(config: RunConfig, from_step: int = 0) -> int:
-    """Images that are evaluated after `from_step`, in evaluations and in plateau checks."""
+    """The number of images evaluated after `from_step`, in evaluations and plateau checks."""
     steps, data, settings = config.recipe.steps, config.data, config.evaluation
     held_out = data.validation_images + data.test_images
     during = max(0, (steps - 1) // settings.every - from_step // settings.every)

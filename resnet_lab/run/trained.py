@@ -1,4 +1,4 @@
-"""A run's network at one of its checkpoints, and the data that it was trained on."""
+"""Loading of a run's network from a checkpoint, and of the data that it was trained on."""
 
 import functools
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ import torch
 
 from resnet_lab.config.schema import DataConfig, RunConfig
 from resnet_lab.data.images import Data
-from resnet_lab.data.load import load, other_sizes
+from resnet_lab.data.load import load, size_change
 from resnet_lab.errors import CheckpointError, DataError
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.record import checkpoint
-from resnet_lab.record.digests import Begun
+from resnet_lab.record.digests import RecordedImages
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.compute import set_up
 from resnet_lab.run.device import Resources, pick_device
@@ -37,9 +37,9 @@ class Trained:
 
 
 def load_trained(folders: Sequence[RunFolder], at: int | None, resources: Resources) -> list[Trained]:
-    """The networks of these runs at step `at`, at their newest checkpoint if not given; 0 is the initial network.
+    """The networks of these runs at step `at`, by default at their newest checkpoint; 0 is the initial network.
 
-    Raises CheckpointError where one has no such checkpoint that can be loaded, ConfigError, DiskError.
+    Raises CheckpointError if a run has no such checkpoint or it cannot be loaded, ConfigError, DiskError.
     """
     device = pick_device(resources.device)
     networks = []
@@ -53,28 +53,28 @@ def load_trained(folders: Sequence[RunFolder], at: int | None, resources: Resour
 
 
 def load_data(network: Trained, root: Path) -> Data:
-    """The run's data, on the network's device; `root` is where it is looked for.
+    """The run's data, loaded from the folder `root` to the network's device.
 
-    Raises ConfigError, and DataError, also where the images of a folder are not the run's.
+    Raises ConfigError, and DataError, also if a folder's images are not those that the run was trained on.
     """
     digests = network.folder.read_image_digests()
-    begun = digests and Begun(network.folder.path.parent, digests)  # the study, whose other runs have them too
-    data = _data(network.config.data, root, network.config.seed, network.device, begun)
-    if (changed := other_sizes(begun, data.digests)) is not None:
-        raise DataError(f"{changed}: name the folder with those files with --data-dir.")
+    recorded = digests and RecordedImages(network.folder.path.parent, digests)  # shared by all runs of the study
+    data = _data(network.config.data, root, network.config.seed, network.device, recorded)
+    if (changed := size_change(recorded, data.digests)) is not None:
+        raise DataError(f"{changed}: use --data-dir to name the folder with the original files.")
     return data
 
 
 def _restore(net: ResNet, folder: RunFolder, at: int | None) -> int:
-    """Give a network the weights of a checkpoint, and return its step."""
+    """Load a checkpoint's weights into a network, and return its step."""
     restore = functools.partial(load_network, net)
     state = checkpoint.load_newest(folder, restore)[0] if at is None else checkpoint.load(folder, at, restore)
     if state is None:
-        raise CheckpointError(f"{folder.path} has no checkpoint yet: train it first, or look at its initial network with --at 0.")
+        raise CheckpointError(f"{folder.path} has no checkpoint yet: train it first, or use --at 0 for its initial network.")
     step: int = state["step"]
     return step
 
 
 @functools.lru_cache(maxsize=2)  # runs of one seed share their data
-def _data(config: DataConfig, root: Path, seed: int, device: torch.device, begun: Begun | None) -> Data:
-    return load(config, root, seed, begun).to(device)
+def _data(config: DataConfig, root: Path, seed: int, device: torch.device, recorded: RecordedImages | None) -> Data:
+    return load(config, root, seed, recorded).to(device)

@@ -1,1 +1,1 @@
-"""What the runs of a study say together."""
+"""Comparison of a study's runs."""

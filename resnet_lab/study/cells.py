@@ -1,4 +1,4 @@
-"""The runs of a study by variant and depth, with their errors at the last evaluation."""
+"""A study's runs grouped by variant and depth, with their errors at the last evaluation."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,9 @@ from resnet_lab.study.spread import Spread
 class Cell:
     """The runs of one variant and depth.
 
-    Errors are fractions at the last evaluation of the finished ones, one a seed.
-    `best_test_error` is the lowest of all evaluations: a selection on the test set, shown only where asked for.
-    `lost` names the diverged and failed runs, `at_chance` the finished ones whose clean training error is that of guessing.
+    Errors are fractions, measured at the last evaluation of each finished run, one value per seed.
+    `best_test_error` is the lowest over all evaluations. It is selected on the test set, so it is shown only on request.
+    `lost` lists the diverged and failed runs, `at_chance` the finished runs whose clean training error is at chance level.
     """
 
     variant: str
@@ -32,7 +32,7 @@ class Cell:
 
 
 def cells_of(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[Cell]:
-    """The cells of a study by depth and variant; `runs` are all of its runs, of which some are `finished`."""
+    """Yield a study's cells in the order of depth and variant; `finished` is the subset of `runs` that the errors come from."""
     for depth in sorted({run.config.model.depth for run in finished}):
         for variant in VARIANTS:
             members = [run for run in finished if (run.config.model.variant, run.config.model.depth) == (variant, depth)]

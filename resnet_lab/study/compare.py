@@ -1,7 +1,7 @@
-"""What the runs of a study say together: errors by depth and variant, the gaps between depths, and the verdict.
+"""The comparison of a study's runs: errors by depth and variant, the gaps between depths, and the verdict.
 
-The primary measure is the *clean* training error of the last evaluation, never the best over time: degradation is a matter
-of optimisation, and choosing a step by its test error would be a selection on the test set.
+The primary measure is the *clean* training error of the last evaluation, never the best over time: degradation is an optimisation
+problem, and choosing a step by its test error would be selection on the test set.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,18 +14,18 @@ from resnet_lab.record.study import Study, read_study
 from resnet_lab.study.cells import Cell, cells_of
 from resnet_lab.study.differences import Difference, Gap, gains_of, gaps_of, interaction_of
 from resnet_lab.study.verdict import lacking, unfinished, unmatched, verdict_on
-from resnet_lab.text import printable
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A study's runs of one recipe, compared. `missing` says, a sentence each, what stands in the way of more.
+    """The comparison of a study's `runs` that share one recipe.
 
-    `gains` are residual minus plain at each depth, `interaction` is the residual gap minus the plain one (option A alone, whose
-    pairs are matched). `unmatched` says by how many parameters the members of a pair differ where the shortcuts have some.
+    `gains` are residual minus plain at each depth. `interaction` is the residual gap minus the plain one, for option A only,
+    since only its pairs are matched. `missing` has a sentence for each run left out and for everything that limits the verdict,
+    `unmatched` one for each pair whose parameter counts differ.
     """
 
-    study: str
+    study: Study
     stand_in: bool
     runs: tuple[Run, ...]
     cells: tuple[Cell, ...]
@@ -38,27 +38,27 @@ class Comparison:
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """All of them, in the order in which they are shown."""
+        """Gaps, gains and interaction, in display order."""
         return (*self.gaps, *self.gains, *([self.interaction] if self.interaction else []))
 
     @property
     def shows_degradation(self) -> bool:
-        """The paper's finding: plain nets are shown to degrade, and residual nets, of whatever shortcuts, are there and are not.
+        """The paper's finding: degradation is shown in plain nets and in no residual variant, of which there is at least one.
 
-        What is undecided of residual nets does not count against it: see the verdict.
+        An undecided residual gap passes: see the verdict.
         """
-        found = {gap.variant: gap.degradation for gap in self.gaps}
-        residual = [degradation for variant, degradation in found.items() if variant != "plain"]
-        return found.get("plain") == "shown" and bool(residual) and "shown" not in residual
+        by_variant = {gap.variant: gap.degradation for gap in self.gaps}
+        residual = [degradation for variant, degradation in by_variant.items() if variant != "plain"]
+        return by_variant.get("plain") == "shown" and bool(residual) and "shown" not in residual
 
 
 def compare_study(folder: Path) -> Comparison:
-    """Read and compare the runs of a study's folder."""
+    """Read a study from its folder and compare its runs."""
     return compare(read_study(folder))
 
 
 def compare(study: Study) -> Comparison:
-    """Compare the runs of the recipe that most of them share; the others are named in `missing`."""
+    """Compare the runs that share the most common recipe; `missing` names the others."""
     chosen, missing = _one_recipe(study.runs)
     finished = [run for run in chosen if run.state == "finished" and run.evaluations]
     cells = tuple(cells_of(chosen, finished))
@@ -67,7 +67,7 @@ def compare(study: Study) -> Comparison:
     missing = [*study.faults, *missing, *_other_sizes(chosen), *unfinished(chosen), *lacking(cells, gaps)]
     stand_in = any(run.is_stand_in for run in chosen)
     return Comparison(
-        study=printable(study.name),
+        study=study,
         stand_in=stand_in,
         runs=tuple(chosen),
         cells=cells,
@@ -81,13 +81,14 @@ def compare(study: Study) -> Comparison:
 
 
 def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
-    """The largest group of runs that share recipe and images, and a sentence on each other group. Two such groups never mix."""
+    """The largest group of runs with the same recipe and images, and a sentence on each of the other groups."""
     recipes = [run.config.recipe_digest() for run in runs]
-    names = [None if run.image_digests is None else run.image_digests.names for run in runs]
-    begun = {recipe: name for recipe, name in zip(recipes, names, strict=True) if name is not None}
+    digests = [None if run.image_digests is None else run.image_digests.names for run in runs]
+    started = {recipe: digest for recipe, digest in zip(recipes, digests, strict=True) if digest is not None}
     groups: dict[tuple[str, str | None], list[Run]] = {}
-    for recipe, name, run in zip(recipes, names, runs, strict=True):  # one that has not begun is with the others
-        groups.setdefault((recipe, name or begun.get(recipe)), []).append(run)
+    for recipe, digest, run in zip(recipes, digests, runs, strict=True):
+        images = digest or started.get(recipe)  # a run that has not started joins those of its recipe that have
+        groups.setdefault((recipe, images), []).append(run)
     ordered = sorted(groups.values(), key=len, reverse=True)
     if not ordered:
         return [], []
@@ -95,17 +96,17 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     sentences = []
     for group in ordered[1:]:
         network = ("model.kind", "model.shortcut", "model.depth", "seed")
-        keys = [f"{key} = {theirs}" for key, _, theirs in differences(reference, group[0].config) if key not in network]
+        settings = [f"{key} = {value}" for key, _, value in differences(reference, group[0].config) if key not in network]
         left_out = ", ".join(run.name for run in group)
-        why = f"of another recipe ({', '.join(keys)})" if keys else "trained on other images of a folder"
-        sentences.append(f"{left_out}: left out, {why}.")
+        reason = f"different recipe ({', '.join(settings)})" if settings else "trained on different images"
+        sentences.append(f"{left_out}: left out, {reason}.")
     return ordered[0], sentences
 
 
 def _other_sizes(runs: Sequence[Run]) -> Iterator[str]:
-    """A sentence where a folder's images were not the same files for all runs."""
-    files = {run.name: run.image_digests.files for run in runs if run.image_digests is not None}
-    first = next(iter(files.values()), None)
-    others = [name for name, each in files.items() if each != first]
+    """A sentence if the sizes of the image files differ between runs."""
+    digests = {run.name: run.image_digests.files for run in runs if run.image_digests is not None}
+    first = next(iter(digests.values()), None)
+    others = [name for name, digest in digests.items() if digest != first]
     if others:
-        yield f"{', '.join(others)}: some of the images were files of other sizes than for {next(iter(files))}."
+        yield f"{', '.join(others)}: some image files differed in size from those of {next(iter(digests))}."

@@ -1,4 +1,4 @@
-"""Differences that are paired over seeds: deeper minus shallower, residual minus plain, and how these go together."""
+"""Differences paired over seeds: deeper minus shallower, residual minus plain, and the interaction of the two."""
 
 import math
 import statistics
@@ -12,9 +12,9 @@ from resnet_lab.record.lines import EvalRecord
 from resnet_lab.record.store import Run
 from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread, half_width, sign_flip_p
 
-Shown = Literal["shown", "not shown", "undecided"]
-# The smallest difference that matters, and what one or two seeds alone can decide. Over two or three seeds, training errors of
-# the demo's networks had standard deviations of 0.2 to 3.1 points, most of them 1 to 2.
+Degradation = Literal["shown", "not shown", "undecided"]
+# The smallest difference that counts as degradation, and the threshold with one or two seeds. Over two or three seeds, the demo's
+# training errors had standard deviations of 0.2 to 3.1 points, mostly 1 to 2.
 MATTERS = 0.02
 MANY_SEEDS = 50
 Last = dict[tuple[str, int, int], EvalRecord]  # by variant, depth and seed
@@ -22,7 +22,7 @@ Last = dict[tuple[str, int, int], EvalRecord]  # by variant, depth and seed
 
 @dataclass(frozen=True)
 class Difference:
-    """One side minus another, paired over the seeds that both have."""
+    """The difference of two groups of runs, paired over the seeds that both have. Errors are fractions."""
 
     name: str
     seeds: tuple[int, ...]
@@ -32,10 +32,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Gap(Difference):
-    """Deepest minus shallowest of a variant: the degradation, where it is positive.
+    """Deepest minus shallowest network of a variant; a positive gap in training error is degradation.
 
-    `margin` is twice the standard error with which two training errors on that many images differ by chance of the images
-    alone. `p_value` is that of the exact one-sided sign-flip test of the training error, the primary endpoint.
+    `margin` is twice the binomial standard error of the difference of two training errors measured on so many images. `p_value`
+    is for the training error, the primary endpoint.
     """
 
     variant: str
@@ -47,15 +47,15 @@ class Gap(Difference):
 
     @property
     def p_value(self) -> float:
-        """Of the differences in training error being no larger than zero; never below 2^-n with n seeds."""
+        """Exact one-sided sign-flip test of a mean gap above zero; at least 2^-n with n seeds."""
         return sign_flip_p(self.train_error.values)
 
     @property
-    def degradation(self) -> Shown:
-        """Whether deeper nets of this variant have the higher training error.
+    def degradation(self) -> Degradation:
+        """Whether the deeper net of this variant has the higher training error.
 
-        From three seeds on the 95 % interval of the difference decides: above zero it is shown, below MATTERS not shown. One or
-        two seeds show it where all differ by more than MATTERS, and do not where none differs by more than the margin.
+        With three or more seeds: shown if the 95 % interval lies above zero, not shown if it lies below MATTERS. With one or two
+        seeds: shown if every gap exceeds MATTERS (and the margin), not shown if every gap is within the margin.
         """
         interval = self.train_error.interval
         if interval is not None:
@@ -66,25 +66,25 @@ class Gap(Difference):
 
     @property
     def seeds_needed(self) -> int | None:
-        """How many more seeds would decide if they spread as these do: 0 if decided, None if more than 50 would not."""
+        """More seeds needed to decide, assuming the same deviation: 0 if already decided, None if 50 more would not suffice."""
         if self.degradation != "undecided":
             return 0
-        have, deviation = len(self.seeds), self.train_error.deviation
+        num_seeds, deviation = len(self.seeds), self.train_error.deviation
         if self.train_error.interval is None or deviation is None:
-            return FEWEST_FOR_INTERVAL - have
+            return FEWEST_FOR_INTERVAL - num_seeds
         for more in range(1, MANY_SEEDS + 1):
-            half = half_width(have + more, deviation)
+            half = half_width(num_seeds + more, deviation)
             if _decided(self.train_error.mean - half, self.train_error.mean + half) != "undecided":
                 return more
         return None
 
 
-def _decided(low: float, high: float) -> Shown:
+def _decided(low: float, high: float) -> Degradation:
     return "shown" if low > 0 else "not shown" if high < MATTERS else "undecided"
 
 
 def gaps_of(runs: Sequence[Run]) -> Iterator[Gap]:
-    """The gap of every variant that has one."""
+    """Yield the gap of every variant that has finished runs at two depths with a common seed."""
     for variant in VARIANTS:
         gap = _gap(variant, runs)
         if gap is not None:
@@ -92,7 +92,7 @@ def gaps_of(runs: Sequence[Run]) -> Iterator[Gap]:
 
 
 def _gap(variant: str, runs: Iterable[Run]) -> Gap | None:
-    """Deepest minus shallowest among the depths of a variant; None where deepest and shallowest share no seed."""
+    """The gap of a variant; None if it has fewer than two depths or its extremes share no seed."""
     last = _last(runs)
     extremes = _extremes(variant, last)
     if extremes is None:
@@ -108,19 +108,19 @@ def _gap(variant: str, runs: Iterable[Run]) -> Gap | None:
     return Gap(
         name=f"{variant}, {deep} - {shallow}",
         seeds=tuple(seeds),
-        train_error=Spread(tuple(high.train_error - low.train_error for low, high in pairs)),
-        test_error=Spread(tuple(high.test_error - low.test_error for low, high in pairs)),
+        train_error=Spread(tuple(deeper.train_error - shallower.train_error for shallower, deeper in pairs)),
+        test_error=Spread(tuple(deeper.test_error - shallower.test_error for shallower, deeper in pairs)),
         variant=variant,
         shallow=shallow,
         deep=deep,
-        shallow_train_error=statistics.fmean(low.train_error for low, _ in pairs),
-        deep_train_error=statistics.fmean(high.train_error for _, high in pairs),
+        shallow_train_error=statistics.fmean(shallower.train_error for shallower, _ in pairs),
+        deep_train_error=statistics.fmean(deeper.train_error for _, deeper in pairs),
         margin=2 * math.sqrt(variance),
     )
 
 
 def gains_of(runs: Iterable[Run]) -> Iterator[Difference]:
-    """Residual minus plain at every depth that has both, shortcut by shortcut."""
+    """Yield residual minus plain at every depth that has both, for each shortcut option."""
     last = _last(runs)
     for depth, variant in product(sorted({depth for _, depth, _ in last}), RESIDUAL_VARIANTS):
         seeds = _shared(last, ("plain", depth), (variant, depth))
@@ -135,7 +135,10 @@ def gains_of(runs: Iterable[Run]) -> Iterator[Difference]:
 
 
 def interaction_of(runs: Iterable[Run]) -> Difference | None:
-    """How much more a residual net of option A gains from depth than a plain one; None where not all four share a seed."""
+    """The residual gap (option A) minus the plain gap, paired over seeds.
+
+    None unless both kinds have the same shallowest and deepest depth and all four networks share a seed.
+    """
     last = _last(runs)
     extremes = _extremes("plain", last)
     if extremes is None or extremes != _extremes("residual", last):
@@ -145,7 +148,7 @@ def interaction_of(runs: Iterable[Run]) -> Difference | None:
     if not seeds:
         return None
 
-    def _of(error: Callable[[EvalRecord], float]) -> Spread:
+    def _spread(error: Callable[[EvalRecord], float]) -> Spread:
         return Spread(
             tuple(
                 (error(last["residual", deep, seed]) - error(last["residual", shallow, seed]))
@@ -156,7 +159,7 @@ def interaction_of(runs: Iterable[Run]) -> Difference | None:
 
     others = any(variant in PROJECTION_VARIANTS for variant, _, _ in last)
     name = "interaction, option A" if others else "interaction"
-    return Difference(name, tuple(seeds), _of(lambda record: record.train_error), _of(lambda record: record.test_error))
+    return Difference(name, tuple(seeds), _spread(lambda record: record.train_error), _spread(lambda record: record.test_error))
 
 
 def _last(runs: Iterable[Run]) -> Last:
@@ -165,12 +168,12 @@ def _last(runs: Iterable[Run]) -> Last:
 
 
 def _extremes(variant: str, last: Last) -> tuple[int, int] | None:
-    """The shallowest and the deepest of a variant, if there are two depths."""
-    depths = sorted({depth for each, depth, _ in last if each == variant})
+    """The smallest and the largest depth of a variant; None if it has fewer than two depths."""
+    depths = sorted({depth for other, depth, _ in last if other == variant})
     return (depths[0], depths[-1]) if len(depths) > 1 else None
 
 
-def _shared(last: Last, *sides: tuple[str, int]) -> list[int]:
-    """The seeds that all these variants and depths have."""
+def _shared(last: Last, *networks: tuple[str, int]) -> list[int]:
+    """The seeds that all of these networks (variant and depth) have in common."""
     seeds = sorted({seed for _, _, seed in last})
-    return [seed for seed in seeds if all((*side, seed) in last for side in sides)]
+    return [seed for seed in seeds if all((*network, seed) in last for network in networks)]

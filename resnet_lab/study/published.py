@@ -1,4 +1,4 @@
-"""Test errors that others have published for these networks, to stand beside runs of the paper's own recipe."""
+"""Published test errors of these networks, for comparison with runs that follow the paper's recipe."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from resnet_lab.config.schema import RunConfig
 
 
 class Published(NamedTuple):
-    """Test error in percent. `train_error` is the final training error where it was published, each measured in its own way."""
+    """A published result; errors in percent. Sources measure `train_error`, the final training error, in different ways."""
 
     source: str
     variant: str
@@ -17,7 +17,7 @@ class Published(NamedTuple):
 
 
 PAPER = "He et al. 2015, Table 6"
-# Reproductions on GitHub, by the names of their repositories' owners; the last epoch except where said.
+# Reproductions on GitHub, named after the owners of the repositories; the last epoch unless noted.
 NUMBERS = (
     Published(PAPER, "residual", 20, 8.75),
     Published(PAPER, "residual", 32, 7.51),
@@ -51,5 +51,5 @@ NUMBERS = (
 
 
 def is_comparable(config: RunConfig) -> bool:
-    """Whether a run follows the paper's recipe in every setting, so that its errors may stand beside published ones."""
+    """Whether a run follows the paper's recipe in every setting, so that its errors can be compared with published ones."""
     return not departures(config)

@@ -1,4 +1,4 @@
-"""What several seeds say: mean, deviation, interval, and an exact test of paired differences."""
+"""Statistics over seeds: mean, standard deviation, confidence interval, and an exact test of paired differences."""
 
 import bisect
 import math
@@ -13,23 +13,23 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Spread:
-    """One value a seed, in the order of the seeds."""
+    """One value per seed, in the order of the seeds."""
 
     values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """The mean over seeds."""
         return statistics.fmean(self.values)
 
     @cached_property
     def deviation(self) -> float | None:
-        """Sample standard deviation, from two seeds on."""
+        """Sample standard deviation; None with fewer than two seeds."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """Student's 95 % interval of the mean over seeds, from three seeds on: with two its half is nine deviations wide."""
+        """Student's 95 % interval of the mean; None with fewer than three seeds (with two, it spans ± nine deviations)."""
         if len(self.values) < FEWEST_FOR_INTERVAL or self.deviation is None:
             return None
         half = half_width(len(self.values), self.deviation)
@@ -37,18 +37,17 @@ class Spread:
 
 
 def half_width(num_seeds: int, deviation: float) -> float:
-    """Half of Student's 95 % interval of a mean of so many values with this sample deviation."""
-    from scipy.special import stdtrit  # noqa: PLC0415  # a fifth of a second, and most comparisons have one seed
+    """Half the width of Student's 95 % interval of the mean of `num_seeds` values with this sample standard deviation."""
+    from scipy.special import stdtrit  # noqa: PLC0415  # takes 0.2 s to import, and most comparisons have one seed
 
     return float(stdtrit(num_seeds - 1, (1 + _CONFIDENCE) / 2)) * deviation / math.sqrt(num_seeds)
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
-    """Exact one-sided p-value that the mean of paired differences is no larger than zero (Fisher's randomisation test).
+    """Exact one-sided p-value of a mean paired difference above zero (Fisher's randomisation test).
 
-    Were the sides of each pair exchangeable, every one of the 2^n choices of signs would be equally likely: p is the share of
-    those whose sum is at least the observed one. The sums are those of two halves, one of them sorted, so that 2^(n/2) numbers
-    are held for n seeds.
+    Under the null hypothesis all 2^n sign assignments are equally likely; p is the share whose sum is at least the observed one.
+    The differences are split into two halves, one with sorted sums, so that only 2^(n/2) sums are held in memory.
     """
     middle = len(differences) // 2
     left, right = _signed_sums(differences[:middle]), sorted(_signed_sums(differences[middle:]))

@@ -1,4 +1,4 @@
-"""A comparison and its runs as JSON values, for `summary.json` and `--json`."""
+"""Conversion of a comparison and its runs to JSON values, for `summary.json` and `--json`."""
 
 import dataclasses
 from typing import Any
@@ -8,19 +8,20 @@ from resnet_lab.study.cells import Cell
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import Difference
 from resnet_lab.study.spread import Spread
+from resnet_lab.text import printable
 
-_FORMAT = 2  # of comparison_values; in the first one, `kind` of a cell or gap was its variant
+_FORMAT = 2  # of comparison_values; in format 1, the `kind` of a cell or gap was its variant
 
 
 def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str, Any]:
-    """The comparison as JSON values; errors and differences are fractions. `best` adds the lowest test error over time."""
+    """Return the comparison as JSON values; errors and differences are fractions. `best` adds the lowest test error over time."""
     cells = [_values(cell) for cell in comparison.cells]
     if not best:
         for cell in cells:
             del cell["best_test_error"]
     return {
         "format": _FORMAT,
-        "study": comparison.study,
+        "study": printable(comparison.study.name),
         "stand_in": comparison.stand_in,
         "verdict": list(comparison.verdict),
         "shows_degradation": comparison.shows_degradation,
@@ -38,7 +39,7 @@ def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str
 
 
 def _values(item: Cell | Difference) -> dict[str, Any]:
-    """The fields as JSON values; a spread as its values, mean, deviation and interval, a variant with its kind and shortcut."""
+    """The fields as JSON values: a spread with its mean, deviation and interval, a variant also split into kind and shortcut."""
     values: dict[str, Any] = {}
     for name in (field.name for field in dataclasses.fields(item)):
         value = getattr(item, name)
@@ -52,7 +53,7 @@ def _values(item: Cell | Difference) -> dict[str, Any]:
 
 
 def run_values(run: Run) -> dict[str, Any]:
-    """A run as JSON values; errors are fractions."""
+    """Return a run as JSON values; errors are fractions."""
     last = run.evaluations[-1] if run.evaluations else None
     return {
         "run": run.name,

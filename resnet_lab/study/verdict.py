@@ -1,4 +1,4 @@
-"""What is said of a study: whether it shows degradation, and what it would take to say more."""
+"""The verdict on a study in sentences: whether it shows degradation, and what further evidence would require."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,9 +10,9 @@ from resnet_lab.text import percent, points
 
 
 def verdict_on(gaps: Sequence[Gap]) -> tuple[str, ...]:
-    """One sentence a variant, with the figure that decides it."""
+    """One sentence per variant, with the difference that the verdict rests on."""
     if not gaps:
-        return ("No verdict: it takes finished runs of one kind at two depths with the same seed.",)
+        return ("No verdict yet: it requires finished runs of one kind at two depths with the same seed.",)
     return tuple(_sentence(gap) for gap in gaps)
 
 
@@ -20,7 +20,7 @@ def _sentence(gap: Gap) -> str:
     lead = {
         "shown": f"Degradation shown in {gap.variant} nets",
         "not shown": f"Degradation not shown in {gap.variant} nets",
-        "undecided": f"Degradation in {gap.variant} nets undecided: needs {_more_seeds(gap.seeds_needed)}",
+        "undecided": f"Degradation in {gap.variant} nets undecided; {_advice(gap.seeds_needed)}",
     }
     return (
         f"{lead[gap.degradation]}. Training error {percent(gap.shallow_train_error)} at depth {gap.shallow}, "
@@ -28,10 +28,10 @@ def _sentence(gap: Gap) -> str:
     )
 
 
-def _more_seeds(number: int | None) -> str:
-    if number is None:
-        return f"more than {MANY_SEEDS} more seeds"
-    return f"{number} more seed{'s' if number > 1 else ''}"
+def _advice(seeds_needed: int | None) -> str:
+    if seeds_needed is None:
+        return f"more than {MANY_SEEDS} more seeds would be needed"
+    return f"run {seeds_needed} more seed{'s' if seeds_needed > 1 else ''}"
 
 
 def _certainty(gap: Gap) -> str:
@@ -43,38 +43,38 @@ def _certainty(gap: Gap) -> str:
 
 
 def unfinished(runs: Sequence[Run]) -> list[str]:
-    """A sentence for every run that is not in the table."""
+    """A sentence for every run that is not in the table because it has not finished."""
     return [
-        f"{run.name} is {run.state}, at step {run.step:,} of {run.config.recipe.steps:,}, and not in the table."
+        f"{run.name} is not in the table: {run.state} at step {run.step:,} of {run.config.recipe.steps:,}."
         for run in runs
         if run.state != "finished" or not run.evaluations
     ]
 
 
 def lacking(cells: Sequence[Cell], gaps: Sequence[Gap]) -> list[str]:
-    """What a reader would need to see degradation that is not there."""
+    """A sentence for each network or seed that a verdict on degradation would require and the study lacks."""
     sentences = []
-    others = any(cell.variant in PROJECTION_VARIANTS for cell in cells)
+    has_projections = any(cell.variant in PROJECTION_VARIANTS for cell in cells)
     for variant in VARIANTS:
         depths = [cell.depth for cell in cells if cell.variant == variant]
-        if not depths and (variant in PROJECTION_VARIANTS or (variant == "residual" and others)):
+        if not depths and (variant in PROJECTION_VARIANTS or (variant == "residual" and has_projections)):
             continue
         if not depths:
-            sentences.append(f"There is no finished {variant} run: `resnet-lab train --depth N --{variant}` makes one.")
+            sentences.append(f"No {variant} run has finished: start one with `resnet-lab train --depth N --{variant}`.")
         elif len(depths) == 1:
-            sentences.append(f"There is only depth {depths[0]} of {variant} nets: another depth shows whether deeper is worse.")
+            sentences.append(f"All {variant} nets have depth {depths[0]}: run another depth to see whether deeper is worse.")
         elif not any(gap.variant == variant for gap in gaps):
-            sentences.append(f"The deepest and the shallowest {variant} nets share no seed.")
+            sentences.append(f"The deepest and the shallowest {variant} nets have no seed in common.")
     return sentences
 
 
 def unmatched(cells: Sequence[Cell]) -> Iterator[str]:
-    """A sentence for every plain and residual network that differ in parameters, which only shortcuts of option A avoid."""
-    plain = {cell.depth: cell.parameters for cell in cells if cell.variant == "plain"}
+    """Yield a sentence for each plain and residual network that differ in parameters, as with projections (options B and C)."""
+    plain_counts = {cell.depth: cell.parameters for cell in cells if cell.variant == "plain"}
     for cell in cells:
-        ours, theirs = cell.parameters, plain.get(cell.depth)
-        if cell.variant != "plain" and ours is not None and theirs is not None and ours != theirs:
+        residual, plain = cell.parameters, plain_counts.get(cell.depth)
+        if cell.variant != "plain" and residual is not None and plain is not None and residual != plain:
             yield (
-                f"{cell.variant}-{cell.depth} and plain-{cell.depth} are no matched pair: its projections give the residual "
-                f"network {ours - theirs:,} parameters more ({ours:,} against {theirs:,})."
+                f"{cell.variant}-{cell.depth} and plain-{cell.depth} are not a matched pair: projections add "
+                f"{residual - plain:,} parameters ({residual:,} against {plain:,})."
             )

@@ -1,1 +1,1 @@
-"""Many runs: which ones, and how they are started."""
+"""Sweeps: which runs a study consists of, and how they are launched."""

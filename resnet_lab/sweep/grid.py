@@ -1,4 +1,4 @@
-"""Which runs a study has: kinds, shortcuts, depths and seeds, each run with the config of its own folder."""
+"""The grid of a sweep: one run for each combination of kind, shortcut, depth and seed."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
 
-_INSTEAD = {
+_SWEEP_KEYS = {
     ("seed",): "sweep.seeds",
     ("model", "kind"): "sweep.kinds",
     ("model", "shortcut"): "sweep.shortcuts",
@@ -16,17 +16,17 @@ _INSTEAD = {
 
 
 def expand(study: StudyConfig) -> list[RunConfig]:
-    """The configs of all runs, seeds outermost, so that a sweep cut short has whole pairs. Raises ConfigError.
+    """Return the configs of all runs, seeds outermost, so that an interrupted sweep has complete pairs.
 
-    Plain runs are there once, whatever the shortcuts.
+    Plain runs occur once, regardless of the number of shortcuts. Raises ConfigError for settings that only a single run has.
     """
-    wrong = [
-        f"{study.where('.'.join(path))}: {'.'.join(path)} is for a single run; in a sweep, set {instead}."
-        for path, instead in _INSTEAD.items()
+    problems = [
+        f"{study.where('.'.join(path))}: {'.'.join(path)} is for a single run; in a sweep, set {sweep_key}."
+        for path, sweep_key in _SWEEP_KEYS.items()
         if study.sets(path)
     ]
-    if wrong:
-        raise ConfigError("\n".join(wrong))
+    if problems:
+        raise ConfigError("\n".join(problems))
     sweep = study.sweep
     return [
         study.run(of_sweep=True, kind=kind, shortcut=shortcut, depth=depth, seed=seed)
@@ -38,5 +38,5 @@ def expand(study: StudyConfig) -> list[RunConfig]:
 
 
 def folder_of(config: RunConfig, study: Path) -> RunFolder:
-    """Where a run of a study lives."""
+    """The folder of a run in a study's folder."""
     return RunFolder(study / config.name)

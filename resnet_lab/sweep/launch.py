@@ -1,9 +1,11 @@
-"""What a launcher is: it starts the runs of a sweep, several at once, on resources of its own.
+"""The interface of launchers, which start the runs of a sweep, several at once, on resources that they manage.
 
-Every launcher starts `python -m resnet_lab train --run DIR`; skip, resume and retry are the run folder's. `local.py` has the one
-for this machine. Another one is another class with the methods of `Launcher`, given to `plan`.
+Every launcher starts `python -m resnet_lab train --run DIR`, which skips, resumes or retries the run according to its folder.
+`local.py` has the launcher for this machine. To add one, write a class with the methods of `Launcher` and pass it to `plan`.
 """
 
+import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,13 @@ from typing import Protocol
 from resnet_lab.errors import DivergedError, LockedError
 from resnet_lab.record.store import RunFolder
 
-_RECORDED = (DivergedError.exit_code, LockedError.exit_code)  # a diverged run records it itself, a locked one is another's
+_MAX_RETRIES = 2  # of each run in a sweep
+_RETRIED = {
+    128 + number: name
+    for name in ("SIGKILL", "SIGSEGV", "SIGBUS", "SIGABRT")
+    if (number := getattr(signal, name, None)) is not None
+}
+_NOT_FAILED = (DivergedError.exit_code, LockedError.exit_code)  # a diverged run records that itself; a locked one runs elsewhere
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Job:
     def arguments(self) -> list[str]:
         """Arguments of `resnet-lab` that start, resume or skip the run; a launcher adds device and threads.
 
-        The sweep has measured this machine's speed, which the run does not repeat for a forecast of its own.
+        The run makes no forecast of its own, since the sweep has already measured the speed.
         """
         return ["train", "--run", str(self.folder.path), "--data-dir", str(self.data_dir), "--no-forecast"]
 
@@ -40,15 +48,15 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether the run did not finish and the sweep had not asked it to stop."""
+        """Whether the run ended with an error without having been stopped by the sweep."""
         return self.exit_code != 0 and not self.was_stopped
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """What a launcher has for a sweep: how many runs at once, and the CPU threads and the device of each.
+    """A launcher's resources for a sweep: the number of concurrent runs, and the CPU threads and the device of each.
 
-    A plan measures speed with as many threads on this device; `cuda` stands for all GPUs.
+    The planner measures the speed with this number of threads on this device; `cuda` means all GPUs.
     """
 
     num_jobs: int
@@ -56,27 +64,57 @@ class Allocation:
     device: str
 
 
+class Retries:
+    """Decides which runs of a sweep are started again: those whose process was killed by a signal that the sweep did not send.
+
+    Other failures, such as invalid settings or a full disk, would occur again.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[RunFolder] = Counter()
+
+    def retry(self, outcome: Outcome) -> str | None:
+        """What to say of a run that is to be started again now, which counts; None if it is not."""
+        if outcome.was_stopped or outcome.exit_code not in _RETRIED or self._counts[outcome.folder] == _MAX_RETRIES:
+            return None
+        self._counts[outcome.folder] += 1
+        reason = ", perhaps for lack of memory" if _RETRIED[outcome.exit_code] == "SIGKILL" else ""
+        return (
+            f"{outcome.folder.path.name} was killed (signal {outcome.exit_code - 128}){reason}; "
+            f"starting it again, {self._counts[outcome.folder]} of {_MAX_RETRIES}."
+        )
+
+
 class Launcher(Protocol):
-    """Runs jobs on resources that it decides on."""
+    """Runs jobs on resources that it allocates itself."""
 
     def allocate(self, num_runs: int) -> Allocation:
-        """What it has for a sweep of so many runs. Raises ConfigError."""
+        """Return the resources for a sweep of this many runs. Raises ConfigError."""
         ...
 
-    def launch(self, jobs: Sequence[Job], allocation: Allocation, stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
-        """Start jobs in their order; yield an Outcome for each that ends, and None at least once a second while nothing does.
+    def launch(
+        self,
+        jobs: Sequence[Job],
+        allocation: Allocation,
+        stop: Callable[[], int | None],
+        retry: Callable[[Outcome], str | None],
+    ) -> Iterator[Outcome | str | None]:
+        """Start the jobs in order; yield an Outcome whenever one ends, and None at least once a second in between.
 
-        `stop()` gives the signal to pass on to running jobs, or None. After a signal no more are started.
+        `stop()` returns the number of the signal to pass on to running jobs, or None. After a signal no more jobs are started.
+        If `retry(outcome)` returns a message, the launcher yields it instead of the outcome and starts the job again. A run that
+        another process holds is waited for; then it has ended, or it is started.
         """
         ...
 
 
 def start(
     launcher: Launcher, jobs: Sequence[Job], allocation: Allocation, stop: Callable[[], int | None]
-) -> Iterator[Outcome | None]:
-    """Launch the jobs, and record the failure of a run that could not do so itself. Yields as Launcher.launch does."""
-    for outcome in launcher.launch(jobs, allocation, stop):
-        if outcome is not None and outcome.failed and outcome.exit_code not in _RECORDED:
-            step = max((record.step for record in outcome.folder.records()), default=0)
-            outcome.folder.append_event("failed", step, exit_code=outcome.exit_code)
-        yield outcome
+) -> Iterator[Outcome | str | None]:
+    """Launch the jobs, and record a `failed` event for each run whose process failed. Yields like Launcher.launch."""
+    for update in launcher.launch(jobs, allocation, stop, Retries().retry):
+        if isinstance(update, Outcome) and update.failed and update.exit_code not in _NOT_FAILED:
+            step = max((record.step for record in update.folder.records()), default=0)
+            killed_by = {"signal": _RETRIED[update.exit_code]} if update.exit_code in _RETRIED else {}
+            update.folder.append_event("failed", step, exit_code=update.exit_code, **killed_by)
+        yield update

@@ -1,4 +1,4 @@
-"""What a sweep will do: which runs are left, in which order, with which resources, and how long it will take."""
+"""The plan of a sweep: the remaining runs, their order, their resources and the estimated time."""
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,20 +14,24 @@ from resnet_lab.data.load import data_root, prepare
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.models.cost import count_run
 from resnet_lab.record.store import Run, RunFolder, RunState
-from resnet_lab.record.study import begun_on_images, run_folders
+from resnet_lab.record.study import recorded_images, run_folders
 from resnet_lab.run.auto import TRIAL_SECONDS, as_in_study, decide_compile, decide_data, fetch_data, trial_pays
 from resnet_lab.run.compute import set_up
-from resnet_lab.run.estimate import UNMEASURED, Forecast, Speed, forecast, measure, measuring_seconds, neighbours
+from resnet_lab.run.estimate import UNMEASURED, Forecast, Speed, background_training, forecast, measure, measuring_seconds
+from resnet_lab.sweep.disk import DiskSpace, disk_space, free_bytes
 from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Allocation, Job, Launcher, Outcome, start
 
 _ENDED: tuple[RunState, ...] = ("finished", "diverged")
-_LEAST_SHARE = 0.05  # of the work done, before what is left is judged by it
+_LEAST_SHARE = 0.05  # of the work to be done before the estimate is scaled by the observed speed
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of the plan: where it stands and what is left of it. `seconds` are those of its process, 0 for a finished run."""
+    """A run of the plan with its state and a forecast of the remainder.
+
+    `seconds` is the estimated time of its process, 0 for a finished run.
+    """
 
     folder: RunFolder
     state: RunState
@@ -37,23 +41,24 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a sweep, longest first, and the jobs that remain to be started in that order.
+    """All runs of a sweep, longest first, and the jobs that remain to be started, in the same order.
 
-    `trial_seconds` are those of a trial of compiled blocks that is still to be made.
+    `trial_seconds` is the time of a trial of compiled blocks, 0 if none is pending. `disk` is the space for what is left.
     """
 
-    study: Path
+    study_path: Path
     runs: tuple[PlannedRun, ...]
     jobs: tuple[Job, ...]
     launcher: Launcher
     allocation: Allocation
     stand_in: bool
     trial_seconds: float
+    disk: DiskSpace
 
     def progress(self, runs: Sequence[Run], elapsed: float) -> tuple[float, float]:
-        """The share of the planned work that is done, and the seconds left, `elapsed` seconds after the start.
+        """Return the share of the planned work that is done, and the seconds left, `elapsed` seconds after the start.
 
-        The time left is the plan's own at first. As work gets done, it is scaled by how the work done compares with the plan.
+        The time left is at first the planned one. Later it is scaled by the ratio of elapsed to planned time so far.
         """
         left = []
         for planned, run in zip(self.runs, runs, strict=True):
@@ -64,20 +69,20 @@ class Plan:
         done = total - sum(left)
         expected = makespan(sorted(left, reverse=True), self.allocation.num_jobs)
         share = done / total if total else 1.0
-        slower = elapsed * self.allocation.num_jobs / done if share >= _LEAST_SHARE else 1.0
-        return share, expected * slower
+        slowdown = elapsed * self.allocation.num_jobs / done if share >= _LEAST_SHARE else 1.0
+        return share, expected * slowdown
 
     @property
     def diverged(self) -> tuple[RunFolder, ...]:
-        """Runs that have diverged and would do so again."""
+        """Runs that have diverged, and would diverge again if restarted."""
         return tuple(run.folder for run in self.runs if run.state == "diverged")
 
     @property
     def seconds(self) -> float:
-        """Estimated wall time."""
+        """Estimated wall time of the sweep."""
         return makespan([run.seconds for run in self.runs], self.allocation.num_jobs) + self.trial_seconds
 
-    def start(self, stop: Callable[[], int | None]) -> Iterator[Outcome | None]:
+    def start(self, stop: Callable[[], int | None]) -> Iterator[Outcome | str | None]:
         """Write the config of every run, then launch the jobs. See Launcher.launch."""
         for run in self.runs:
             run.folder.create(run.forecast.config)
@@ -86,7 +91,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a sweep takes from its beginning to its end on this machine, whatever of it there is already."""
+    """The estimated cost of a complete sweep on this machine, regardless of existing runs. `seconds` is wall time."""
 
     forecasts: tuple[Forecast, ...]
     seconds: float
@@ -94,74 +99,77 @@ class Outlook:
 
 
 def outlook(source: StudyConfig, launcher: Launcher, start_seconds: float = 0.0) -> Outlook:
-    """Measure this machine's speed for a sweep; nothing is tried with compiled blocks. Raises ConfigError.
+    """Measure this machine's speed for a sweep, without a trial of compiled blocks. Raises ConfigError.
 
-    `start_seconds` is what a run's process takes to start.
+    `start_seconds` is the start-up time of a run's process.
     """
     configs = expand(source)
     allocation = launcher.allocate(len(configs))
-    here = _measured(configs, allocation, lambda _: None, may_try=False)
-    runs = [_expected(config, here, start_seconds) for config in here.configs]
-    seconds = makespan([seconds for _, seconds in runs], allocation.num_jobs) + here.trial_seconds
+    measured = _measured(configs, allocation, lambda _: None, may_try=False)
+    runs = [_expected(config, measured, start_seconds) for config in measured.configs]
+    seconds = makespan([seconds for _, seconds in runs], allocation.num_jobs) + measured.trial_seconds
     return Outlook(tuple(expected for expected, _ in runs), seconds, allocation)
 
 
 def plan(
     source: StudyConfig,
-    study: Path,
+    study_path: Path,
     data_dir: Path | None,
     launcher: Launcher,
     show: Callable[[DownloadProgress | str], None],
     *,
     must_have_data: bool = True,
     start_seconds: float = 0.0,
+    free: Callable[[Path], int] = free_bytes,
 ) -> Plan:
-    """Check everything that can be checked before anything is written or started, and measure this machine's speed.
+    """Plan a sweep: check settings, existing runs and data, and measure this machine's speed. Writes no run and starts none.
 
-    `start_seconds` is what a run's process takes to start. Raises ConfigError and DataError; with `must_have_data=False` missing
-    data is no error.
+    `start_seconds` is the start-up time of a run's process; `free` returns the free bytes of a folder's disk. Raises ConfigError,
+    and DataError unless `must_have_data` is False.
     """
-    told = expand(source)
-    allocation = launcher.allocate(len(told))
-    folders = [folder_of(config, study) for config in told]
-    configs = [as_in_study(config, study) for config in told]
+    requested = expand(source)
+    allocation = launcher.allocate(len(requested))
+    folders = [folder_of(config, study_path) for config in requested]
+    configs = [as_in_study(config, study_path) for config in requested]
     for config, folder in zip(configs, folders, strict=True):
         folder.check(config)
-    found = [folder.read() if folder.exists() else None for folder in folders]
-    is_done = all(run is not None and run.state in _ENDED for run in found)
+    existing = [folder.read() if folder.exists() else None for folder in folders]
+    is_done = all(run is not None and run.state in _ENDED for run in existing)
     root = data_root(data_dir)
     if must_have_data and not is_done:
-        for said in fetch_data(told[0], configs[0], root):
-            show(said)
+        for update in fetch_data(requested[0], configs[0], root):
+            show(update)
         configs = [decide_data(config, root) for config in configs]
-        prepare(configs[0].data, root, begun_on_images(run_folders(study)))
-    here = _Measured(configs, {})
+        prepare(configs[0].data, root, recorded_images(run_folders(study_path)))
+    measured = _Measured(configs, {})
     if not is_done:
-        here = _measured(configs, allocation, show, may_try=must_have_data)
+        measured = _measured(configs, allocation, show, may_try=must_have_data)
     runs = [
-        _planned(config, folder, run, here, start_seconds)
-        for config, folder, run in zip(here.configs, folders, found, strict=True)
+        _planned(config, folder, run, measured, start_seconds)
+        for config, folder, run in zip(measured.configs, folders, existing, strict=True)
     ]
     runs.sort(key=lambda run: run.seconds, reverse=True)
     jobs = tuple(Job(run.folder, root) for run in runs if run.state not in _ENDED)
     stand_in = configs[0].data.facts.is_stand_in
-    return Plan(study, tuple(runs), jobs, launcher, allocation, stand_in, here.trial_seconds)
+    left = [(run.forecast.config, run.folder) for run in runs if run.state not in _ENDED]
+    disk = disk_space(left, allocation.num_jobs, study_path, free)
+    return Plan(study_path, tuple(runs), jobs, launcher, allocation, stand_in, measured.trial_seconds, disk)
 
 
 def makespan(seconds: Iterable[float], num_jobs: int) -> float:
-    """When the last run ends, if each is started, in this order, as soon as one of `num_jobs` places is free."""
+    """Seconds until the last run ends, if runs are started in this order, `num_jobs` at a time."""
     ends = [0.0] * num_jobs
-    for each in seconds:
-        heapq.heappush(ends, heapq.heappop(ends) + each)
+    for run_seconds in seconds:
+        heapq.heappush(ends, heapq.heappop(ends) + run_seconds)
     return max(ends)
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """A sweep's configs with `compute.compile` decided for all alike, and what this machine needs for them.
+    """A sweep's configs, all with the same decision on `compute.compile`, and the measured speeds.
 
-    `speeds` has multiply-adds and speed of the shallowest net of each kind; `trial_seconds` is what a trial of compiled
-    blocks takes that is still to be made, else 0.
+    `speeds` has the multiply-adds and the speed of the shallowest net of each kind; `trial_seconds` is the time of a trial of
+    compiled blocks, 0 if none is pending.
     """
 
     configs: list[RunConfig]
@@ -170,39 +178,40 @@ class _Measured:
 
 
 def _measured(configs: list[RunConfig], allocation: Allocation, show: Callable[[str], None], *, may_try: bool) -> _Measured:
-    """Measure the shallowest net of each kind, beside as many others as will run at once, with the threads of a run."""
+    """Measure the shallowest net of each kind, with as many threads and concurrent runs as in the sweep."""
     device = torch.device(allocation.device)
     set_up(configs[0].compute, device, allocation.threads)
     by_depth = sorted(configs, key=lambda config: config.model.depth)
-    shallowest = {config.model.kind: config for config in reversed(by_depth)}  # of residual ones, that with the first shortcut
+    shallowest = {config.model.kind: config for config in reversed(by_depth)}  # residual: with the first shortcut
     first = by_depth[0]
     work = sum(config.recipe.steps * count_run(config).multiply_adds for config in configs)
     equal_steps = work / count_run(first).multiply_adds / allocation.num_jobs
-    others = allocation.num_jobs - 1 if device.type == "cpu" else 0
-    with neighbours(with_compile(first, False), device, others):  # eager: they must train where nothing compiles, too
+    num_neighbours = allocation.num_jobs - 1 if device.type == "cpu" else 0
+    with background_training(with_compile(first, False), device, num_neighbours):  # eager, since this machine may lack a compiler
         decided = decide_compile(first, device, equal_steps if may_try else 0)
         for notice in decided.notices:
             show(notice)
         speeds = {}
         for kind, config in shallowest.items():
-            here = config.model_copy(update={"compute": decided.here.compute})
-            speeds[kind] = count_run(config).multiply_adds, decided.speed if config is first else measure(here, device)
+            effective = config.model_copy(update={"compute": decided.effective.compute})
+            speeds[kind] = count_run(config).multiply_adds, decided.speed if config is first else measure(effective, device)
     undecided = first.compute.compile == "auto" and not may_try and trial_pays(equal_steps * decided.speed.step_seconds)
-    alike = [with_compile(config, decided.config.compute.compile is True) for config in configs]
-    return _Measured(alike, speeds, TRIAL_SECONDS if undecided else 0.0)
+    configs = [with_compile(config, decided.config.compute.compile is True) for config in configs]
+    return _Measured(configs, speeds, TRIAL_SECONDS if undecided else 0.0)
 
 
-def _planned(config: RunConfig, folder: RunFolder, run: Run | None, here: _Measured, start_seconds: float) -> PlannedRun:
-    """A run with the time that is left of it."""
+def _planned(config: RunConfig, folder: RunFolder, run: Run | None, measured: _Measured, start_seconds: float) -> PlannedRun:
+    """A run with the estimate of its remaining time."""
     if run is not None and run.state in _ENDED:
         return PlannedRun(folder, run.state, forecast(config, count_run(config), UNMEASURED, from_step=run.step), 0.0)
-    return PlannedRun(folder, run.state if run else "planned", *_expected(config, here, start_seconds, run.step if run else 0))
+    state, from_step = (run.state, run.step) if run else ("planned", 0)
+    return PlannedRun(folder, state, *_expected(config, measured, start_seconds, from_step))
 
 
-def _expected(config: RunConfig, here: _Measured, start_seconds: float, from_step: int = 0) -> tuple[Forecast, float]:
-    """What is left of a run, at its kind's measured speed scaled by multiply-adds; and the seconds of its process."""
+def _expected(config: RunConfig, measured: _Measured, start_seconds: float, from_step: int = 0) -> tuple[Forecast, float]:
+    """The forecast of a run from this step, with its kind's speed scaled by multiply-adds, and the seconds of its process."""
     cost = count_run(config)
-    multiply_adds, speed = here.speeds[config.model.kind]
+    multiply_adds, speed = measured.speeds[config.model.kind]
     speed = speed.scaled(cost.multiply_adds / multiply_adds)
     expected = forecast(config, cost, speed, from_step)
     measuring = measuring_seconds(speed) if config.compute.compile is True else 0.0

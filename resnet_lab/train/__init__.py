@@ -1,1 +1,1 @@
-"""The training loop, its schedule, its state and the evaluation of a network."""
+"""The training loop, the lr schedule, the training state, and evaluation."""

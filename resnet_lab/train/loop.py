@@ -1,4 +1,4 @@
-"""The training loop: a generator that makes one update after another and yields the records that are due."""
+"""The training loop: a generator that performs updates and yields the records due after each."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,41 +27,50 @@ def train(
     validate: Callable[[], tuple[float, float]],
     precision: Precision = "fp32",
 ) -> Iterator[tuple[Record, ...]]:
-    """Train to the recipe's last step, yielding after every update the records due at it: none, one or two.
+    """Train to the recipe's last step, yielding after every update the records due at that step: none, one or two.
 
-    `batch_at(step)` gives images `(N, 3, H, W)` and labels `(N,)`; `validate()` gives validation error and loss and is called
-    by a plateau schedule alone. Raises DivergedError, with the weights of the last finite loss, where the loss is not finite.
+    `batch_at(step)` gives images `(N, 3, H, W)` and labels `(N,)`. `validate()` gives validation error and loss; only a plateau
+    schedule calls it. If it raises, the state can be saved: the next call repeats the check, but not the update.
+    Raises DivergedError if the loss becomes NaN or infinite; the weights keep the last finite update.
     """
-    reading_is_free = state.found_inf.device.type == "cpu"
     state.net.train()
-    while state.step < recipe.steps:
-        begin = time.perf_counter()
-        lr = lr_at(recipe, state.schedule, state.step)
-        loss, wrong, num_images = update(state, batch_at(state.step), lr, precision)
-        state.step += 1
-        state.log.add(loss, wrong, num_images)
-        log_due = state.step % log_every == 0 or state.step == recipe.steps
-        if log_due or reading_is_free:
-            state.raise_if_diverged()
-        if state.schedule.warming_up:
-            state.warmup.add(loss, wrong, num_images)
-            _end_warmup(state, recipe)
-        state.log.seconds += time.perf_counter() - begin
-        records: list[Record] = []
-        if log_due:
-            records.append(_log(state, lr))
-        if isinstance(recipe.schedule, Plateau) and state.step % recipe.schedule.every == 0:
-            records.append(_check_plateau(state, recipe.schedule, validate))
-        yield tuple(records)
+    while state.reported_step < recipe.steps:
+        step = state.reported_step + 1
+        log_due = step % log_every == 0 or step == recipe.steps
+        if state.step < step:
+            _advance(state, batch_at, recipe, precision, wait=log_due)
+        check = None
+        if isinstance(recipe.schedule, Plateau) and step % recipe.schedule.every == 0:
+            check = _check_plateau(state, recipe.schedule, validate)
+        log = _log(state) if log_due else None
+        state.reported_step = step
+        yield tuple(record for record in (log, check) if record is not None)
+
+
+def _advance(
+    state: TrainState, batch_at: Callable[[int], Batch], recipe: RecipeConfig, precision: Precision, *, wait: bool
+) -> None:
+    """Make an update, add its loss and errors to the windows, and end the warm-up if it is time; `wait` for the device."""
+    begin = time.perf_counter()
+    lr = lr_at(recipe, state.schedule, state.step)
+    loss, wrong, num_images = update(state, batch_at(state.step), lr, precision)
+    state.step += 1
+    state.log.add(loss, wrong, num_images)
+    if wait or state.found_inf.device.type == "cpu":  # where reading a value costs nothing
+        state.raise_if_diverged()
+    if state.schedule.warming_up:
+        state.warmup.add(loss, wrong, num_images)
+        _end_warmup(state, recipe)
+    state.log.seconds += time.perf_counter() - begin
 
 
 def update(
-    state: TrainState, batch: Batch, lr: float, precision: Precision, done: Callable[[str], None] = lambda part: None
+    state: TrainState, batch: Batch, lr: float, precision: Precision, on_part: Callable[[str], None] = lambda part: None
 ) -> tuple[Tensor, Tensor, int]:
-    """One step of SGD. Returns the batch's mean loss and number of errors, on the device, and its size.
+    """One update. Returns the batch's mean loss and number of misclassified images, on the device, and the batch size.
 
-    A loss that is not finite sets `found_inf` for good, and with it the optimiser leaves the weights alone.
-    `done` is told when each part of the step has been given to the device: "forward", "backward", "optimizer".
+    A loss that is not finite sets `found_inf` permanently, and the optimiser then skips updates.
+    `on_part` is called after each part of the step has been queued on the device: "forward", "backward", "optimizer".
     """
     images, labels = batch
     for group in state.optimizer.param_groups:
@@ -70,26 +79,27 @@ def update(
         logits = state.net(images)
         loss = functional.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels)
     state.optimizer.zero_grad(set_to_none=True)
-    done("forward")
+    on_part("forward")
     loss.backward()  # type: ignore[no-untyped-call]
-    done("backward")
+    on_part("backward")
     with torch.no_grad():
         torch.maximum(state.found_inf, (~torch.isfinite(loss)).float(), out=state.found_inf)
         wrong = (logits.argmax(1) != labels).sum()
     state.optimizer.step()
-    done("optimizer")
+    on_part("optimizer")
     return loss.detach(), wrong, len(labels)
 
 
 def _eager_if_short(compiled_batch: int | None, num_images: int) -> AbstractContextManager[Any]:
-    """An epoch's short last batch goes through the blocks uncompiled: another shape would have to be compiled for it."""
+    """Run the smaller last batch of an epoch uncompiled, since compiled blocks have static shapes."""
     if compiled_batch in (None, num_images):
         return nullcontext()
     return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
 
 
-def _log(state: TrainState, lr: float) -> TrainRecord:
+def _log(state: TrainState) -> TrainRecord:
     error, loss = state.log.read()
+    lr = state.optimizer.param_groups[0]["lr"]  # that of the last update
     record = TrainRecord(state.step, error, loss, lr, state.log.images, state.log.seconds)
     state.log.clear()
     return record

@@ -1,4 +1,4 @@
-"""Everything of a run that changes while it trains, as one thing that can be saved and restored exactly."""
+"""The complete training state of a run, which can be saved and restored exactly."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from resnet_lab.train.schedule import ScheduleState, start
 
 
 class Window:
-    """Sums over the images since the last reading, kept on the device so that a step does not wait for them."""
+    """Running sums over images, kept on the device so that a step does not wait for them."""
 
     def __init__(self, device: torch.device) -> None:
         self.loss_sum = torch.zeros((), device=device)
@@ -23,17 +23,17 @@ class Window:
         self.seconds = 0.0
 
     def add(self, loss: Tensor, wrong: Tensor, num_images: int) -> None:
-        """Add a batch's mean loss and number of errors; a short batch weighs as many images as it has."""
+        """Add a batch's mean loss and number of misclassified images, weighted by its number of images."""
         self.loss_sum += loss * num_images
         self.wrong += wrong
         self.images += num_images
 
     def read(self) -> tuple[float, float]:
-        """Error (a fraction) and mean loss per image."""
+        """Error (a fraction) and mean loss per image; waits for the device."""
         return self.wrong.item() / self.images, self.loss_sum.item() / self.images
 
     def clear(self) -> None:
-        """Begin the next window."""
+        """Start a new window."""
         self.loss_sum.zero_()
         self.wrong.zero_()
         self.images, self.seconds = 0, 0.0
@@ -43,7 +43,7 @@ class Window:
         return {"loss_sum": self.loss_sum, "wrong": self.wrong, "images": self.images, "seconds": self.seconds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore a state from `state_dict`."""
         self.loss_sum.copy_(state["loss_sum"])
         self.wrong.copy_(state["wrong"])
         self.images, self.seconds = state["images"], state["seconds"]
@@ -51,9 +51,11 @@ class Window:
 
 @dataclass
 class TrainState:
-    """A network in training after `step` updates. No random generator is part of it: draws are functions of the step.
+    """A network in training after `step` updates; it needs no random generator, since draws are functions of the step.
 
-    `compiled_batch` is the batch size that the network's blocks are compiled for, None where they are not compiled.
+    `reported_step` is the last step whose records have been yielded: `step`, or the one before during a plateau check.
+    `found_inf`, a scalar on the device, is 1 once a loss was not finite. `compiled_batch` is the batch size for which the blocks
+    are compiled; None if they are not.
     """
 
     net: nn.Module
@@ -64,20 +66,22 @@ class TrainState:
     found_inf: Tensor
     compiled_batch: int | None = None
     step: int = 0
+    reported_step: int = 0
 
     def raise_if_diverged(self) -> None:
-        """Raise DivergedError if any loss so far was not finite; updates have stopped since, on the device itself."""
+        """Raise DivergedError if any loss so far was not finite; updates have been skipped on the device since then."""
         if self.found_inf.item():
             raise DivergedError(
-                f"The training loss is not finite at step {self.step} or shortly before: the run has diverged and its weights "
-                "are those before that update. A lower lr helps, such as --set recipe.lr=0.05, or the low-lr start for this "
-                "depth, --set recipe.warmup.from_depth=8; give it another --study NAME."
+                f"The run diverged: the training loss became NaN or infinite at step {self.step} or shortly before. Try a lower "
+                "lr, such as --set recipe.lr=0.05, or warm-up at this depth, such as --set recipe.warmup.from_depth=8, with "
+                "another --study NAME."
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that `load_state_dict` needs, as tensors and plain values (loadable with `weights_only=True`)."""
+        """The state as tensors and plain values, loadable with `weights_only=True`."""
         return {
             "step": self.step,
+            "reported_step": self.reported_step,
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": dataclasses.asdict(self.schedule),
@@ -86,71 +90,72 @@ class TrainState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Become exactly the state that was saved. Raises ValueError where that is of another form, such as another network's.
+        """Restore exactly the saved state. Raises ValueError if it has another form, such as that of another network.
 
-        Of the optimiser only its tensors are taken, in the memory format of their parameters, which may differ between devices;
-        its settings are the recipe's.
+        The optimiser's tensors are restored in the memory format of their parameters, since formats may differ between devices.
+        Its settings are not restored: they are the recipe's.
         """
+        state = {"reported_step": state.get("step"), **state}  # older versions saved reported steps only
         form = self.state_dict()
         for key in form.keys() - {"optimizer"}:
             _require_form(state.get(key), form[key], key)
         load_network(self.net, state)
         moments = _moments(self.net, state.get("optimizer"))
         self.optimizer.load_state_dict({"state": moments, "param_groups": form["optimizer"]["param_groups"]})
-        self.step = state["step"]
+        self.step, self.reported_step = state["step"], state["reported_step"]
         self.schedule = ScheduleState(**state["schedule"])
         self.log.load_state_dict(state["log"])
         self.warmup.load_state_dict(state["warmup"])
 
 
 def new_state(net: nn.Module, recipe: RecipeConfig, depth: int, compiled_batch: int | None = None) -> TrainState:
-    """The state before the first step.
+    """The state of `net` before its first step.
 
-    The fused optimiser skips an update on the device where `found_inf` is set, so a NaN never reaches the weights.
+    The fused optimiser skips updates on the device once `found_inf` is set, so a NaN never reaches the weights.
     """
     device = next(net.parameters()).device
     optimizer = _make_optimizer(net, recipe)
     found_inf = torch.zeros((), device=device)
-    optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # read by its step, as GradScaler sets it
+    optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # read by its step(); GradScaler sets it likewise
     return TrainState(net, optimizer, start(recipe, depth), Window(device), Window(device), found_inf, compiled_batch)
 
 
 def load_network(net: nn.Module, state: Mapping[str, Any]) -> None:
-    """Give a network the weights of a state that was saved. Raises ValueError where they are of another network."""
+    """Load the weights of a saved state into a network. Raises ValueError if they belong to another network."""
     _require_form(state.get("net"), net.state_dict(), "net")
     net.load_state_dict(state["net"])
 
 
 def _moments(net: nn.Module, saved: Any) -> dict[int, dict[str, Tensor]]:
-    """An optimiser's tensors by the number of their parameter, each copied into the device and memory format of that one.
+    """The optimiser's tensors by the index of their parameter, copied to that parameter's device and memory format.
 
-    A fused optimiser takes them as they lie in memory, whatever their shapes and strides are. Before the first step there are
-    none. Raises ValueError where they are not one network's.
+    A fused optimiser reads them in memory order and ignores their strides. There are none before the first step. Raises
+    ValueError if they do not fit the network.
     """
     parameters = dict(enumerate(net.parameters()))
     moments = saved.get("state") if isinstance(saved, Mapping) else None
     if not isinstance(moments, Mapping) or moments.keys() not in (set(), parameters.keys()):
-        raise ValueError("optimizer is not of this network")
+        raise ValueError("optimizer belongs to another network")
     copies: dict[int, dict[str, Tensor]] = {}
-    for number, values in moments.items():
-        own = parameters[number].detach()
-        _require_form(values, dict.fromkeys(values, own), f"optimizer.{number}")
-        copies[number] = {name: torch.empty_like(own).copy_(value) for name, value in values.items()}
+    for index, values in moments.items():
+        own = parameters[index].detach()
+        _require_form(values, dict.fromkeys(values, own), f"optimizer.{index}")
+        copies[index] = {name: torch.empty_like(own).copy_(value) for name, value in values.items()}
     return copies
 
 
 def _require_form(saved: Any, own: Any, name: str) -> None:
-    """Raise ValueError where what was saved has not the form of our own: its keys, types, and shapes of tensors."""
+    """Raise ValueError unless `saved` has the keys, types and tensor shapes of `own`; numbers must not be negative."""
     if isinstance(own, Mapping):
         if not isinstance(saved, Mapping) or saved.keys() != own.keys():
-            raise ValueError(f"{name} has other parts")
+            raise ValueError(f"{name} has other keys")
         for key, value in own.items():
             _require_form(saved[key], value, f"{name}.{key}")
     elif isinstance(own, Tensor):
         if not _is_alike(saved, own):
-            raise ValueError(f"{name} is not a tensor of {tuple(own.shape)}")
+            raise ValueError(f"{name} is not a tensor of shape {tuple(own.shape)}")
     elif type(saved) is not type(own) or not saved >= 0:
-        raise ValueError(f"{name} is not such a number")
+        raise ValueError(f"{name} is not a valid number")
 
 
 def _is_alike(saved: Any, own: Tensor) -> bool:
@@ -160,5 +165,5 @@ def _is_alike(saved: Any, own: Tensor) -> bool:
 
 
 def _make_optimizer(net: nn.Module, recipe: RecipeConfig) -> torch.optim.Optimizer:
-    """SGD with momentum and weight decay on all parameters, no Nesterov; fused, as every optimiser here has to be."""
+    """SGD with momentum and weight decay on all parameters, without Nesterov; it must be fused to respect `found_inf`."""
     return torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True)

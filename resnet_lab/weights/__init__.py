@@ -1,1 +1,1 @@
-"""Networks as files of weights: read, recognised, evaluated and written."""
+"""Files of network weights: reading, recognising, evaluating and writing them."""

@@ -1,4 +1,4 @@
-"""The error of a network that is there already, in a file of weights or a run's checkpoint, on the images it is for."""
+"""The error of a trained network, from a file of weights or a run's checkpoint, on the images that it was trained to classify."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ from resnet_lab.run.trained import load_data, load_trained
 from resnet_lab.train.evaluate import Precision, evaluate
 from resnet_lab.weights import known
 from resnet_lab.weights.known import Choices, Known
-from resnet_lab.weights.read import About, Form, Weights, form, network, read
+from resnet_lab.weights.read import About, Form, Weights, network, read, recognise
 
-# Of ImageNet's training images, RGB in 0..1; most repositories for CIFAR-10 have them from PyTorch's ImageNet example.
+# Statistics of ImageNet's training images, RGB in 0..1. Most CIFAR-10 repositories use them, after PyTorch's ImageNet example.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Seen(NamedTuple):
-    """What a network sees: images, of which its input is (RGB / 255 - mean) / std; no std: no division.
+class Inputs(NamedTuple):
+    """Images and their normalisation: a network's input is (RGB / 255 - mean) / std, without the division if `std` is None.
 
-    Mean and standard deviation are `(3, S, S)` or `(3, 1, 1)`, in 0..1, on the images' device. `train` is None where the
-    training images were not asked for and need not be there.
+    Mean and standard deviation are `(3, S, S)` or `(3, 1, 1)`, in 0..1, on the images' device. `train` is None if the training
+    images were not requested and are not needed for the mean.
     """
 
     test: Images
@@ -43,17 +43,22 @@ class Seen(NamedTuple):
     mean: Tensor
     std: Tensor | None = None
 
+    def batches(self, images: Images, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """The network's inputs, normalised as said above, and their labels; shapes are those of `data.batches.clean_batches`."""
+        for inputs, labels in clean_batches(images, self.mean, views=views):
+            yield (inputs if self.std is None else inputs.div_(self.std)), labels
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network in fp32 on the device of the images that it is for."""
+    """A network to evaluate, in fp32, and its images on the same device. `known` lists its properties for display."""
 
     name: str
     net: ResNet
     model: ModelConfig
     num_classes: int
     known: tuple[Known, ...]
-    seen: Seen
+    inputs: Inputs
     views: int = 1
     precision: Precision = "fp32"
 
@@ -63,13 +68,13 @@ class Candidate:
         return DATASETS[str(self.value("images"))].is_stand_in
 
     def value(self, name: str) -> str | int | None:
-        """The value of a property; None where the network has no such property."""
-        return next((each.value for each in self.known if each.name == name), None)
+        """The value of a property; None if the network has no such property."""
+        return next((known.value for known in self.known if known.name == name), None)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Error (a fraction), how many of how many images are taken for another class, and the mean loss."""
+    """The error (a fraction), the number of misclassified images, the number of images, and the mean loss per image."""
 
     error: float
     wrong: int
@@ -78,28 +83,25 @@ class Measured:
 
 
 def measure(candidate: Candidate, images: Images, views: int = 1) -> Measured:
-    """In evaluation mode and without augmentation, as in a run's evaluations; with ten views over ten crops of each image."""
-    error, loss = evaluate(folded(candidate.net), _batches(candidate.seen, images, views), candidate.precision)
+    """Evaluate the network on these images, as a run's evaluations do: in evaluation mode and without augmentation.
+
+    With ten views, scores are averaged over ten crops of each image.
+    """
+    error, loss = evaluate(folded(candidate.net), candidate.inputs.batches(images, views), candidate.precision)
     return Measured(error, round(error * len(images)), len(images), loss)
 
 
-def _batches(seen: Seen, images: Images, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-    for inputs, labels in clean_batches(images, seen.mean, views=views):
-        yield (inputs if seen.std is None else inputs.div_(seen.std)), labels
-
-
 def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Resources) -> Candidate:
-    """A run's network at step `at`, at its newest checkpoint if not given, with the run's own data.
+    """A run's network at step `at` (default: the newest checkpoint), with the run's own data.
 
-    Test images are seen in so many views, as in the run's last evaluation if not given.
-
-    Raises CheckpointError, ConfigError, DataError.
+    `views` is the number of crops per test image (default: as in the run's last evaluation). Raises CheckpointError, ConfigError,
+    DataError.
     """
     trained = load_trained([folder], at, resources)[0]
     config, model = trained.config, trained.config.model
     residual, of_folder = model.kind == "residual", config.data.facts.is_folder
-    chosen = None if views is None else known.views(views, Known("images", config.data.dataset, "run"))
-    number = config.evaluation.final_test_views if views is None else views
+    chosen_views = None if views is None else known.views(views, Known("images", config.data.dataset, "run"))
+    num_views = config.evaluation.final_test_views if views is None else views
     values = {
         "kind": model.kind,
         "layout": model.layout,
@@ -112,143 +114,148 @@ def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Re
         "stride on": model.stride_on if model.block_facts.chooses_stride else None,
         "images": config.data.dataset,
         "image size": config.data.image_size if of_folder else None,
-        "views": number if of_folder and chosen is None else None,
+        "views": num_views if of_folder and chosen_views is None else None,
         "normalisation": "per-pixel",
     }
-    told = [Known(name, value, "run") for name, value in values.items() if value is not None]
+    properties = [Known(name, value, "run") for name, value in values.items() if value is not None]
     data = load_data(trained, data_root(resources.data_dir))
     return Candidate(
         name=f"{folder.path} at step {trained.step:,}",
         net=trained.net,
         model=model,
         num_classes=config.data.num_classes,
-        known=(*told, *([chosen] if chosen else [])),
-        seen=Seen(data.test, data.train, data.mean),
-        views=number,
+        known=(*properties, *([chosen_views] if chosen_views else [])),
+        inputs=Inputs(data.test, data.train, data.mean),
+        views=num_views,
         precision=config.compute.precision,
     )
 
 
 def from_weights(path: Path, choices: Choices, resources: Resources, *, train: bool = False) -> Candidate:
-    """The network in a file of weights, with the images that it tells apart; `train`: the training images too.
+    """The network in a file of weights, with the test images of its data set; with `train` the training images too.
 
-    What its tensors do not show is as its metadata says, or as usual with names like its own, unless it is chosen here.
-    Raises ConfigError where a choice contradicts the file or has no meaning for it, DataError where file or images are not whole.
+    A property that the tensors do not determine is taken from `choices`, else from the file's metadata, else assumed to be what
+    is usual for files with such names. Raises ConfigError if a choice contradicts the file or does not apply to it, DataError if
+    the file or the images are damaged or missing.
     """
     weights = read(path)
-    found = form(weights)
-    model, properties = known.network(weights, found, choices)
-    dataset = known.dataset(weights, found, choices.dataset)
-    size = known.image_size(weights, found, choices.image_size, dataset)
+    form = recognise(weights)
+    model, properties = known.network(weights, form, choices)
+    dataset = known.dataset(weights, form, choices.dataset)
+    size = known.image_size(weights, form, choices.image_size, dataset)
     views = known.views(choices.views, dataset)
     normalisation = known.normalisation(weights, choices.normalisation, dataset)
-    net = network(weights, model, found.num_classes)
+    net = network(weights, model, form.num_classes)
     device = pick_device(resources.device)
     set_up(ComputeConfig(), device, resources.threads)
-    told = [each for each in (*properties, dataset, size, views, normalisation) if each is not None]
+    properties += [item for item in (dataset, size, views, normalisation) if item is not None]
     root, side = data_root(resources.data_dir), _side(dataset, size)
     if normalisation.value == "imagenet" and known.facts(dataset).is_folder and dataset.source != "metadata" and not train:
-        test = _test_images(weights, found, dataset, side, root).to(device)
-        seen = Seen(test, None, *_imagenet(device))
+        test = _test_images(weights, form, dataset, side, root).to(device)
+        inputs = Inputs(test, None, *_imagenet_statistics(device))
     else:
-        seen = _normalised(_data(weights, found, dataset, side, root).to(device), str(normalisation.value))
+        inputs = normalised(_data(weights, form, dataset, side, root).to(device), str(normalisation.value))
     return Candidate(
         name=str(path),
         net=net.move(device),
         model=model,
-        num_classes=found.num_classes,
-        known=tuple(told),
-        seen=seen,
+        num_classes=form.num_classes,
+        known=tuple(properties),
+        inputs=inputs,
         views=1 if views is None else int(views.value),
     )
 
 
 def _side(dataset: Known, size: Known | None) -> int:
-    """The side of what the network sees, in pixels."""
+    """The side of the network's input, in pixels."""
     sizes = known.facts(dataset).sizes
     if sizes is not None:
         return sizes.image_size
-    assert size is not None, "it is known of a folder's images"
+    assert size is not None, "a folder's images have a known size"
     return int(size.value)
 
 
-def _normalised(data: Data, normalisation: str) -> Seen:
+def normalised(data: Data, normalisation: str) -> Inputs:
+    """The images of a data set and how they are normalised: `per-pixel`, `imagenet`, or `channel`, which is not for folders."""
     if normalisation == "per-pixel":
-        return Seen(data.test, data.train, data.mean)
+        return Inputs(data.test, data.train, data.mean)
     if normalisation == "imagenet":
-        return Seen(data.test, data.train, *_imagenet(data.mean.device))
+        return Inputs(data.test, data.train, *_imagenet_statistics(data.mean.device))
     assert isinstance(data.train, ImageSet)
-    mean, std = (each.view(3, 1, 1).to(data.mean.device) for each in by_channel(data.train.images))
-    return Seen(data.test, data.train, mean, std)
+    mean, std = (values.view(3, 1, 1).to(data.mean.device) for values in _channel_statistics(data.train.images))
+    return Inputs(data.test, data.train, mean, std)
 
 
-def _data(weights: Weights, found: Form, dataset: Known, size: int, root: Path) -> Data:
-    """The data that our metadata names, with its split; else all images of the data set. Raises ConfigError and DataError."""
+def _data(weights: Weights, form: Form, dataset: Known, size: int, root: Path) -> Data:
+    """The data that the file's metadata name, with its split, else all images of the data set.
+
+    Raises ConfigError and DataError.
+    """
     about = weights.about
     if about is not None and about.data.dataset == dataset.value:
         try:
-            return _its_own(weights.path, about, size, root)
+            return _training_data(weights.path, about, size, root)
         except DataError:
             if dataset.source == "metadata":
-                raise  # else it was asked for another folder
+                raise  # otherwise the user has chosen another folder
     if known.facts(dataset).is_folder:
-        test = _test_images(weights, found, dataset, size, root)
+        test = _test_images(weights, form, dataset, size, root)
         train, _ = image_folder.find_part(root, image_folder.TRAIN, size)
-        counts = {"num_classes": found.num_classes, "train_images": len(train), "test_images": len(test)}
+        counts = {"num_classes": form.num_classes, "train_images": len(train), "test_images": len(test)}
         return load(DataConfig(dataset="folder", image_size=size, validation_images=0, **counts), root, 0)
     config = DataConfig.model_validate({"dataset": dataset.value, "validation_images": 0})
-    _match(weights, found, config.num_classes, config.dataset)
+    _check_classes(weights, form, config.num_classes, config.dataset)
     return load(config, root, 0)
 
 
-def _test_images(weights: Weights, found: Form, dataset: Known, size: int, root: Path) -> FolderSet:
+def _test_images(weights: Weights, form: Form, dataset: Known, size: int, root: Path) -> FolderSet:
     try:
         test, classes = image_folder.find_part(root, image_folder.TEST, size)
     except DataError as error:
-        other = with_classes(found.num_classes)
+        other = with_classes(form.num_classes)
         if dataset.source == "option" or other is None:
             raise
-        raise DataError(f"{error} If {weights.path} is for other images, --dataset {other} says so.") from error
-    _match(weights, found, len(classes), str(root))
+        raise DataError(f"{error} If {weights.path} is for other images, choose them, such as --dataset {other}.") from error
+    _check_classes(weights, form, len(classes), str(root))
     return test
 
 
-def _its_own(path: Path, about: About, size: int, root: Path) -> Data:
-    """The data that our metadata names. Raises DataError where a folder is another one, with another mean."""
+def _training_data(path: Path, about: About, size: int, root: Path) -> Data:
+    """The data that a file's metadata name. Raises DataError if `root` has another folder of images, with another mean."""
     config = about.data.model_copy(update={"image_size": size})
-    other = (
-        f"{root} is not the folder of images that {path} was trained on, the mean of which belongs to it: name that one with "
-        "--data-dir, or take this one with its own mean, --dataset folder."
+    message = (
+        f"{root} is not the image folder that {path} was trained on, whose mean image it needs: give that folder with "
+        "--data-dir, or use this one and its own mean with --dataset folder."
     )
     try:
         data = load(config, root, about.seed)
-    except ConfigError as error:  # of other numbers
-        raise DataError(other) from error
+    except ConfigError as error:  # the numbers of images or classes differ
+        raise DataError(message) from error
     if about.images is not None and (data.digests is None or about.images != data.digests.files):
-        raise DataError(other)
+        raise DataError(message)
     return data
 
 
-def _match(weights: Weights, found: Form, num_classes: int, where: str) -> None:
-    if found.num_classes != num_classes:
+def _check_classes(weights: Weights, form: Form, num_classes: int, source: str) -> None:
+    if form.num_classes != num_classes:
         raise ConfigError(
-            f"{weights.path} tells {found.num_classes:,} classes apart, and {where} has {num_classes:,}: name the images that it "
-            f"is for, --dataset {', '.join(fixed_sizes())}, or folder with --data-dir."
+            f"{weights.path} has {form.num_classes:,} classes, but {source} has {num_classes:,}: choose the images that it was "
+            f"trained on with --dataset {', '.join(fixed_sizes())}, or folder with --data-dir."
         )
 
 
-def _imagenet(device: torch.device) -> Iterator[Tensor]:
-    return (torch.tensor(each, device=device).view(3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
+def _imagenet_statistics(device: torch.device) -> Iterator[Tensor]:
+    return (torch.tensor(values, device=device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
 
-def by_channel(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of uint8 `(N, 3, H, W)` by channel, float32 `(3,)` in 0..1, summed exactly in integers."""
-    totals, squares = torch.zeros(2, 3, dtype=torch.int64, device=images.device)
+def _channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation by channel of uint8 `(N, 3, H, W)`, float32 `(3,)` in 0..1, summed exactly in integers."""
+    sums, squares = torch.zeros(2, 3, dtype=torch.int64, device=images.device)
     for chunk in torch.split(images, 1_000):
-        whole = chunk.to(torch.int64)
-        totals += whole.sum(dim=(0, 2, 3))
-        squares += whole.square().sum(dim=(0, 2, 3))
-    number = images.numel() // 3
-    mean = totals.cpu().double() / number
-    std = (squares.cpu().double() / number - mean.square()).sqrt()
+        integers = chunk.to(torch.int64)
+        sums += integers.sum(dim=(0, 2, 3))
+        squares += integers.square().sum(dim=(0, 2, 3))
+    count = images.numel() // 3
+    mean = sums.cpu().double() / count
+    std = (squares.cpu().double() / count - mean.square()).sqrt()
     return (mean / 255).float(), (std / 255).float()

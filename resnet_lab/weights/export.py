@@ -1,4 +1,4 @@
-"""A run's weights as a file for other tools: under torchvision's names, or as safetensors that say what they are."""
+"""Export of runs' weights for other tools: with torchvision's names, or as safetensors with metadata."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,14 @@ from resnet_lab.record.store import RunFolder
 from resnet_lab.run.device import Resources
 from resnet_lab.run.trained import Trained, load_trained
 from resnet_lab.weights.read import About
-from resnet_lab.weights.write import safetensors_file, torchvision_file, unlike_torchvisions
+from resnet_lab.weights.write import safetensors_file, torchvision_differences, torchvision_file
 
 _ENDING = {"torchvision": "pth", "safetensors": "safetensors"}
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file of weights, and the run that it is of."""
+    """An exported file of weights, with the name and the config of its run."""
 
     path: Path
     run: str
@@ -28,23 +28,24 @@ class Written:
 
 
 def write_weights(target: Path, folders: Sequence[RunFolder], at: int | None, to: WeightFiles) -> Iterator[Written | str]:
-    """Write a file for each run, of step `at` or of its newest checkpoint, and yield it, or why there is none.
+    """Write a file for each run, from the checkpoint of step `at` (default: the newest), and yield it, or the reason for none.
 
-    The file has the run's name, with the step where that is given. Raises CheckpointError where no run has such a checkpoint,
+    Files are named after the run, with the step if `at` is given. Raises CheckpointError if no run has such a checkpoint,
     DiskError.
     """
-    faults = []
+    failures = []
     for folder in folders:
         try:
             network = load_trained([folder], at, Resources(device="cpu"))[0]
         except (CheckpointError, ConfigError, DiskError) as error:
-            faults.append(str(error))
+            failures.append(str(error))
             if len(folders) > 1:
                 yield str(error)
             continue
         yield _write(target, network, at, to)
-    if len(faults) == len(folders):
-        raise CheckpointError(faults[0] if len(faults) == 1 else f"None of the {len(faults)} runs has a checkpoint to export.")
+    if len(failures) == len(folders):
+        message = f"None of the {len(folders)} runs has a checkpoint to export."
+        raise CheckpointError(failures[0] if len(failures) == 1 else message)
 
 
 def _write(target: Path, network: Trained, at: int | None, to: WeightFiles) -> Written:
@@ -70,42 +71,46 @@ def _write(target: Path, network: Trained, at: int | None, to: WeightFiles) -> W
 
 
 def cautions(written: Sequence[Written]) -> Iterator[str]:
-    """What files under torchvision's names do not say, a sentence each: which are no networks of torchvision's, or seem to be."""
+    """Warnings about files with torchvision's names, which carry no metadata.
+
+    They name networks that torchvision lacks or would compute differently, and how to evaluate the files.
+    """
     groups: dict[str, list[str]] = {}
     for file in written:
         groups.setdefault(_caution(file.config.model), []).append(file.run)
     for caution, runs in groups.items():
         if caution:
             yield f"{', '.join(runs)}: {caution}"
-    alike = {tuple(_options(file.config)): file for file in reversed(written)}
-    yield from map(_how_to_evaluate, reversed(alike.values()))
+    first_by_options = {tuple(_options(file.config)): file for file in reversed(written)}
+    yield from map(_how_to_evaluate, reversed(first_by_options.values()))
 
 
 def _how_to_evaluate(file: Written) -> str:
-    said = f"{file.run} and those like it: images are RGB / 255 minus the mean training image, which no such file says"
+    """How to evaluate a file, and all others with the same options."""
+    note = f"{file.run} and similar runs: the files do not record the normalisation (RGB / 255 minus the mean training image)"
     facts = file.config.data.facts
     if facts.is_stand_in:
-        return f"{said}; nor that the images are the synthetic stand-in: `evaluate` takes the run for it, or a safetensors file."
+        return f"{note}, nor that the images are the synthetic stand-in: evaluate the run itself, or a safetensors file of it."
     command = shlex.join(["resnet-lab", "evaluate", "--weights", str(file.path), *_options(file.config)])
     if facts.is_folder:
-        return f"{said}: `{command} --data-dir FOLDER`, which takes the mean of 1,000 training images that it draws anew."
-    return f"{said}: `{command}`."
+        return f"{note}: evaluate with `{command} --data-dir FOLDER`, which estimates the mean from 1,000 random training images."
+    return f"{note}: evaluate with `{command}`."
 
 
 def _caution(model: ModelConfig) -> str:
-    unlike = unlike_torchvisions(model)
-    if unlike:
-        return f"under torchvision's names, though torchvision has no such network ({', '.join(unlike)})."
+    differences = torchvision_differences(model)
+    if differences:
+        return f"the file has torchvision's names, but torchvision has no such network ({', '.join(differences)})."
     if model.block_facts.chooses_stride and model.stride_on == "1x1":
         return (
-            "torchvision loads this without an error and computes something else, since its bottlenecks have the stride on the "
-            "3x3 layer, and these on the first 1x1."
+            "torchvision loads this file without an error but computes different outputs: its bottlenecks have the stride on the "
+            "3x3 layer, these on the first 1x1 layer."
         )
     return ""
 
 
 def _options(config: RunConfig) -> Iterator[str]:
-    """The options by which `evaluate` reads a file of this run under foreign names."""
+    """The options that `evaluate` needs for a file of this run without metadata."""
     model, data = config.model, config.data
     if model.kind == "plain":
         yield "--plain"
@@ -114,7 +119,7 @@ def _options(config: RunConfig) -> Iterator[str]:
     if model.block_facts.chooses_stride and model.stride_on == "1x1":
         yield from ("--stride-on", "1x1")
     yield from ("--normalisation", "per-pixel")
-    if data.facts.is_folder or model.layout == "imagenet":  # else seen by its classes
+    if data.facts.is_folder or model.layout == "imagenet":  # otherwise recognised by the number of classes
         yield from ("--dataset", data.dataset)
     if data.facts.is_folder:
         yield from ("--image-size", str(data.image_size))

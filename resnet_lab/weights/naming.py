@@ -1,4 +1,4 @@
-"""The names that torchvision and repositories for CIFAR-10 give the parameters and buffers of the same networks, and back.
+"""Translation of parameter and buffer names between this package, torchvision, and common repositories for CIFAR-10.
 
 torchvision's networks (`resnet18` to `resnet152`) are residual, of the ImageNet layout, with shortcuts of option B and the
 stride on the 3x3 layer:
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resnet_lab.config.blocks import BLOCKS
 
-# Ours and theirs; N is a number and * whatever follows.
+# Our name and torchvision's; N matches a number and * the rest of the name.
 _NAMES = (
     ("stem.conv.*", "conv1.*"),
     ("stem.norm.*", "bn1.*"),
@@ -21,8 +21,8 @@ _NAMES = (
     ("stages.N.N.shortcut.norm.*", "layerN.N.downsample.1.*"),
     ("head.*", "fc.*"),
 )
-# What repositories for CIFAR-10 call otherwise, such as akamaster/pytorch_resnet_cifar10 and kuangliu/pytorch-cifar.
-_ALSO = (
+# Names in which repositories for CIFAR-10 differ, such as akamaster/pytorch_resnet_cifar10 and kuangliu/pytorch-cifar.
+_CIFAR_NAMES = (
     ("stages.N.N.shortcut.conv.*", "layerN.N.shortcut.0.*"),
     ("stages.N.N.shortcut.norm.*", "layerN.N.shortcut.1.*"),
     ("head.*", "linear.*"),
@@ -30,12 +30,12 @@ _ALSO = (
 
 
 def to_torchvision(name: str) -> str:
-    """The name that torchvision has for one of ours: `stages.0.1.conv2.norm.weight` is `layer1.1.bn2.weight`. Raises KeyError."""
+    """Translate one of our names: `stages.0.1.conv2.norm.weight` becomes `layer1.1.bn2.weight`. Raises KeyError."""
     return _translated(name, list(_NAMES), stage_shift=1)
 
 
 def from_torchvision(name: str) -> str:
-    """Our name for one of torchvision's. Raises KeyError."""
+    """Translate one of torchvision's names to ours. Raises KeyError."""
     return _translated(name, [(theirs, ours) for ours, theirs in _NAMES], stage_shift=-1)
 
 
@@ -45,25 +45,27 @@ def is_ours(name: str) -> bool:
 
 
 def to_ours(name: str) -> str:
-    """Our name for one of ours, of torchvision's or of the usual repositories' for CIFAR-10. Raises KeyError."""
-    return name if is_ours(name) else _translated(name, [(theirs, ours) for ours, theirs in _NAMES + _ALSO], stage_shift=-1)
+    """Translate a name of ours, of torchvision or of a common repository for CIFAR-10 to ours. Raises KeyError."""
+    if is_ours(name):
+        return name
+    return _translated(name, [(theirs, ours) for ours, theirs in _NAMES + _CIFAR_NAMES], stage_shift=-1)
 
 
 def named_as_in(names: Collection[str], name: str) -> str:
-    """What a file with these names would call one of ours: `linear.bias` for `head.bias` beside `linear.weight`."""
-    if names and all(is_ours(each) for each in names):
+    """Translate one of our names to the convention of `names`: `head.bias` to `linear.bias` if they contain `linear.weight`."""
+    if names and all(map(is_ours, names)):
         return name
-    used = [row for row in _ALSO if any(_match(row[1], each) for each in names)]
+    used = [row for row in _CIFAR_NAMES if any(_match(row[1], other) for other in names)]
     return _translated(name, [*used, *_NAMES], stage_shift=1)
 
 
 def state_to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict under torchvision's names. Raises KeyError."""
+    """Return our state dict with torchvision's names. Raises KeyError."""
     return {to_torchvision(name): value for name, value in state.items()}
 
 
 def state_from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of torchvision's under our names. Raises KeyError."""
+    """Return torchvision's state dict with our names. Raises KeyError."""
     return {from_torchvision(name): value for name, value in state.items()}
 
 
@@ -80,7 +82,7 @@ def _match(pattern: str, name: str) -> re.Match[str] | None:
 
 
 def _filled(pattern: str, parts: list[str], stage_shift: int) -> str:
-    """The pattern with its Ns and its * replaced in turn; the first N is a stage: ours count from 0, their layers from 1."""
+    """Replace each N and * in turn; the first N is the stage, which we count from 0 and torchvision from 1."""
     if "N" in pattern:
         parts = [str(int(parts[0]) + stage_shift), *parts[1:]]
     for part in parts:

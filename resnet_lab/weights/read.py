@@ -1,6 +1,6 @@
-"""Files of weights: whose names they have, which network they hold, and what they cannot tell.
+"""Reading files of weights and recognising their network from the names and shapes of the tensors.
 
-Read are safetensors and torch files under our names, torchvision's, or those of the usual repositories for CIFAR-10.
+Supported are safetensors and torch files with our names, torchvision's, or those of common repositories for CIFAR-10.
 """
 
 import argparse
@@ -8,6 +8,7 @@ import itertools
 import json
 import pickle
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,17 +33,17 @@ CONTAINERS = ("state_dict", "net", "model", "model_state_dict", "model_state", "
 _WRAPPER = re.compile(r"\b(?:module|_orig_mod)\.")  # of DataParallel and of torch.compile
 _BLOCK = re.compile(r"stages\.(\d+)\.(\d+)\..+")
 _PROJECTION = re.compile(r"stages\.(\d+)\.(\d+)\.shortcut\..+")
-_COUNTER = ".num_batches_tracked"  # has no part in what a network computes, and old files lack it
+_COUNTER = ".num_batches_tracked"  # does not affect what a network computes, and old files lack it
 _LAYOUTS: dict[tuple[int, int], Layout] = {(3, 3): "cifar", (4, 7): "imagenet"}  # stages, side of the stem's filters
 _SHOWN = 3
 WRITER = "resnet-lab"
 
 
 class About(BaseModel):
-    """What our safetensors say of themselves: the run and step, the network, and the data whose training images have the mean.
+    """The metadata of our safetensors files: the run and the step, the network and its data.
 
-    Images are RGB, divided by 255, minus the mean image of the training images that `data` and `seed` name; `images` is the
-    sha256 of a folder's, by which it is known.
+    Inputs are RGB / 255 minus the mean of the training images, which `data` and `seed` determine; `images` is the sha256 that
+    identifies a folder's images.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,9 +58,9 @@ class About(BaseModel):
 
 @dataclass(frozen=True)
 class Weights:
-    """The tensors of a file under our names; `names` has the file's own for each, `foreign` those that are nobody's.
+    """The tensors of a file under our names; `names` maps these to the file's names, `foreign` has the names not recognised.
 
-    `prefix` is what all of the file's names begin with.
+    `prefix` is the common prefix of all names in the file.
     """
 
     path: Path
@@ -71,18 +72,18 @@ class Weights:
 
     @property
     def are_ours(self) -> bool:
-        """Whether the file has our names."""
+        """Whether the file uses our names."""
         return all(map(is_ours, self.bare_names))
 
     @property
     def bare_names(self) -> list[str]:
-        """The file's own names without what they are wrapped in."""
+        """The file's names without the prefixes of wrappers."""
         return [_unwrapped(name).removeprefix(self.prefix) for name in self.names.values()]
 
 
 @dataclass(frozen=True)
 class Form:
-    """What names and shapes tell of a network; not whether it is residual where it has no projections."""
+    """What the names and shapes determine of a network. Without projections, they do not show whether it is residual."""
 
     layout: Layout
     block: BlockType
@@ -91,18 +92,18 @@ class Form:
     shortcut: Shortcut
     num_classes: int
 
-    def config(self, **untold: Any) -> ModelConfig:
-        """The network, with those settings that the file cannot tell: `kind`, `pad_channels`, `stride_on`."""
-        told = {key: getattr(self, key) for key in ("layout", "block", "depth", "width", "shortcut")}
-        return ModelConfig.model_validate(told | untold)
+    def config(self, **settings: Any) -> ModelConfig:
+        """The network's config, given the settings that tensors do not determine: `kind`, `pad_channels`, `stride_on`."""
+        determined = {key: getattr(self, key) for key in ("layout", "block", "depth", "width", "shortcut")}
+        return ModelConfig.model_validate(determined | settings)
 
 
 def read(path: Path) -> Weights:
-    """The weights in a `.safetensors` or torch file. Raises ConfigError where there is no file, DataError where it holds none."""
+    """Read a `.safetensors` or torch file. Raises ConfigError if there is no such file, DataError if it has no valid weights."""
     if path.is_dir():
-        raise ConfigError(f"{path} is a folder: name a file of weights in it.")
+        raise ConfigError(f"{path} is a folder: give a file of weights in it.")
     if not path.exists():
-        raise ConfigError(f"There is no file {path}.")
+        raise ConfigError(f"File not found: {path}.")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty: copy or download it again.")
     tensors, metadata = _safetensors(path) if _is_safetensors(path) else (_tensors(path, _torch(path)), {})
@@ -110,7 +111,7 @@ def read(path: Path) -> Weights:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """By what the file begins with: torch writes a zip or a pickle, safetensors a length of eight bytes and JSON."""
+    """Whether the first bytes are those of safetensors, an eight-byte length and JSON; torch writes a zip file or a pickle."""
     with path.open("rb") as file:
         head = file.read(9)
     return not head.startswith((b"PK", b"\x80")) and (path.suffix == ".safetensors" or head[8:] == b"{")
@@ -121,30 +122,30 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise DataError(f"{path} is damaged or no safetensors file ({error}): copy or download it again.") from error
+        raise DataError(f"{path} is damaged or not a safetensors file ({error}): copy or download it again.") from error
 
 
 def _torch(path: Path) -> Any:
     content = path.read_bytes()
     try:
-        with torch.serialization.safe_globals(_harmless()):
+        with torch.serialization.safe_globals(_harmless_types()):
             return load_tensors(content)
-    except Exception as error:  # whatever damaged or foreign bytes lead torch to
+    except Exception as error:  # torch raises almost anything for damaged or foreign files
         if "TorchScript" in str(error):
             raise DataError(
-                f"{path} is a TorchScript program: save its weights alone, torch.save(net.state_dict(), FILE)."
+                f"{path} is a TorchScript program: save only its weights, with torch.save(net.state_dict(), FILE)."
             ) from error
-        more = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if more is None:
-            raise DataError(f"{path} is damaged, or no file that torch.save wrote: copy or download it again.") from error
+        unsafe = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if unsafe is None:
+            raise DataError(f"{path} is damaged or was not written by torch.save: copy or download it again.") from error
         raise DataError(
-            f"{path} holds more than tensors ({more[1]}), which could run code and is not read: where it comes from, save the "
-            "weights alone, torch.save(net.state_dict(), FILE)."
+            f"{path} contains more than tensors ({unsafe[1]}). Loading it could run code, so it is not read: save only the "
+            "weights, with torch.save(net.state_dict(), FILE)."
         ) from error
 
 
-def _harmless() -> list[Any]:
-    """What training scripts put beside the weights and torch does not read unasked: their arguments, and numbers of NumPy."""
+def _harmless_types() -> list[Any]:
+    """Types that training scripts save beside the weights and torch rejects by default: argparse namespaces, NumPy numbers."""
     number = np.float64(0).__reduce__()[0]
     names = ("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")  # NumPy 2's and 1's
     return [
@@ -156,7 +157,7 @@ def _harmless() -> list[Any]:
 
 
 def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
-    """The state dict in what a torch file holds."""
+    """The state dict in the content of a torch file, if necessary inside one of CONTAINERS."""
     while isinstance(loaded, Mapping):
         inner = next((loaded[key] for key in CONTAINERS if isinstance(loaded.get(key), Mapping)), None)
         if inner is None:
@@ -164,8 +165,8 @@ def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
         loaded = inner
     if not isinstance(loaded, Mapping) or not loaded or not all(map(_is_named_tensor, loaded.items())):
         raise DataError(
-            f"{path} holds no weights: they are tensors by name, alone or under one of {', '.join(CONTAINERS)}; "
-            f"here is {_kind_of(loaded)}."
+            f"{path} contains no weights: expected a dictionary of tensors by name, possibly under one of the keys "
+            f"{', '.join(CONTAINERS)}; found {_description(loaded)}."
         )
     return dict(loaded)
 
@@ -174,30 +175,30 @@ def _is_named_tensor(item: tuple[object, object]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
-def _kind_of(loaded: object) -> str:
+def _description(loaded: object) -> str:
     if not isinstance(loaded, Mapping):
         return f"an object of type {type(loaded).__name__}"
-    return f"a table of {_listed(map(str, loaded))}" if loaded else "an empty table"
+    return f"a dictionary with {_listed(map(str, loaded))}" if loaded else "an empty dictionary"
 
 
 def _about(path: Path, metadata: Mapping[str, str]) -> About | None:
-    """What a file of ours says of itself, None for others."""
+    """The metadata of a file written by this package; None for other files."""
     if metadata.get("writer") != WRITER:
         return None
     try:
         plain = {key: metadata[key] for key in ("run", "step", "seed")} | {"images": metadata.get("images")}
         about = About.model_validate_json(json.dumps(plain | {key: json.loads(metadata[key]) for key in ("model", "data")}))
         if about.data.dataset == "auto":
-            raise ValueError("a run's data set is decided before it begins")
+            raise ValueError("a run's data set is resolved before it starts")
         return about
     except (KeyError, ValueError, RecursionError) as error:  # a ValidationError is a ValueError
         raise DataError(
-            f"{path} was written by a version of resnet-lab that this one cannot read: export it again, or update resnet-lab."
+            f"{path} was written by an incompatible version of resnet-lab: export it again, or update resnet-lab."
         ) from error
 
 
 def _named(path: Path, tensors: Mapping[str, Tensor], about: About | None) -> Weights:
-    """The tensors under our names, without counters of batches. Raises DataError where a name stands for two of them."""
+    """The tensors under our names, without batch counters. Raises DataError if two tensors have the same translated name."""
     state: dict[str, Tensor] = {}
     names: dict[str, str] = {}
     foreign = []
@@ -207,13 +208,13 @@ def _named(path: Path, tensors: Mapping[str, Tensor], about: About | None) -> We
             continue
         try:
             ours = to_ours(_unwrapped(name).removeprefix(prefix))
-        except (KeyError, ValueError):  # or a number of too many digits
+        except (KeyError, ValueError):  # ValueError: a number with too many digits
             foreign.append(name)
             continue
         if ours in names:
-            raise DataError(f"{path} has one layer's values twice, as {names[ours]} and as {name}: remove one of them.")
+            raise DataError(f"{path} contains the same parameter twice, as {names[ours]} and {name}: remove one of them.")
         if not value.is_floating_point() or value.layout != torch.strided or value.is_meta:
-            raise DataError(f"{path} has no plain floating-point numbers in {name}: save the network in fp32, not quantised.")
+            raise DataError(f"{path} has no dense floating-point numbers in {name}: save the network in fp32, not quantised.")
         state[ours], names[ours] = value.detach(), name
     return Weights(path, state, names, tuple(foreign), about, prefix)
 
@@ -223,23 +224,24 @@ def _unwrapped(name: str) -> str:
 
 
 def _prefix(names: Iterable[str]) -> str:
-    """What all names begin with, such as `model.` or `backbone.`; a network by itself has several parts."""
+    """The common prefix of all names, such as `model.` or `backbone.`; a bare network has none."""
     parts = [_unwrapped(name).split(".") for name in names]
-    same = itertools.takewhile(lambda each: len(set(each)) == 1, zip(*parts, strict=False))
-    return "".join(f"{each[0]}." for each in same)
+    common = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))
+    return "".join(f"{column[0]}." for column in common)
 
 
-def form(weights: Weights) -> Form:
-    """Which network the names and shapes are of. Raises ConfigError where it is of neither layout, or no such network at all."""
+def recognise(weights: Weights) -> Form:
+    """Recognise the network from names and shapes. Raises ConfigError if it is not one of the paper's."""
     stem, head = _shape(weights, "stem.conv.weight", 4), _shape(weights, "head.weight", 2)
     first = _shape(weights, "stages.0.0.conv1.conv.weight", 4)
-    found = {(int(match[1]), int(match[2])) for match in _matches(_BLOCK, weights)}
-    stages = [sum(stage == each for stage, _ in found) for each in sorted({stage for stage, _ in found})]
+    blocks = {(int(match[1]), int(match[2])) for match in _matches(_BLOCK, weights)}
+    num_blocks = Counter(stage for stage, _ in blocks)
+    stages = [num_blocks[stage] for stage in sorted(num_blocks)]
     layout = _LAYOUTS.get((len(stages), stem[2]))
     if layout is None:
         raise ConfigError(
-            f"{weights.path} holds a network of {len(stages)} stages with a {stem[2]}x{stem[3]} stem of {stem[0]} filters, which "
-            "is none of the paper's: those for CIFAR-10 have 3 stages and a 3x3 stem, those for ImageNet 4 and a 7x7 stem."
+            f"{weights.path} contains a network with {len(stages)} stages and a {stem[2]}x{stem[3]} stem of {stem[0]} filters. "
+            "The paper's networks have 3 stages and a 3x3 stem (CIFAR-10) or 4 stages and a 7x7 stem (ImageNet)."
         )
     block = _block_type(weights)
     widens = first[0] * BLOCKS[block].expansion != stem[0]
@@ -250,7 +252,7 @@ def form(weights: Weights) -> Form:
 
 
 def _block_type(weights: Weights) -> BlockType:
-    """The last type of the table whose parameter is there; that of the first is in all networks."""
+    """The last type in the table whose characteristic parameter is present; that of the first type is in all networks."""
     return [name for name, facts in BLOCKS.items() if facts.seen_by in weights.state][-1]
 
 
@@ -261,36 +263,41 @@ def _matches(pattern: re.Pattern[str], weights: Weights) -> Iterator[re.Match[st
 def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
     value = weights.state.get(name)
     if value is None or value.dim() != dimensions or not value.numel():
-        wanted = named_as_in(weights.bare_names, name)
+        missing = named_as_in(weights.bare_names, name)
         raise ConfigError(
-            f"{weights.path} holds no network of the paper's: it has no {wanted} of {dimensions} dimensions; what it has is "
-            f"{_listed([*weights.names.values(), *weights.foreign])}."
+            f"{weights.path} does not contain one of the paper's networks: it has no {missing} with {dimensions} dimensions. "
+            f"Its tensors: {_listed([*weights.names.values(), *weights.foreign])}."
         )
     return tuple(value.shape)
 
 
 def _depth(path: Path, layout: Layout, block: BlockType, stages: list[int]) -> int:
-    """Weighted layers of a network with so many blocks in its stages. Raises ConfigError where it is not one of the paper's."""
+    """The depth of a network with these numbers of blocks in its stages. Raises ConfigError if it is not one of the paper's."""
     depth = depth_of(layout, block, tuple(stages))
     if depth is not None:
         return depth
-    rule = "those for CIFAR-10 have as many in every stage" if layout == "cifar" else "no network of Table 1 has these"
-    raise ConfigError(f"{path} holds a network with stages of {', '.join(map(str, stages))} {block} blocks, and {rule}.")
+    rule = (
+        "the paper's networks for CIFAR-10 have the same number in every stage"
+        if layout == "cifar"
+        else "no network in the paper's Table 1 has these numbers"
+    )
+    raise ConfigError(f"{path} contains a network with stages of {', '.join(map(str, stages))} {block} blocks, but {rule}.")
 
 
 def network(weights: Weights, config: ModelConfig, num_classes: int) -> ResNet:
-    """This network with the weights, on the CPU in fp32.
+    """The network with these weights, on the CPU in fp32.
 
-    Raises ConfigError that names the first tensors which are missing, too many or of another shape, as the file calls them.
+    Raises ConfigError if tensors are missing, unexpected or of the wrong shape; the message lists the first of them by the names
+    in the file.
     """
     with torch.device("meta"):
         net = ResNet(config, num_classes)
     expected = {name: value for name, value in net.state_dict().items() if not name.endswith(_COUNTER)}
     problems = list(_problems(weights, expected))
     if problems:
-        is_whole = set(expected) == set(weights.state) and not weights.foreign
-        what = "holds another network than the paper's" if is_whole else "does not hold a whole network"
-        raise ConfigError(f"{weights.path} {what} of depth {config.depth}: it has {'; '.join(problems)}.")
+        is_complete = set(expected) == set(weights.state) and not weights.foreign
+        summary = "does not contain the paper's network" if is_complete else "does not contain a complete network"
+        raise ConfigError(f"{weights.path} {summary} of depth {config.depth}: {'; '.join(problems)}.")
     net.to_empty(device="cpu")
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -301,26 +308,26 @@ def network(weights: Weights, config: ModelConfig, num_classes: int) -> ResNet:
 
 def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> Iterator[str]:
     missing = [named_as_in(weights.bare_names, name) for name in expected if name not in weights.state]
-    too_many = [*(name for ours, name in weights.names.items() if ours not in expected), *weights.foreign]
-    differing = [
-        f"{weights.names[name]} of shape {_sizes(weights.state[name])} where {_sizes(value)} belongs"
+    unexpected = [*(name for ours, name in weights.names.items() if ours not in expected), *weights.foreign]
+    misshapen = [
+        f"{weights.names[name]} has shape {_sizes(weights.state[name])} instead of {_sizes(value)}"
         for name, value in expected.items()
         if name in weights.state and weights.state[name].shape != value.shape
     ]
     if missing:
-        yield f"no {_listed(missing)}"
-    if too_many:
-        yield f"{_listed(too_many)}, which such a network does not have"
-    if differing:
-        yield _listed(differing)
+        yield f"missing {_listed(missing)}"
+    if unexpected:
+        yield f"unexpected {_listed(unexpected)}"
+    if misshapen:
+        yield _listed(misshapen)
 
 
 def _sizes(value: Tensor) -> str:
-    return "x".join(map(str, value.shape)) or "one number"
+    return "x".join(map(str, value.shape)) or "scalar"
 
 
 def _listed(items: Iterable[str]) -> str:
-    """The first few, and how many more."""
+    """The first few items, and the number of the others."""
     items = list(items)
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return ", ".join(items[:_SHOWN]) + more

@@ -1,4 +1,4 @@
-"""A network as the bytes of a file: under torchvision's names, or as safetensors that say what they are."""
+"""Serialisation of a network: as a torch file with torchvision's names, or as safetensors with metadata."""
 
 import io
 import json
@@ -14,14 +14,14 @@ from resnet_lab.weights.read import WRITER, About
 
 
 def torchvision_file(net: ResNet) -> bytes:
-    """A torch file of the network's state dict under torchvision's names, whether or not torchvision has such a network."""
+    """The bytes of a torch file with the state dict under torchvision's names, even if torchvision has no such network."""
     buffer = io.BytesIO()
-    torch.save(state_to_torchvision(_plain_state(net)), buffer)
+    torch.save(state_to_torchvision(_cpu_state(net)), buffer)
     return buffer.getvalue()
 
 
 def safetensors_file(net: ResNet, about: About) -> bytes:
-    """A safetensors file under our names that says what it is; the same network gives the same bytes."""
+    """The bytes of a safetensors file under our names, with metadata; the same network gives the same bytes."""
     metadata = {
         "format": "pt",
         "writer": WRITER,
@@ -32,18 +32,18 @@ def safetensors_file(net: ResNet, about: About) -> bytes:
         "data": about.data.model_dump_json(),
         "normalisation": "RGB / 255 minus the mean image of the training images that data and seed name",
     } | ({} if about.images is None else {"images": about.images})
-    return _in_order(to_safetensors(_plain_state(net), metadata))
+    return _with_sorted_metadata(to_safetensors(_cpu_state(net), metadata))
 
 
-def _plain_state(net: ResNet) -> dict[str, Tensor]:
-    """Tensors on the CPU with memory of their own, in the usual order of dimensions."""
+def _cpu_state(net: ResNet) -> dict[str, Tensor]:
+    """The state dict as contiguous copies on the CPU."""
     return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in net.state_dict().items()}
 
 
-def _in_order(content: bytes) -> bytes:
-    """The same safetensors file with its metadata sorted, which the library writes in an order that changes.
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted, since the library writes them in an order that varies.
 
-    Eight bytes with the header's length, the header in JSON padded to a multiple of eight, then the numbers.
+    The format: eight bytes with the length of the header, the header as JSON padded to a multiple of eight bytes, the tensors.
     """
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
@@ -53,13 +53,13 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def unlike_torchvisions(model: ModelConfig) -> list[str]:
-    """In what a network is none of torchvision's, in words; none where it has the same layers (not: the same strides)."""
-    differing = {
+def torchvision_differences(model: ModelConfig) -> list[str]:
+    """How a network differs from torchvision's, in words; empty if it has the same layers (strides are not compared)."""
+    differences = {
         "plain": model.kind == "plain",
         f"{model.block} blocks": not model.block_facts.in_torchvision,
         f"{model.layout} layout": model.layout != "imagenet",
         f"option {model.shortcut}": model.kind == "residual" and model.shortcut != "B",
         f"width {model.width}": model.layout == "imagenet" and model.width != 64,
     }
-    return [words for words, differs in differing.items() if differs]
+    return [words for words, differs in differences.items() if differs]

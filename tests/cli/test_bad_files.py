@@ -1,4 +1,4 @@
-"""Damaged and foreign files of a study: every command says what it can, and none ends in a traceback."""
+"""Damaged and foreign files of a study: every command reports what it can read, and none ends in a traceback."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.builders import tiny
 NESTED = "[" * 100_000
 
 
-def rewritten(pattern, replacement):
+def rewrite_metrics(pattern, replacement):
     def damage(folder):
         path = folder.path / "metrics.jsonl"
         path.write_text(re.sub(pattern, replacement, path.read_text()))
@@ -21,12 +21,12 @@ def rewritten(pattern, replacement):
     return damage
 
 
-def replaced(name, content):
+def replace_file(name, content):
     return lambda folder: (folder.path / name).write_text(content)
 
 
-def events(*said):
-    return replaced("events.jsonl", "".join(f"{each}\n" for each in ("junk", "[]", *map(json.dumps, said))))
+def replace_events(*contents):
+    return replace_file("events.jsonl", "".join(f"{line}\n" for line in ("junk", "[]", *map(json.dumps, contents))))
 
 
 def event(name, step=0, **detail):
@@ -34,22 +34,22 @@ def event(name, step=0, **detail):
 
 
 DAMAGE = {
-    "strings for numbers": rewritten(r'"(step|error|train_error)":([\d.]+)', r'"\1":"\2"'),
-    "NaN for numbers": rewritten(r'"(error|train_error|lr|seconds)":[\d.]+', r'"\1":NaN'),
-    "negative steps": rewritten(r'"step":', r'"step":-1'),
-    "no time": rewritten(r'"seconds":[\d.]+', '"seconds":0'),
-    "nested without end": lambda folder: [replaced(name, NESTED)(folder) for name in ("config.json", "environment.json")],
-    "foreign environment": replaced("environment.json", '{"versions":3,"data":null,"<b>":[{}],"threads":"\\u001b[31m"}'),
-    "foreign digests": replaced("environment.json", '{"data":{"sha256":{"names":[1],"files":{}}}}'),
-    "foreign digests in an event": events(event("resumed", 3, changed={"images": {"names": {}, "files": 3}})),
-    "foreign events": events(
+    "strings for numbers": rewrite_metrics(r'"(step|error|train_error)":([\d.]+)', r'"\1":"\2"'),
+    "NaN for numbers": rewrite_metrics(r'"(error|train_error|lr|seconds)":[\d.]+', r'"\1":NaN'),
+    "negative steps": rewrite_metrics(r'"step":', r'"step":-1'),
+    "no time": rewrite_metrics(r'"seconds":[\d.]+', '"seconds":0'),
+    "nested without end": lambda folder: [replace_file(name, NESTED)(folder) for name in ("config.json", "environment.json")],
+    "foreign environment": replace_file("environment.json", '{"versions":3,"data":null,"<b>":[{}],"threads":"\\u001b[31m"}'),
+    "foreign digests": replace_file("environment.json", '{"data":{"sha256":{"names":[1],"files":{}}}}'),
+    "foreign digests in an event": replace_events(event("resumed", 3, changed={"images": {"names": {}, "files": 3}})),
+    "foreign events": replace_events(
         event("started", parameters="many"), event("resumed", 3, changed=3), event("resumed", 3, changed={"a|b": {"c": None}}),
         {"time": 3, "name": "failed", "step": 3}, event("<script>"), event("finished", 30),
     ),
 }  # fmt: skip
 
 
-def study(path):
+def write_study(path):
     folders = [RunFolder(path / f"{kind}-{depth}-s0") for kind in ("plain", "residual") for depth in (8, 14)]
     for folder in folders:
         kind, depth, _ = folder.path.name.split("-")
@@ -62,8 +62,8 @@ def study(path):
     return folders
 
 
-def all_commands(cli, path):
-    """Every command that reads a study succeeds on this one; what they print and write has no character that acts."""
+def run_all_commands(cli, path):
+    """Run all commands that read a study: they succeed, and their output has no control characters."""
     compare, listed, page, tables = (
         cli(*words) for words in (["compare", path], ["runs", path], ["report", path], ["export", path, "--to", "csv"])
     )
@@ -80,21 +80,21 @@ def all_commands(cli, path):
 @pytest.mark.parametrize(
     "damage",
     [
-        pytest.param(each, id=name, marks=pytest.mark.slow if index % 3 else ())
-        for index, (name, each) in enumerate(DAMAGE.items())
+        pytest.param(damage, id=name, marks=pytest.mark.slow if index % 3 else ())
+        for index, (name, damage) in enumerate(DAMAGE.items())
     ],
 )
-def test_a_damaged_run_ends_no_command_and_the_others_are_compared(damage, tmp_path, cli):
+def test_damaged_run_stops_no_command_and_the_others_are_compared(damage, tmp_path, cli):
     path = tmp_path / "runs" / "study"
-    first, *_ = study(path)
+    first, *_ = write_study(path)
     damage(first)
-    compare, listed = all_commands(cli, path)
+    compare, listed = run_all_commands(cli, path)
     assert "residual, 14 - 8" in compare.out
     assert "plain-14-s0" in listed.out
 
 
 @pytest.mark.parametrize("name", ["<b>*s*_x_`[a](b)\x1b[31m[bold]|\u202e", "$x^{$", os.fsdecode(b"bytes \xff")])
-def test_a_name_acts_nowhere(name, tmp_path, cli):
+def test_control_characters_and_markup_in_a_study_name_have_no_effect(name, tmp_path, cli):
     path = tmp_path / "runs" / name
-    study(path)
-    all_commands(cli, path)
+    write_study(path)
+    run_all_commands(cli, path)

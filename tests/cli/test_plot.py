@@ -1,4 +1,4 @@
-"""The curves as text: where marks stand, one scale for both panels, the width, and when they are shown."""
+"""The curves as text: places of marks, the common scale, the width, and when the chart is shown."""
 
 import dataclasses
 import io
@@ -6,17 +6,17 @@ import io
 import pytest
 from rich.console import Console
 
-from resnet_lab.cli import display, plot
+from resnet_lab.cli import plot, terminal
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from tests.builders import four_runs, made_run, written_study
 
 
-def text(runs, width=80):
+def chart_lines(runs, width=80):
     return ["".join(span.text for span in line) for line in plot.curves(runs, width)]
 
 
-def run(kind="plain", depth=20, seed=0, *, test=(), training=()):
-    """A run of 30 steps with these errors by step."""
+def run_with_errors(kind="plain", depth=20, seed=0, *, test=(), training=()):
+    """A run of 30 steps with these pairs of step and error."""
     return dataclasses.replace(
         made_run(kind, depth, seed),
         train=[TrainRecord(step, error, 1.0, 0.1, 80, 1.0) for step, error in training],
@@ -24,8 +24,8 @@ def run(kind="plain", depth=20, seed=0, *, test=(), training=()):
     )
 
 
-def test_both_panels_stand_side_by_side_on_one_scale_in_80_columns():
-    lines = text(four_runs())
+def test_panels_stand_side_by_side_on_one_scale_in_80_columns():
+    lines = chart_lines(four_runs())
     assert max(map(len, lines)) <= 80
     assert len(lines) == 1 + plot.ROWS + 2 + 1
     assert lines[0].split() == ["plain", "residual"]
@@ -36,27 +36,27 @@ def test_both_panels_stand_side_by_side_on_one_scale_in_80_columns():
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 79, 80, 120, 300])
-def test_no_line_is_wider_than_it_may_be(width):
-    assert max(map(len, text(four_runs(), width))) <= width
+def test_no_line_is_wider_than_the_given_width(width):
+    assert max(map(len, chart_lines(four_runs(), width))) <= width
 
 
-def test_a_narrow_terminal_has_the_panels_one_below_the_other():
-    lines = text(four_runs(), 50)
+def test_narrow_terminal_has_one_panel_below_the_other():
+    lines = chart_lines(four_runs(), 50)
     assert lines[0].strip() == "plain"
     assert lines[plot.ROWS + 3].strip() == "residual"
 
 
-def test_test_errors_are_filled_marks_at_their_places():
-    lines = text([run(test=[(0, 0.9), (30, 0.3)])])
+def test_test_errors_are_drawn_as_filled_marks_at_their_points():
+    lines = chart_lines([run_with_errors(test=[(0, 0.9), (30, 0.3)])])
     assert lines[1].startswith(" 90 ┤●")
     assert next(line for line in lines if "●20" in line)[33] == "●"  # the last column of the panel, and its label beside it
     assert not any(mark in "".join(lines) for mark in "○▲△")
     assert "no residual runs" in lines[0]
 
 
-def test_training_errors_are_dots_and_hollow_marks_and_depths_have_their_own():
+def test_training_errors_are_dotted_lines_with_hollow_marks_by_depth():
     steps = range(31)
-    lines = text([run("plain", depth, training=[(step, depth / 100) for step in steps]) for depth in (20, 56)])
+    lines = chart_lines([run_with_errors("plain", depth, training=[(step, depth / 100) for step in steps]) for depth in (20, 56)])
     (shallow,) = [line for line in lines if "○" in line]
     (deep,) = [line for line in lines if "△" in line]
     assert "●20" in shallow
@@ -65,8 +65,8 @@ def test_training_errors_are_dots_and_hollow_marks_and_depths_have_their_own():
     assert any(0x2800 <= ord(char) <= 0x28FF for char in shallow)
 
 
-def test_depth_is_lightness_and_test_is_bold():
-    runs = [run("plain", depth, training=[(3, 0.5), (15, 0.5)], test=[(30, depth / 100)]) for depth in (20, 56)]
+def test_deeper_networks_are_darker_and_test_errors_are_bold():
+    runs = [run_with_errors("plain", depth, training=[(3, 0.5), (15, 0.5)], test=[(30, depth / 100)]) for depth in (20, 56)]
     spans = [span for line in plot.curves(runs, 80) for span in line]
     shallow, deep = (next(span for span in spans if span.text == mark) for mark in "●▲")
     assert (shallow.bold, deep.bold) == (True, True)
@@ -75,9 +75,15 @@ def test_depth_is_lightness_and_test_is_bold():
     assert not any(span.bold for span in spans if span.text in ("○", "△"))
 
 
-def test_the_mean_over_seeds_is_drawn():
-    both = text([run(seed=0, test=[(30, 0.2)]), run(seed=1, test=[(30, 0.4)]), run(depth=56, test=[(0, 0.0), (30, 0.9)])])
-    one = text([run(seed=0, test=[(30, 0.3)]), run(depth=56, test=[(0, 0.0), (30, 0.9)])])
+def test_several_seeds_are_drawn_as_their_mean():
+    both = chart_lines(
+        [
+            run_with_errors(seed=0, test=[(30, 0.2)]),
+            run_with_errors(seed=1, test=[(30, 0.4)]),
+            run_with_errors(depth=56, test=[(0, 0.0), (30, 0.9)]),
+        ]
+    )
+    one = chart_lines([run_with_errors(seed=0, test=[(30, 0.3)]), run_with_errors(depth=56, test=[(0, 0.0), (30, 0.9)])])
     assert both[:-1] == one[:-1]
     assert "means over seeds" in both[-1]
     assert "means" not in one[-1]
@@ -85,46 +91,46 @@ def test_the_mean_over_seeds_is_drawn():
 
 def test_runs_without_records_make_no_chart():
     assert plot.curves([], 80) == []
-    assert plot.curves([run()], 80) == []
+    assert plot.curves([run_with_errors()], 80) == []
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.0, 0.0), (0.15, 0.88), (0.001, 0.002), (0.9, 0.91), (0.5, 0.5)])
-def test_every_error_lies_inside_the_scale(low, high):
-    lines = text([run(test=[(0, high), (30, low)])])
+def test_every_error_lies_within_the_scale(low, high):
+    lines = chart_lines([run_with_errors(test=[(0, high), (30, low)])])
     marks = [(row, line.index("●")) for row, line in enumerate(lines[1:-1]) if "●" in line]
     assert all(row < plot.ROWS for row, _ in marks)
-    bottom, third = plot._range([100 * low, 100 * high])
-    assert bottom <= 100 * low
-    assert 100 * high <= bottom + 3 * third + 1e-9
+    highest, *_, lowest = (int(line[:3]) for line in lines[1 : 1 + plot.ROWS] if line[4] == "┤")
+    assert lowest <= 100 * low <= 100 * high <= highest
 
 
-def test_it_is_shown_at_a_terminal_alone_and_without_colour_where_none_is_wanted(monkeypatch, capsys):
-    display.curves(four_runs())
+def test_chart_appears_only_at_a_terminal_and_respects_no_color(monkeypatch, capsys):
+    terminal.curves(four_runs())
     assert capsys.readouterr().out == ""
     for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         screen = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         console = Console(file=screen, force_terminal=True, width=80, color_system="truecolor", _environ=environment)
-        monkeypatch.setattr(display, "_out", console)
-        display.curves(four_runs())
+        monkeypatch.setattr(terminal, "stdout", console)
+        terminal.curves(four_runs())
         screen.seek(0)
         shown = screen.read()
         assert "▲56" in shown
         assert ("38;2;" in shown) == coloured
 
 
-def test_a_terminal_that_has_no_such_characters_gets_none(monkeypatch):
+def test_terminal_without_unicode_gets_no_chart(monkeypatch):
     screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(display, "_out", Console(file=screen, force_terminal=True, width=80))
-    display.curves(four_runs())
+    monkeypatch.setattr(terminal, "stdout", Console(file=screen, force_terminal=True, width=80))
+    terminal.curves(four_runs())
     screen.seek(0)
     assert screen.read() == ""
 
 
-def test_compare_shows_it_at_a_terminal_and_not_with_json(cli, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(display, "curves", drawn.append)
+def test_compare_shows_the_chart_at_a_terminal_and_not_with_json(cli, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stdout for a terminal
     written_study()
-    assert cli("compare", "--json").code == 0
-    assert drawn == []
-    assert cli("compare").code == 0
-    assert len(drawn) == 1
+    with_json = cli("compare", "--json")
+    assert with_json.code == 0
+    assert "┤" not in with_json.out
+    at_terminal = cli("compare")
+    assert at_terminal.code == 0
+    assert "┤" in at_terminal.out

@@ -1,17 +1,19 @@
-"""Following runs: looks until nothing runs, pages rewritten when a file has changed, Ctrl-C, and the browser. Nobody sleeps."""
+"""Following runs: until none is running, pages rewritten after changes, Ctrl-C, and the browser. No test sleeps."""
 
 import io
+import time
+import webbrowser
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from resnet_lab.cli import display, report, watch
+from resnet_lab.cli import terminal, watch
+from resnet_lab.cli.screens import RUN_HEADER, run_row, runs_screen
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import Study, read_study
-from resnet_lab.report import write
 from tests.builders import made_run, tiny
 
 
@@ -26,7 +28,7 @@ def folder():
 
 @pytest.fixture
 def lock(folder):
-    """Holds the run, as a process that trains does."""
+    """Hold the run's lock, as a process that trains it does."""
     lock = FileLock(folder.path / ".lock")
     with lock:
         folder.append_event("started", 0)
@@ -35,16 +37,16 @@ def lock(folder):
 
 @pytest.fixture
 def script(monkeypatch):
-    """Instead of sleeping, the next of these things happens; returns the pauses that were asked for."""
+    """Replace each sleep by the next of these actions; returns the seconds that the sleeps were to take."""
 
-    def play(*acts):
-        left, pauses = list(acts), []
+    def play(*actions):
+        remaining, pauses = list(actions), []
 
         def sleep(seconds):
             pauses.append(seconds)
-            left.pop(0)()
+            remaining.pop(0)()
 
-        monkeypatch.setattr(watch.time, "sleep", sleep)
+        monkeypatch.setattr(time, "sleep", sleep)
         return pauses
 
     return play
@@ -58,25 +60,25 @@ def nothing():
     pass
 
 
-def test_looks_end_when_nothing_runs_any_more(folder, lock, script):
+def test_watching_ends_when_no_run_is_running(folder, lock, script):
     def end():
         folder.append_event("finished", 30)
         lock.release()
 
     pauses = script(nothing, end)
-    states = [study.runs[0].state for (study,) in watch.looks(lambda: [read_study(Path("runs/study"))], 2.0)]
+    states = [study.runs[0].state for (study,) in watch.poll(lambda: [read_study(Path("runs/study"))], 2.0)]
     assert states == ["running", "running", "finished"]
     assert pauses == [2.0, 2.0]
 
 
-def test_planned_runs_are_waited_for_but_not_for_ever(folder, script):
+def test_watching_waits_for_planned_runs_for_a_limited_time(folder, script):
     pauses = script(*[nothing] * 100)
-    for (study,) in watch.looks(lambda: [read_study(Path("runs/study"))], 25.0):
+    for (study,) in watch.poll(lambda: [read_study(Path("runs/study"))], 25.0):
         assert study.runs[0].state == "planned"
     assert sum(pauses) == 50.0
 
 
-def test_runs_watch_prints_lines_where_there_is_no_terminal(cli, folder, lock, script):
+def test_runs_watch_prints_a_line_for_each_change_without_a_terminal(cli, folder, lock, script):
     def step():
         folder.append(TrainRecord(5, 0.5, 1.0, 0.1, 80, 1.0))
 
@@ -96,7 +98,7 @@ def test_runs_watch_prints_lines_where_there_is_no_terminal(cli, folder, lock, s
 
 
 @pytest.mark.parametrize("command", ["runs", "report"])
-def test_ctrl_c_is_130_without_a_word(cli, lock, script, command):
+def test_ctrl_c_ends_watching_with_exit_130_and_no_message(cli, lock, script, command):
     script(nothing, interrupt)
     answer = cli(command, "study", "--watch")
     assert answer.code == 130
@@ -104,11 +106,11 @@ def test_ctrl_c_is_130_without_a_word(cli, lock, script, command):
     assert "Traceback" not in answer.err
 
 
-def test_at_a_terminal_the_tables_are_live(folder, monkeypatch):
+def test_watching_at_a_terminal_shows_live_tables(folder, monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(display, "_out", Console(file=screen, force_terminal=True, width=80, height=40))
+    monkeypatch.setattr(terminal, "stdout", Console(file=screen, force_terminal=True, width=80, height=40))
     run = made_run("plain", 56)
-    with display.following() as following:
+    with runs_screen() as following:
         assert following.pause == 2.0
         new = Study(Path("runs/new"), (made_run("residual", 20),), ("x cannot be read: torn",))
         following.show([Study(Path("runs/old"), (run,)), new])
@@ -118,71 +120,74 @@ def test_at_a_terminal_the_tables_are_live(folder, monkeypatch):
         assert words in text
 
 
-def test_a_row_of_a_long_run_fits_80_columns(monkeypatch):
+def test_table_row_of_a_long_run_fits_80_columns(monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(display, "_out", Console(file=screen, width=80))
+    monkeypatch.setattr(terminal, "stdout", Console(file=screen, width=80))
     run = made_run("residual", 110, state="interrupted", recipe__steps=64_000)
     run.train.append(TrainRecord(32_000, 0.1234, 1.0, 0.1, 80, 0.05))
     run.evaluations.append(EvalRecord(32_000, 0.1, 0.1, 30, None, None, 0.1234, 0.1, 1.0))
-    display.table(display.RUN_HEADER, [display.run_row(run)])
+    terminal.table(RUN_HEADER, [run_row(run)])
     _, row = screen.getvalue().splitlines()
     assert len(row.rstrip()) <= 80
     for words in ("residual-110-s0", "interrupted", "32,000/64,000", "12.34 %"):
         assert words in row
 
 
-def test_runs_watch_where_there_are_none_says_so(cli):
+def test_runs_watch_without_any_runs_says_so(cli):
     assert "There are no runs in runs" in cli("runs", "--watch").out
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["runs", "--watch", "--json"], "leave out one of them"),
-        (["report", "--watch", "--json"], "leave out one of them"),
+        (["runs", "--watch", "--json"], "drop one of them"),
+        (["report", "--watch", "--json"], "drop one of them"),
         (["report", "--every", "9"], "add --watch"),
     ],
 )
-def test_options_that_clash_are_refused(cli, folder, arguments, sentence):
+def test_options_that_contradict_each_other_are_refused(cli, folder, arguments, sentence):
     answer = cli(*arguments)
     assert (answer.code, answer.out) == (2, "")
     assert sentence in answer.err
 
 
 @pytest.mark.parametrize(("arguments", "pause"), [([], 5.0), (["--every", "60"], 60.0)])
-def test_report_watch_writes_when_a_file_has_changed_and_once_more_at_the_end(
-    cli, folder, lock, script, monkeypatch, arguments, pause
-):
-    written = []
+def test_report_watch_rewrites_the_page_after_changes_and_at_the_end(cli, folder, lock, script, arguments, pause):
+    page = Path("runs/study/report/index.html")
+    pages = []
 
-    def write_report(study, comparison, x):
-        written.append([run.state for run in read_study(study).runs])
-        return study / "report" / "index.html", study / "report" / "report.md"
+    def note_page(then):
+        def note():
+            pages.append(page.stat().st_mtime_ns)
+            then()
+
+        return note
 
     def step():
         folder.append(TrainRecord(5, 0.5, 1.0, 0.1, 80, 1.0))
 
-    monkeypatch.setattr(write, "write_report", write_report)
-    pauses = script(nothing, step, nothing, lock.release)
+    pauses = script(*map(note_page, (nothing, step, nothing, lock.release)))
     answer = cli("report", "--watch", *arguments)
     assert answer.code == 0, answer.err
-    assert written == [["running"], ["running"], ["interrupted"]]
+    first, before_step, after_step, before_end = pages
+    assert first == before_step < after_step == before_end < page.stat().st_mtime_ns
+    assert "interrupted" in page.read_text()
     assert pauses == [pause] * 4
     assert "the page is complete" in answer.err
 
 
-def test_report_watch_of_ended_runs_writes_the_page_once(cli, folder, script):
+def test_report_watch_of_finished_runs_writes_the_page_once(cli, folder, script):
     folder.append_event("finished", 30)
     assert script() == []
     assert cli("report", "--watch").code == 0
     assert Path("runs/study/report/index.html").exists()
 
 
-def test_report_open_opens_the_page(cli, folder, monkeypatch):
+def test_report_open_opens_the_page_or_says_that_no_browser_starts(cli, folder, monkeypatch):
     opened = []
-    monkeypatch.setattr(report.webbrowser, "open", lambda address: opened.append(address) or True)
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
     answer = cli("report", "--open")
     assert opened == [Path("runs/study/report/index.html").resolve().as_uri()]
     assert "No browser" not in answer.err
-    monkeypatch.setattr(report.webbrowser, "open", lambda address: False)
-    assert "No browser can be started here: open runs/study/report/index.html in one." in cli("report", "--open").err
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+    assert "No browser could be started; open runs/study/report/index.html" in cli("report", "--open").err

@@ -1,4 +1,4 @@
-"""Narrow networks train right on every CPU: the memory format avoids the kernels that fail (`benchmarks/convolutions.py`)."""
+"""Networks with few channels on a CPU: exact gradients, and the memory format that gives them (`benchmarks/convolutions.py`)."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ print(len(convolutions))
 
 
 @pytest.mark.parametrize("variables", INSTRUCTION_SETS.values(), ids=INSTRUCTION_SETS)
-def test_gradients_of_narrow_networks_are_right(variables):
+def test_convolution_gradients_of_narrow_networks_match_fp64(variables):
     done = subprocess.run(
         [sys.executable, "-c", GRADIENTS], env=os.environ | variables, capture_output=True, text=True, check=False, timeout=120
     )
@@ -62,7 +62,7 @@ def test_gradients_of_narrow_networks_are_right(variables):
 
 
 @pytest.mark.parametrize("variables", INSTRUCTION_SETS.values(), ids=INSTRUCTION_SETS)
-def test_a_narrow_network_with_projections_is_trained_by_the_command(variables, tmp_path):
+def test_the_command_trains_a_narrow_network_with_projections(variables, tmp_path):
     network = ["--depth", "8", "--residual", "--set", "model.width=4", "--set", "model.shortcut=B"]
     done = subprocess.run(
         [sys.executable, "-m", "resnet_lab", "train", "--config", "smoke", *network, "--threads", "1", "--no-compile"],
@@ -81,7 +81,7 @@ def network(width, shortcut="B", **settings):
     return build(ModelConfig(kind="residual", depth=8, width=width, shortcut=shortcut, **settings), seed=0)
 
 
-def test_only_narrow_projections_on_a_cpu_leave_the_fast_format():
+def test_only_narrow_projections_on_a_cpu_need_the_contiguous_format():
     formats = {width: memory_format_of(network(width), CPU) for width in (4, 7, 8, 16)}
     assert formats == {
         4: torch.contiguous_format, 7: torch.contiguous_format, 8: torch.channels_last, 16: torch.channels_last
@@ -90,15 +90,15 @@ def test_only_narrow_projections_on_a_cpu_leave_the_fast_format():
     assert memory_format_of(network(4), torch.device("cuda")) == torch.channels_last
 
 
-def test_all_that_a_narrow_network_computes_is_in_its_format():
+def test_all_activations_of_a_narrow_network_are_contiguous():
     net = network(4)
     images = ImageSet(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     [(inputs, _)] = clean_batches(images, torch.zeros(3, 32, 32))
     assert inputs.is_contiguous(memory_format=torch.channels_last)
-    seen = []
+    outputs = []
     for block in [*net.modules(), *(whole := folded(net)).modules()]:
-        block.register_forward_hook(lambda module, _, output: seen.append(output))
+        block.register_forward_hook(lambda module, _, output: outputs.append(output))
     net(inputs)
     whole(inputs)
-    assert len(seen) > 40
-    assert all(output.is_contiguous() for output in seen)
+    assert len(outputs) > 40
+    assert all(output.is_contiguous() for output in outputs)

@@ -1,4 +1,4 @@
-"""Exports: every record and digit comes back from the files, twice the same files, nothing else is touched."""
+"""Exports as CSV and as event files: complete, exact, repeatable, and without changes to the study."""
 
 import csv
 import dataclasses
@@ -42,7 +42,7 @@ def test_csv_has_every_record_with_all_digits():
             assert values == dataclasses.asdict(record)
 
 
-def test_csv_has_a_row_a_run_with_its_settings():
+def test_csv_has_one_row_per_run_with_its_settings():
     study = read_study(written_study())
     write_csv(Path("out"), study)
     plain, residual = read(Path("out/runs.csv"))
@@ -59,7 +59,8 @@ def scalars(folder: Path) -> dict[str, list[tuple[float, int, float]]]:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = accumulator.EventAccumulator(str(folder))
     events.Reload()
-    return {tag: [(each.wall_time, each.step, each.value) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    tags = events.Tags()["scalars"]
+    return {tag: [(point.wall_time, point.step, point.value) for point in events.Scalars(tag)] for tag in tags}
 
 
 def near(value: float):
@@ -74,15 +75,24 @@ def test_event_files_have_every_record(cli):
     assert "tensorboard --logdir runs/study/export" in answer.err
     start = 0.0
     for run in read_study(study).runs:
-        found = scalars(study / "export" / run.name)
-        start = found["lr"][0][0] - 3.0
-        assert found["error/training (running)"] == [(start + 3, 5, near(1 / 15)), (near(found["lr"][1][0]), 10, near(1 / 30))]
-        assert found["images per second"][1][1:] == (10, near(SPEED))
-        assert [found[f"error/{part}"][0][1:] for part in ("training (clean)", "test")] == [(10, near(1 / 9)), (10, near(1 / 13))]
-        assert [found[f"loss/{part}"][0][1:] for part in ("training (clean)", "test")] == [(10, near(1 / 11)), (10, near(1 / 17))]
-        assert ("error/validation" in found) == (run.name == "plain-8-s0")
+        exported = scalars(study / "export" / run.name)
+        start = exported["lr"][0][0] - 3.0
+        assert exported["error/training (running)"] == [
+            (start + 3, 5, near(1 / 15)),
+            (near(exported["lr"][1][0]), 10, near(1 / 30)),
+        ]
+        assert exported["images per second"][1][1:] == (10, near(SPEED))
+        assert [exported[f"error/{part}"][0][1:] for part in ("training (clean)", "test")] == [
+            (10, near(1 / 9)),
+            (10, near(1 / 13)),
+        ]
+        assert [exported[f"loss/{part}"][0][1:] for part in ("training (clean)", "test")] == [
+            (10, near(1 / 11)),
+            (10, near(1 / 17)),
+        ]
+        assert ("error/validation" in exported) == (run.name == "plain-8-s0")
     checks = scalars(study / "export" / "plain-8-s0")["error/validation"]
-    assert [check[1:] for check in checks] == [(8, near(0.7)), (10, near(0.3))]  # one value a step
+    assert [check[1:] for check in checks] == [(8, near(0.7)), (10, near(0.3))]  # one value per step
     assert scalars(study / "export" / "plain-8-s0")["error/test"][0][0] == near(start + 7)
 
 
@@ -91,7 +101,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("to", ["csv", "tensorboard"])
-def test_exported_twice_it_is_the_same_and_the_study_is_untouched(cli, to):
+def test_exporting_twice_gives_equal_files_and_leaves_the_study_unchanged(cli, to):
     if to == "tensorboard":
         pytest.importorskip("tensorboard")
     study = written_study()
@@ -104,7 +114,7 @@ def test_exported_twice_it_is_the_same_and_the_study_is_untouched(cli, to):
     assert contents(study) == before
 
 
-def test_event_files_of_an_earlier_export_go_and_those_of_others_stay():
+def test_an_export_removes_earlier_event_files_of_its_own_only():
     pytest.importorskip("tensorboard")
     runs = read_study(written_study()).runs
     write_tensorboard(Path("out"), runs)
@@ -126,7 +136,7 @@ def test_a_run_without_events_or_records_is_exported():
     assert read(Path("out/training.csv")) == []
 
 
-def test_without_tensorboard_there_is_a_sentence_and_nothing_is_written(cli, monkeypatch):
+def test_without_tensorboard_the_export_is_refused_and_writes_nothing(cli, monkeypatch):
     for name in ("tensorboard", "tensorboard.compat.proto.event_pb2"):
         monkeypatch.setitem(sys.modules, name, None)
     study = written_study()
@@ -137,9 +147,9 @@ def test_without_tensorboard_there_is_a_sentence_and_nothing_is_written(cli, mon
     assert contents(study) == before
 
 
-def test_a_folder_that_cannot_be_made_is_exit_74(cli):
+def test_an_output_folder_that_cannot_be_created_exits_with_74(cli):
     written_study()
     Path("file").write_text("in the way")
     answer = cli("export", "--to", "csv", "--out", "file")
     assert answer.code == 74
-    assert "name another folder with --out" in answer.err
+    assert "choose another folder with --out" in answer.err

@@ -1,4 +1,4 @@
-"""Damaged and hostile images: refused before anything is unpickled or decoded, within bounds, and with exit code 3."""
+"""Damaged and malicious data sets: refused with exit code 3 before they are unpickled or decoded, within memory limits."""
 
 import dataclasses
 import gzip
@@ -17,7 +17,7 @@ import pytest
 
 from resnet_lab.data import cifar, download
 from resnet_lab.data.cifar import CIFAR10
-from resnet_lab.data.folder import _Crop, decode, digests, find
+from resnet_lab.data.folder import Crop, decode, digests, find
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.errors import DataError
 from tests.reliability.listing import listing
@@ -29,7 +29,7 @@ def md5(content):
 
 
 def packed(*members):
-    """A tar.gz of members, each a name with bytes, or a TarInfo."""
+    """A tar.gz with these members: pairs of name and content, or TarInfo objects."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
         for member in members:
@@ -49,8 +49,8 @@ def special(name, kind, target=""):
 
 
 def batch(seed):
-    source = np.random.default_rng(seed)
-    data = source.integers(0, 255, (4, 3072), dtype=np.uint8)
+    generator = np.random.default_rng(seed)
+    data = generator.integers(0, 255, (4, 3072), dtype=np.uint8)
     return pickle.dumps({"data": data, "labels": [1, 2, 3, 4]})
 
 
@@ -62,32 +62,32 @@ ARCHIVE = packed(*((f"{CIFAR10.folder}/{name}", content) for name, content in FI
 
 @pytest.fixture
 def use(monkeypatch):
-    """Make the command believe that this is the official archive, and that these are the official files in it."""
+    """Make this archive and these files the official ones."""
 
     def as_official(archive=ARCHIVE, files=FILES):
         sums = {name: md5(content) for name, content in files.items()}
         parts = {
             part: {name: sums[name] for name in getattr(CIFAR10, part)} for part in ("train_files", "test_files", "meta_file")
         }
-        made = dataclasses.replace(CIFAR10, archive_md5=md5(archive), **parts)
-        monkeypatch.setitem(cifar.CIFARS, "cifar10", made)
-        return made
+        source = dataclasses.replace(CIFAR10, archive_md5=md5(archive), **parts)
+        monkeypatch.setitem(cifar.CIFARS, "cifar10", source)
+        return source
 
     return as_official
 
 
 @pytest.fixture
 def unpickled(monkeypatch):
-    """What has been given to the unpickler."""
-    given = []
+    """The files that have been passed to the unpickler."""
+    files = []
     real = cifar._Unpickler
 
-    def counting(file, **options):
-        given.append(file)
+    def recording(file, **options):
+        files.append(file)
         return real(file, **options)
 
-    monkeypatch.setattr(cifar, "_Unpickler", counting)
-    return given
+    monkeypatch.setattr(cifar, "_Unpickler", recording)
+    return files
 
 
 def flipped(content, at):
@@ -95,7 +95,7 @@ def flipped(content, at):
 
 
 def refused(cli, root):
-    """What `data` says, of a data set that it refuses with exit code 3 and one sentence."""
+    """Check that `data` refuses a data set with exit code 3 and one sentence, and return the sentence."""
     answer = cli("data", "--data-dir", root)
     assert answer.code == 3, answer.err
     assert len(answer.err.splitlines()) == 1
@@ -103,7 +103,7 @@ def refused(cli, root):
     return answer.err
 
 
-def test_the_whole_archive_is_read(use, unpickled, tmp_path, cli):
+def test_intact_archive_is_read(use, unpickled, tmp_path, cli):
     use()
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / CIFAR10.archive).write_bytes(ARCHIVE)
@@ -115,16 +115,16 @@ def test_the_whole_archive_is_read(use, unpickled, tmp_path, cli):
 
 ARCHIVES = {
     "a flipped byte": lambda: flipped(ARCHIVE, len(ARCHIVE) // 2),
-    "a flipped byte in its head": lambda: flipped(ARCHIVE, 4),
+    "a flipped byte in the header": lambda: flipped(ARCHIVE, 4),
     "a short file": lambda: ARCHIVE[:-1],
     "an empty file": lambda: b"",
-    "a bomb": lambda: gzip.compress(bytes(50_000_000)),
+    "a zip bomb": lambda: gzip.compress(bytes(50_000_000)),
     "another archive": lambda: packed(("cifar-10-batches-py/data_batch_1", b"cos\nsystem\n(S'touch executed'\ntR.")),
 }
 
 
 @pytest.mark.parametrize("what", ARCHIVES)
-def test_a_wrong_archive_is_not_opened(what, use, unpickled, tmp_path, cli, figure):
+def test_wrong_archive_is_not_opened(what, use, unpickled, tmp_path, cli, figure):
     use()
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / CIFAR10.archive).write_bytes(ARCHIVES[what]())
@@ -136,7 +136,7 @@ def test_a_wrong_archive_is_not_opened(what, use, unpickled, tmp_path, cli, figu
 
 
 @pytest.mark.parametrize("what", ["a flipped byte", "a short file", "another file", "no file", "a pipe"])
-def test_a_wrong_file_is_not_unpickled(what, use, unpickled, tmp_path, cli, figure):
+def test_wrong_file_is_not_unpickled(what, use, unpickled, tmp_path, cli, figure):
     use()
     folder = tmp_path / "data" / CIFAR10.folder
     folder.mkdir(parents=True)
@@ -157,29 +157,29 @@ def test_a_wrong_file_is_not_unpickled(what, use, unpickled, tmp_path, cli, figu
 
 
 HOSTILE = {
-    "a bomb": lambda: gzip.compress(bytes(20_000_000)),
-    "a bomb in a member": lambda: packed((f"{CIFAR10.folder}/test_batch", bytes(20_000_000))),
-    "a link out of it": lambda: packed(special(f"{CIFAR10.folder}/test_batch", tarfile.SYMTYPE, "/etc/passwd")),
-    "a hard link out of it": lambda: packed(special(f"{CIFAR10.folder}/test_batch", tarfile.LNKTYPE, "../../../etc/passwd")),
-    "a linked folder": lambda: packed(
+    "a zip bomb": lambda: gzip.compress(bytes(20_000_000)),
+    "a zip bomb in a member": lambda: packed((f"{CIFAR10.folder}/test_batch", bytes(20_000_000))),
+    "a link to the outside": lambda: packed(special(f"{CIFAR10.folder}/test_batch", tarfile.SYMTYPE, "/etc/passwd")),
+    "a hard link to the outside": lambda: packed(special(f"{CIFAR10.folder}/test_batch", tarfile.LNKTYPE, "../../../etc/passwd")),
+    "a link as folder": lambda: packed(
         special(CIFAR10.folder, tarfile.SYMTYPE, "../../outside"), (f"{CIFAR10.folder}/test_batch", b"x")
     ),
-    "an absolute name": lambda: packed(("/tmp/resnet-lab-outside", b"x")),
-    "a name above": lambda: packed(
+    "an absolute path": lambda: packed(("/tmp/resnet-lab-outside", b"x")),
+    "a path with ..": lambda: packed(
         ("../outside", b"x"), (f"{CIFAR10.folder}/../../outside", b"x"), (f"{CIFAR10.folder}/../data_batch_1", b"x")
     ),
     "a pipe and a device": lambda: packed(
         special(f"{CIFAR10.folder}/test_batch", tarfile.FIFOTYPE), special(f"{CIFAR10.folder}/data_batch_1", tarfile.CHRTYPE)
     ),
-    "no tar": lambda: gzip.compress(b"cos\nsystem\n(S'touch executed'\ntR."),
-    "no gzip": lambda: b"cos\nsystem\n(S'touch executed'\ntR.",
-    "a torn gzip": lambda: ARCHIVE[:-100],
+    "not a tar file": lambda: gzip.compress(b"cos\nsystem\n(S'touch executed'\ntR."),
+    "not a gzip file": lambda: b"cos\nsystem\n(S'touch executed'\ntR.",
+    "a truncated gzip file": lambda: ARCHIVE[:-100],
 }
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_even_an_archive_with_the_official_md5_writes_nothing_else(what, use, unpickled, tmp_path, cli, monkeypatch, figure):
-    monkeypatch.setattr(cifar, "LARGEST_BYTES", 1_000_000)
+def test_malicious_archive_with_a_matching_md5_writes_nothing_outside(what, use, unpickled, tmp_path, cli, monkeypatch, figure):
+    monkeypatch.setattr(cifar, "MAX_BYTES", 1_000_000)
     content = HOSTILE[what]()
     use(content)
     (tmp_path / "data").mkdir()
@@ -187,41 +187,41 @@ def test_even_an_archive_with_the_official_md5_writes_nothing_else(what, use, un
     (tmp_path / "data" / CIFAR10.archive).write_bytes(content)
     before = listing(tmp_path)
     refused(cli, tmp_path / "data")
-    made = {path for path in listing(tmp_path) if path not in before}
+    created = {path for path in listing(tmp_path) if path not in before}
     allowed = {str(tmp_path / "data" / CIFAR10.folder / name) for name in (*FILES, "")}
-    assert made <= allowed | {str(tmp_path / "data" / CIFAR10.folder)}
-    assert not any(os.path.islink(path) for path in made)
+    assert created <= allowed | {str(tmp_path / "data" / CIFAR10.folder)}
+    assert not any(os.path.islink(path) for path in created)
     assert not os.path.exists("/tmp/resnet-lab-outside")
     assert unpickled == []
-    figure("10", f"archive with a fitting md5: {what}", "exit 3, nothing outside, nothing unpickled")
+    figure("10", f"archive with a matching md5: {what}", "exit 3, nothing outside, nothing unpickled")
 
 
-def test_a_file_exchanged_after_its_md5_was_checked_calls_nothing(use, tmp_path, monkeypatch, figure):
+def test_file_replaced_after_its_md5_was_verified_runs_no_code(use, tmp_path, monkeypatch, figure):
     hostile = dict.fromkeys(FILES, b"cos\nsystem\n(S'touch executed'\ntR.")
-    made = use(files=hostile)
+    source = use(files=hostile)
     folder = tmp_path / "data" / CIFAR10.folder
     folder.mkdir(parents=True)
     for name, content in hostile.items():
         (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=r"it would call os\.system"):
-        made.load(tmp_path / "data")
+        source.load(tmp_path / "data")
     assert not os.path.exists("executed")
-    figure("10", "a file that calls, with a fitting md5", "exit 3, not executed")
+    figure("10", "a file that runs code, with a matching md5", "exit 3, not executed")
 
 
-def test_a_server_that_never_ends_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "LARGEST_BYTES", 200_000)
+def test_download_ends_at_the_size_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "MAX_BYTES", 200_000)
     (tmp_path / "endless").write_bytes(bytes(1_000_000))
     monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", (tmp_path / "endless").as_uri())
-    said: deque[DownloadProgress] = deque(maxlen=1)
+    progress: deque[DownloadProgress] = deque(maxlen=1)
     with pytest.raises(DataError, match="is not the CIFAR-10 archive"):
-        said.extend(download.download(CIFAR10, tmp_path / "data"))
-    assert said[0].done_bytes < 300_000
+        progress.extend(download.download(CIFAR10, tmp_path / "data"))
+    assert progress[0].done_bytes < 300_000
     assert list((tmp_path / "data").iterdir()) == []
 
 
 @pytest.mark.cifar10
-def test_one_flipped_byte_in_the_real_files_is_found(cifar10, unpickled, tmp_path, cli, figure):
+def test_one_flipped_byte_in_the_real_files_is_detected(cifar10, unpickled, tmp_path, cli, figure):
     folder = tmp_path / "data" / CIFAR10.folder
     folder.mkdir(parents=True)
     for name in CIFAR10.files:
@@ -239,7 +239,7 @@ def test_one_flipped_byte_in_the_real_files_is_found(cifar10, unpickled, tmp_pat
 
 
 def png(width, height):
-    """The head of an image of these sizes, and a little of its content."""
+    """A PNG file with this size in its header and little content."""
 
     def chunk(name, content):
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -250,28 +250,28 @@ def png(width, height):
 
 IMAGES = {
     "a decompression bomb": png(100_000, 100_000),
-    "an endless row": png(2**31 - 1, 1),
+    "a row of 2^31 pixels": png(2**31 - 1, 1),
     "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n(executed) (w) file closefile\n",
-    "a torn TIFF": b"II*\0\x08\0\0\0\xff\xff" + bytes(30),
-    "no image": b"cos\nsystem\n(S'touch executed'\ntR.",
+    "a truncated TIFF": b"II*\0\x08\0\0\0\xff\xff" + bytes(30),
+    "not an image": b"cos\nsystem\n(S'touch executed'\ntR.",
 }
 
 
 @pytest.mark.parametrize("what", IMAGES)
-def test_a_hostile_image_is_a_sentence(what, tmp_path, figure):
+def test_malicious_image_is_refused_with_one_sentence(what, tmp_path, figure):
     path = tmp_path / "image.jpg"
     path.write_bytes(IMAGES[what])
     with pytest.raises(DataError, match="cannot be read as an image"):
-        decode(_Crop(str(path), 32, 36, (0.5, 0.5)))
+        decode(Crop(str(path), 32, 36, (0.5, 0.5)))
     assert not os.path.exists("executed")
     figure("10", f"an image of a folder: {what}", "one sentence")
 
 
-def test_a_pipe_among_images_is_named(tmp_path):
+def test_pipe_in_an_image_folder_is_reported(tmp_path):
     for part in ("train", "val"):
         (tmp_path / part / "ant").mkdir(parents=True)
         os.mkfifo(tmp_path / part / "ant" / "image.jpg")
     train, test, _ = find(tmp_path, 32)
-    with pytest.raises(DataError, match="is no regular file"):
+    with pytest.raises(DataError, match="is not a regular file"):
         digests(tmp_path, train, test)
     shutil.rmtree(tmp_path / "train")

@@ -1,4 +1,4 @@
-"""Secrets in the environment stand in no file that is written, and in nothing that is printed."""
+"""Secrets from the environment appear in no file and in no output."""
 
 import http.server
 import threading
@@ -26,13 +26,13 @@ PLANTED = {
 
 @pytest.fixture
 def planted(monkeypatch):
-    """Secrets where clusters and users have them."""
+    """Set environment variables in which users and clusters store secrets."""
     for name, value in PLANTED.items():
         monkeypatch.setenv(name, value)
         monkeypatch.setenv(name.lower(), value)
 
 
-def test_secrets_of_the_environment_are_written_nowhere(planted, tmp_path, cli, figure):
+def test_secrets_from_the_environment_are_not_written_or_printed(planted, tmp_path, cli, figure):
     config = write_config(tmp_path / "mine.toml", data__dataset="auto", recipe__steps=8)
     config.write_text(config.read_text().replace("[sweep]", '[sweep]\nkinds = ["plain"]'))
     commands = [
@@ -44,14 +44,14 @@ def test_secrets_of_the_environment_are_written_nowhere(planted, tmp_path, cli, 
         ["data", "--download"], ["data", "--dataset", "cifar100", "--download"],
         ["config", "show", "paper"],
     ]  # fmt: skip
-    said = [cli(*words) for words in commands]
-    assert [answer.code for answer in said] == [0] * 11 + [3, 3, 0], [answer.err for answer in said]
-    assert not [words for words, answer in zip(commands, said, strict=True) if SECRET in answer.out + answer.err]
+    answers = [cli(*words) for words in commands]
+    assert [answer.code for answer in answers] == [0] * 11 + [3, 3, 0], [answer.err for answer in answers]
+    assert not [words for words, answer in zip(commands, answers, strict=True) if SECRET in answer.out + answer.err]
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 40
     assert "output.log" in {path.name for path in written}
     assert not [path for path in written if SECRET.encode() in path.read_bytes()]
-    figure("12", f"{len(PLANTED)} secrets, {len(commands)} commands, {len(written)} files", "in no file and no message")
+    figure("12", f"{len(PLANTED)} secrets, {len(commands)} commands, {len(written)} files", "in no file and no output")
 
 
 WRONG = [
@@ -68,21 +68,21 @@ WRONG = [
 
 
 @pytest.mark.parametrize("proxy", [None, f"http:/me:{SECRET}@127.0.0.1", f"http://me:{SECRET}@127.0.0.1:{SECRET}"])
-def test_an_address_that_cannot_be_used_is_not_quoted(proxy, tmp_path, monkeypatch, figure):
+def test_messages_do_not_quote_an_unusable_url(proxy, tmp_path, monkeypatch, figure):
     if proxy:
         monkeypatch.setenv("http_proxy", proxy)
     for address in [ADDRESS, *WRONG]:
         monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", address)
-        with pytest.raises(DataError) as told:
+        with pytest.raises(DataError) as raised:
             next(download.download(CIFAR10, tmp_path / "data"))
-        assert SECRET not in str(told.value), address
-        assert "$RESNET_LAB_CIFAR10_URL" in str(told.value)
-    figure("12", f"{len(WRONG) + 1} addresses that hold a password, proxy {'wrong' if proxy else 'none'}", "never quoted")
+        assert SECRET not in str(raised.value), address
+        assert "$RESNET_LAB_CIFAR10_URL" in str(raised.value)
+    figure("12", f"{len(WRONG) + 1} URLs with a password, {'a malformed' if proxy else 'no'} proxy", "never quoted")
 
 
-class _Asked(http.server.BaseHTTPRequestHandler):
+class _Recorder(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.server.asked.append((self.path, self.headers.get("Authorization"), self.headers.get("Host")))
+        self.server.requests.append((self.path, self.headers.get("Authorization"), self.headers.get("Host")))
         self.send_response(302 if self.path == "/first" else 404)
         self.send_header("Location", f"http://localhost:{self.server.server_port}/second")
         self.end_headers()
@@ -90,9 +90,9 @@ class _Asked(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments): ...
 
 
-def test_a_password_in_the_address_goes_to_its_host_alone(tmp_path, monkeypatch):
-    server = http.server.HTTPServer(("127.0.0.1", 0), _Asked)
-    server.asked = []
+def test_password_in_the_url_is_sent_to_its_host_only(tmp_path, monkeypatch):
+    server = http.server.HTTPServer(("127.0.0.1", 0), _Recorder)
+    server.requests = []
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     monkeypatch.setenv("no_proxy", "*")
@@ -103,7 +103,7 @@ def test_a_password_in_the_address_goes_to_its_host_alone(tmp_path, monkeypatch)
     thread.join()
     server.server_close()
     port = server.server_port
-    assert server.asked == [
+    assert server.requests == [
         ("/first", "Basic bWU6cEBzcw==", f"127.0.0.1:{port}"),
         ("/second", None, f"localhost:{port}"),
     ]

@@ -1,48 +1,45 @@
-"""A run from config to last record: exact resume from every step, evaluations that change nothing, matched pairs."""
+"""Runs from config to last record: exact resume, evaluations, matched pairs, and what a run leaves on disk."""
 
-import dataclasses
+import itertools
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from resnet_lab.data import load as data_load
-from resnet_lab.data.batches import Batches
+from resnet_lab.data.load import load, training_batches
 from resnet_lab.errors import CheckpointError, DivergedError
 from resnet_lab.record import checkpoint
 from resnet_lab.record.lines import EvalRecord, Event, TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.run import experiment
 from resnet_lab.run.compute import initial_state
 from resnet_lab.run.device import Resources
 from resnet_lab.run.estimate import Forecast
 from resnet_lab.run.experiment import run
-from tests.builders import tiny
+from tests.builders import KINDS, kill_at, records_without_times, same_tensors, stop_at, tiny
 
-# A recipe in which everything that has a state has one: momentum, plateau checks and drops, low-lr start, open windows.
+# A recipe that uses every kind of state: momentum, plateau checks and drops, warm-up, and windows open at most steps.
 STATEFUL = tiny(recipe__warmup={"from_depth": 8, "lr": 0.001, "until_error": 0.999, "window": 8})
 
 
-@pytest.fixture
-def seen(monkeypatch):
-    """The number of the step that is being made."""
-    steps = {"step": 0}
+class StopAtCall:
+    """A `stop` that is true from its n-th call on: called before the start, after each step, and before each batch
+    of an evaluation (three in all) or of a plateau check (one, every fourth step)."""
 
-    class Counting(Batches):
-        def __call__(self, step):
-            steps["step"] = step + 1
-            return super().__call__(step)
+    def __init__(self, number: int) -> None:
+        self.calls_left = number
 
-    monkeypatch.setattr(data_load, "Batches", Counting)
-    return steps
+    def __call__(self) -> bool:
+        self.calls_left -= 1
+        return self.calls_left <= 0
 
 
-def lasting(folder: RunFolder):
-    """What a run leaves, without the times."""
-    records = [dataclasses.replace(record, seconds=0.0) for record in folder.records()]
+def results(folder: RunFolder):
+    """The records and the final state of a run, without the times."""
     state, _ = checkpoint.load_newest(folder)
     assert state is not None
     state["log"]["seconds"] = state["warmup"]["seconds"] = 0.0
-    return records, state
+    return records_without_times(folder), state
 
 
 def assert_equal(left, right):
@@ -61,166 +58,145 @@ def assert_equal(left, right):
         assert left == right
 
 
-def test_checkpoints_of_the_steps_asked_for_are_there_in_the_end(tmp_path):
+def test_requested_checkpoints_are_kept_until_the_end(tmp_path):
     folder = RunFolder(tmp_path / "run")
     list(run(tiny(log__keep=["10 %", 20]), folder))
     assert checkpoint.steps(folder) == [3, 20, 30]
 
 
-def test_resume_is_exact_from_every_step(tmp_path, seen):
+def test_resume_after_a_stop_at_any_step_gives_identical_results(tmp_path):
+    config = STATEFUL.model_copy(update={"evaluation": STATEFUL.evaluation.model_copy(update={"every": 30})})
     whole = RunFolder(tmp_path / "whole")
-    list(run(STATEFUL, whole))
-    expected = lasting(whole)
+    list(run(config, whole, measure_speed=False))
+    expected = results(whole)
     lrs = [record.lr for record in whole.read().train]
     assert lrs[0] == 0.001
     assert max(lrs) == 0.05
-    assert lrs[-1] < 0.01  # the low start, the recipe's lr and a plateau's division have all been passed
-    for step in range(1, 30):
+    assert lrs[-1] < 0.01  # the warm-up, the recipe's lr and a plateau's division have all been passed
+    for step in range(1, 31):
         parts = RunFolder(tmp_path / f"stopped-{step}")
-        seen["step"] = 0
-        first = list(run(STATEFUL, parts, stop=lambda step=step: seen["step"] >= step, measure_speed=False))
-        assert isinstance(first[-1], Event)
-        assert (first[-1].name, first[-1].step) == ("preempted", step)
-        list(run(STATEFUL, parts, measure_speed=False))
-        assert_equal(lasting(parts), expected)
+        *_, last = run(config, parts, stop=StopAtCall(1 + step + step // 4), measure_speed=False)
+        assert isinstance(last, Event)
+        assert (last.name, last.step) == ("preempted", step)
+        list(run(config, parts, measure_speed=False))
+        assert_equal(results(parts), expected)
         assert parts.read().state == "finished"
 
 
-def test_a_run_whose_speed_is_not_measured_promises_no_time(tmp_path):
-    [expected] = [said for said in run(tiny(), RunFolder(tmp_path / "run"), measure_speed=False) if isinstance(said, Forecast)]
-    assert (expected.images_per_second, expected.seconds) == (0.0, 0.0)
-    assert expected.multiply_adds > 0
+def test_the_forecast_of_a_run_without_a_measured_speed_has_no_time(tmp_path):
+    items = run(tiny(), RunFolder(tmp_path / "run"), measure_speed=False)
+    [forecast] = [item for item in items if isinstance(item, Forecast)]
+    assert (forecast.images_per_second, forecast.seconds) == (0.0, 0.0)
+    assert forecast.multiply_adds > 0
 
 
-def test_resume_is_exact_in_three_parts_and_after_a_kill(tmp_path, seen, monkeypatch):
+def test_resume_after_two_stops_and_a_kill_gives_identical_results(tmp_path):
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
     list(run(STATEFUL, whole))
-    seen["step"] = 0
-    list(run(STATEFUL, parts, stop=lambda: seen["step"] >= 4))
-    killed = run(STATEFUL, parts)
-    while seen["step"] < 13:
-        next(killed)
-    killed.close()  # no checkpoint is written: the run goes back to step 4 and repeats what it had recorded
-    assert parts.read().state == "interrupted"
-    seen["step"] = 0
-    list(run(STATEFUL, parts, stop=lambda: seen["step"] >= 22))
+    stop_at(4, STATEFUL, parts)
+    kill_at(13, STATEFUL, parts)  # the run goes back to step 4 and repeats what it had recorded
+    stop_at(21, STATEFUL, parts)
     list(run(STATEFUL, parts))
-    assert_equal(lasting(parts), lasting(whole))
+    assert_equal(results(parts), results(whole))
 
 
-def test_a_kill_after_a_timed_checkpoint_repeats_the_steps_since(tmp_path, seen, monkeypatch):
+def test_a_killed_run_resumes_from_its_last_timed_checkpoint(tmp_path, monkeypatch):
     whole = RunFolder(tmp_path / "whole")
     list(run(STATEFUL, whole))
-    for step in (3, 8, 17, 29):
+    for step in (5, 14, 28):
         folder = RunFolder(tmp_path / f"killed-{step}")
-        monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", 0.0)
-        seen["step"] = 0
-        going = run(STATEFUL, folder)
-        while seen["step"] < step:
-            next(going)
-        going.close()
-        monkeypatch.setattr(experiment, "CHECKPOINT_SECONDS", 120.0)
-        said = list(run(STATEFUL, folder))
-        assert isinstance(said[0], Event)
-        assert said[0].name == "resumed"
-        assert step - 2 <= said[0].step <= step
-        assert_equal(lasting(folder), lasting(whole))
+        with monkeypatch.context() as patch:
+            readings = itertools.count(0.0, 45.0)  # a clock by which the two minutes are over at every third step
+            patch.setattr(time, "monotonic", lambda readings=readings: next(readings))
+            kill_at(step, STATEFUL, folder)
+        [saved, *_] = sorted(checkpoint.steps(folder), reverse=True)
+        assert saved in (step - 2, step - 1, step)
+        resumed, *_ = run(STATEFUL, folder)
+        assert isinstance(resumed, Event)
+        assert (resumed.name, resumed.step) == ("resumed", saved)
+        assert_equal(results(folder), results(whole))
 
 
-def test_a_run_stopped_while_it_evaluates_makes_the_evaluation_up(tmp_path, seen, monkeypatch):
+@pytest.mark.parametrize(("call", "step"), [(1 + 7 + 1 + 2, 7), (1 + 30 + 7 + 4 * 3 + 2, 30)])
+def test_a_run_stopped_during_an_evaluation_repeats_it(tmp_path, call, step):
+    """An evaluation has three batches, and its second one is interrupted here."""
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
     list(run(STATEFUL, whole))
-    original, stopping = experiment.clean_batches, {"now": False}
-
-    def clean_batches(*arguments, **views):
-        stopping["now"] = seen["step"] == 30
-        return original(*arguments, **views)
-
-    monkeypatch.setattr(experiment, "clean_batches", clean_batches)
-    seen["step"] = 0
-    list(run(STATEFUL, parts, stop=lambda: stopping["now"]))
-    assert parts.read().state == "interrupted"
-    assert parts.read().evaluations[-1].step < 30
-    monkeypatch.setattr(experiment, "clean_batches", original)
+    list(run(STATEFUL, parts, stop=StopAtCall(call)))
+    interrupted = parts.read()
+    assert (interrupted.state, interrupted.events[-1].step) == ("interrupted", step)
+    assert step not in [record.step for record in interrupted.evaluations]
     list(run(STATEFUL, parts))
-    assert_equal(lasting(parts), lasting(whole))
+    assert_equal(results(parts), results(whole))
 
 
-def test_evaluating_more_often_changes_no_weight(tmp_path):
+def test_evaluating_more_often_does_not_change_the_weights(tmp_path):
     seldom, often = RunFolder(tmp_path / "seldom"), RunFolder(tmp_path / "often")
     list(run(STATEFUL, seldom))
     more = tiny(recipe__warmup=STATEFUL.recipe.warmup.model_dump(), evaluation__every=1, log__every=2)
     list(run(more, often))
-    assert_equal(lasting(seldom)[1]["net"], lasting(often)[1]["net"])
+    assert_equal(results(seldom)[1]["net"], results(often)[1]["net"])
     assert len(often.read().evaluations) == 30
 
 
-def test_evaluations_use_a_fixed_subset_during_training_and_all_images_at_the_end(tmp_path):
+def test_evaluations_use_a_subset_during_training_and_all_images_at_the_end(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    said = list(run(tiny(), folder))
-    evaluations = [record for record in said if isinstance(record, EvalRecord)]
+    evaluations = [item for item in run(tiny(), folder) if isinstance(item, EvalRecord)]
     assert [(record.step, record.train_images) for record in evaluations] == [(7, 30), (14, 30), (21, 30), (28, 30), (30, 80)]
     assert evaluations == folder.read().evaluations
     assert all(record.validation_error is not None for record in evaluations)
 
 
-def test_a_pair_sees_the_same_images_from_the_same_start(tmp_path):
-    sessions = []
-    for kind in ("plain", "residual"):
-        config = tiny(model={"kind": kind, "depth": 8, "width": 4})
-        data = experiment.load(config.data, tmp_path, config.seed)
-        sessions.append(
-            experiment._Session(
-                config, RunFolder(tmp_path / kind), data, initial_state(config, torch.device("cpu")), lambda: False
-            )
-        )
-    first, second = sessions
-    assert_equal(dict(first._state.net.state_dict()), dict(second._state.net.state_dict()))
+def test_a_matched_pair_has_the_same_initial_weights_and_batches():
+    configs = [tiny(model={"kind": kind, "depth": 8, "width": 4}) for kind in KINDS]
+    plain, residual = (initial_state(config, torch.device("cpu")).net.state_dict() for config in configs)
+    assert same_tensors(plain, residual)
+    plain_batches, residual_batches = (
+        training_batches(load(config.data, Path(), config.seed), config.recipe.batch_size, config.seed) for config in configs
+    )
     for step in (0, 5, 29):
-        for ours, theirs in zip(first._batches(step), second._batches(step), strict=True):
+        for ours, theirs in zip(plain_batches(step), residual_batches(step), strict=True):
             assert torch.equal(ours, theirs)
 
 
-def test_a_finished_run_says_so_and_does_nothing(tmp_path):
+def test_running_a_finished_run_again_changes_nothing(tmp_path):
     folder = RunFolder(tmp_path / "run")
     list(run(tiny(), folder))
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
-    said = list(run(tiny(), folder))
-    assert len(said) == 1
-    assert isinstance(said[0], Event)
-    assert said[0].name == "finished"
+    [event] = run(tiny(), folder)
+    assert isinstance(event, Event)
+    assert event.name == "finished"
     assert before == {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 
 
-def test_a_run_of_no_steps_is_evaluated_and_finished(tmp_path):
+def test_a_run_of_zero_steps_is_evaluated_and_finished(tmp_path):
     folder = RunFolder(tmp_path / "run")
     list(run(tiny(recipe__steps=0), folder))
     read = folder.read()
     assert (read.state, len(read.train), read.evaluations[-1].train_images) == ("finished", 0, 80)
 
 
-def test_a_diverging_run_is_marked_and_stays_so(tmp_path):
+def test_a_diverged_run_is_marked_and_not_started_again(tmp_path):
     folder = RunFolder(tmp_path / "run")
     config = tiny(recipe__lr=1e30, recipe__schedule={"name": "milestones"})
     with pytest.raises(DivergedError):
         list(run(config, folder))
     assert folder.read().state == "diverged"
-    with pytest.raises(DivergedError, match="would do so again"):
+    with pytest.raises(DivergedError, match="would diverge again"):
         list(run(config, folder))
 
 
-def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path, seen):
+def test_resume_skips_a_damaged_checkpoint_and_repeats_its_steps(tmp_path):
     whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
     list(run(STATEFUL, whole))
-    for step in (5, 9):
-        seen["step"] = 0
-        list(run(STATEFUL, folder, stop=lambda step=step: seen["step"] >= step))
-    (folder.checkpoints / "step-00000009.pt").write_bytes(b"torn")
-    said = list(run(STATEFUL, folder))
-    assert isinstance(said[0], Event)
-    assert (said[0].name, said[0].step) == ("resumed", 5)
-    assert said[0].detail["skipped"] == ["step-00000009.pt is damaged (its sha256 differs)"]
-    assert_equal(lasting(folder), lasting(whole))
+    for step in (5, 10):
+        stop_at(step, STATEFUL, folder)
+    (folder.checkpoints / "step-00000010.pt").write_bytes(b"torn")
+    resumed, *_ = run(STATEFUL, folder)
+    assert isinstance(resumed, Event)
+    assert (resumed.name, resumed.step) == ("resumed", 5)
+    assert resumed.detail["skipped"] == ["step-00000010.pt is damaged (its sha256 differs)"]
+    assert_equal(results(folder), results(whole))
     for path in folder.checkpoints.glob("*.pt"):
         path.write_bytes(b"torn")
     (folder.path / "events.jsonl").unlink()
@@ -228,39 +204,38 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path, see
         list(run(STATEFUL, folder))
 
 
-def test_going_on_with_other_threads_is_said(tmp_path, seen):
+def test_resuming_with_another_number_of_threads_is_recorded(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    list(run(tiny(), folder, Resources(threads=1), stop=lambda: seen["step"] >= 4))
-    said = list(run(tiny(), folder, Resources(threads=2)))
-    assert isinstance(said[0], Event)
-    assert said[0].detail["changed"] == {"threads": 2}
+    stop_at(4, tiny(), folder, Resources(threads=1))
+    resumed, *_ = run(tiny(), folder, Resources(threads=2))
+    assert isinstance(resumed, Event)
+    assert resumed.detail["changed"] == {"threads": 2}
 
 
-def test_auto_from_python_takes_what_is_there(tmp_path, monkeypatch):
+def test_auto_data_falls_back_to_the_stand_in_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", "http://127.0.0.1:1/x")
     folder = RunFolder(tmp_path / "run")
-    said = list(run(tiny(data__dataset="auto", recipe__steps=1), folder))
-    assert any("synthetic stand-in takes its place" in each for each in said if isinstance(each, str))
+    items = list(run(tiny(data__dataset="auto", recipe__steps=1), folder))
+    assert any("Using the synthetic stand-in" in item for item in items if isinstance(item, str))
     assert folder.config().data.dataset == "synthetic"
     assert [event.name for event in run(tiny(data__dataset="auto", recipe__steps=1), folder)] == ["finished"]
 
 
-def test_the_runs_of_a_study_learn_the_same_data(tmp_path, monkeypatch):
+def test_auto_data_follows_the_first_run_of_the_study(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_LAB_CIFAR10_URL", "http://127.0.0.1:1/x")
     RunFolder(tmp_path / "plain-8-s0").create(tiny(model={"kind": "plain", "depth": 8, "width": 4}))
-    said = list(run(tiny(data__dataset="auto", recipe__steps=1), RunFolder(tmp_path / "residual-8-s0")))
-    assert not [each for each in said if isinstance(each, str)]  # nothing is looked for: the study is on the stand-in
-    assert isinstance(said[-1], Event)
-    assert said[-1].name == "finished"
+    items = list(run(tiny(data__dataset="auto", recipe__steps=1), RunFolder(tmp_path / "residual-8-s0")))
+    assert not [item for item in items if isinstance(item, str)]  # no download is tried: the study is on the stand-in
+    assert isinstance(items[-1], Event)
+    assert items[-1].name == "finished"
 
 
-def test_a_stop_while_downloading_ends_there(tmp_path):
-    said = list(run(tiny(data__dataset="auto"), RunFolder(tmp_path / "run"), stop=lambda: True))
-    assert said == []
+def test_a_stop_during_the_download_creates_no_run(tmp_path):
+    assert list(run(tiny(data__dataset="auto"), RunFolder(tmp_path / "run"), stop=lambda: True)) == []
     assert not (tmp_path / "run").exists()
 
 
-def test_the_environment_is_an_allow_list(tmp_path, monkeypatch):
+def test_the_environment_file_has_only_the_listed_fields(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "do-not-write-me")
     folder = RunFolder(tmp_path / "run")
     list(run(tiny(recipe__steps=1), folder))
@@ -275,7 +250,7 @@ def test_the_environment_is_an_allow_list(tmp_path, monkeypatch):
 
 
 @pytest.mark.cifar10
-def test_a_few_steps_on_the_real_images_learn_something(cifar10, tmp_path):
+def test_a_few_steps_on_the_real_cifar10_lower_the_error(cifar10, tmp_path):
     config = tiny(
         model={"kind": "residual", "depth": 8},
         data={"dataset": "cifar10", "train_images": 5_000, "validation_images": 500, "test_images": 500},
@@ -286,7 +261,7 @@ def test_a_few_steps_on_the_real_images_learn_something(cifar10, tmp_path):
         evaluation__every=40,
         evaluation__final_train_images=500,
     )
-    said = list(run(config, RunFolder(tmp_path / "run"), Resources(data_dir=cifar10)))
-    records = [record for record in said if isinstance(record, TrainRecord)]
+    items = run(config, RunFolder(tmp_path / "run"), Resources(data_dir=cifar10))
+    records = [item for item in items if isinstance(item, TrainRecord)]
     assert records[-1].error < 0.85 < records[0].error
     assert RunFolder(tmp_path / "run").read().environment["data"]["md5"]["test_batch"] == "40351d587109b95175f43aff81a1287e"

@@ -1,4 +1,4 @@
-"""The comparison by hand-made runs: means, gaps, verdicts, and what is missing."""
+"""The comparison of runs with given errors: means, gaps, verdicts, and what is missing."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ from resnet_lab.study.values import comparison_values
 from tests.builders import compared, four_runs, made_run
 
 
-def test_cells_hold_one_value_a_seed_of_the_last_evaluation():
+def test_each_cell_holds_the_last_evaluation_of_every_seed():
     comparison = compared([made_run("plain", 20, seed, train=train) for seed, train in [(1, 0.2), (0, 0.1), (2, 0.6)]])
     (cell,) = comparison.cells
     assert cell.seeds == (0, 1, 2)
@@ -22,7 +22,7 @@ def test_cells_hold_one_value_a_seed_of_the_last_evaluation():
     assert (cell.parameters, cell.train_images) == (123, 10_000)
 
 
-def test_the_verdict_names_the_gap_of_each_kind():
+def test_verdict_states_the_depth_gap_of_plain_and_of_residual_nets():
     comparison = compared(four_runs())
     plain, residual = comparison.gaps
     assert (plain.shallow, plain.deep, plain.degradation, residual.degradation) == (20, 56, "shown", "not shown")
@@ -38,7 +38,7 @@ def test_the_verdict_names_the_gap_of_each_kind():
     assert comparison.shows_degradation
 
 
-def test_shortcuts_are_compared_one_by_one_and_what_is_no_matched_pair_is_said():
+def test_each_shortcut_option_is_compared_and_unmatched_pairs_are_reported():
     projections = [made_run("residual", depth, train=0.12, shortcut=option, parameters=number)
                    for option in "BC" for depth, number in ((20, 130), (56, 1_140))]  # fmt: skip
     comparison = compared([*four_runs(), *projections])
@@ -56,8 +56,7 @@ def test_shortcuts_are_compared_one_by_one_and_what_is_no_matched_pair_is_said()
     assert comparison.shows_degradation
     assert len(comparison.unmatched) == 4
     assert comparison.unmatched[2] == (
-        "residual-B-56 and plain-56 are no matched pair: its projections give the residual network 1,017 parameters more "
-        "(1,140 against 123)."
+        "residual-B-56 and plain-56 are not a matched pair: projections add 1,017 parameters (1,140 against 123)."
     )
     values = comparison_values(comparison)
     assert values["unmatched"] == list(comparison.unmatched)
@@ -70,7 +69,7 @@ def test_shortcuts_are_compared_one_by_one_and_what_is_no_matched_pair_is_said()
     assert comparison.missing == ()
 
 
-def test_a_study_of_projections_alone_lacks_no_option_a():
+def test_study_with_only_projection_shortcuts_is_complete_without_option_a():
     comparison = compared([made_run(kind, depth, shortcut=option) for kind, option in (("plain", "A"), ("residual", "B"))
                                for depth in (20, 56)])  # fmt: skip
     assert comparison.missing == ()
@@ -78,7 +77,7 @@ def test_a_study_of_projections_alone_lacks_no_option_a():
     assert comparison.runs[0].config.recipe_digest() == comparison.runs[-1].config.recipe_digest()
 
 
-def test_gains_and_the_interaction_are_paired():
+def test_gains_and_the_interaction_are_paired_over_shared_seeds():
     comparison = compared([*four_runs(seed=0), *four_runs(plain_deep=0.4, seed=1), made_run("plain", 20, 2)])
     shallow, deep = comparison.gains
     assert (shallow.name, shallow.seeds, shallow.train_error.mean) == ("residual - plain at 20", (0, 1), pytest.approx(-0.1))
@@ -86,12 +85,12 @@ def test_gains_and_the_interaction_are_paired():
     assert comparison.interaction is not None
     assert comparison.interaction.train_error.values == (pytest.approx(-0.15), pytest.approx(-0.25))
     assert comparison.interaction.test_error.values == (pytest.approx(-0.15), pytest.approx(-0.15))
-    assert [each.name for each in comparison.differences] == [
+    assert [difference.name for difference in comparison.differences] == [
         "plain, 56 - 20", "residual, 56 - 20", "residual - plain at 20", "residual - plain at 56", "interaction"
     ]  # fmt: skip
 
 
-def test_a_gap_within_the_margin_of_the_images_is_none():
+def test_gap_within_the_sampling_margin_is_not_degradation():
     comparison = compared(four_runs(plain_deep=0.205))
     assert comparison.gaps[0].margin == pytest.approx(2 * (0.2 * 0.8 / 1e4 + 0.205 * 0.795 / 1e4) ** 0.5)
     assert comparison.gaps[0].degradation == "not shown"
@@ -101,23 +100,23 @@ def test_a_gap_within_the_margin_of_the_images_is_none():
     ("residual", "expected"),
     [({}, False), ({20: 0.1}, False), ({20: 0.1, 56: 0.2}, False), ({20: 0.1, 56: 0.115}, True), ({20: 0.1, 56: 0.1}, True)],
 )
-def test_the_papers_finding_takes_residual_networks_of_two_depths_that_are_not_shown_to_degrade(residual, expected):
+def test_papers_finding_needs_two_residual_depths_not_shown_to_degrade(residual, expected):
     plain = [made_run("plain", 20, train=0.1), made_run("plain", 56, train=0.4)]
     comparison = compared([*plain, *(made_run("residual", depth, train=train) for depth, train in residual.items())])
     assert comparison.shows_degradation is expected
 
 
 @pytest.mark.parametrize(("deep", "expected"), [(0.2, "not shown"), (0.215, "undecided"), (0.22, "undecided"), (0.23, "shown")])
-def test_one_or_two_seeds_do_not_decide_what_seeds_may_make(deep, expected):
+def test_one_or_two_seeds_leave_a_small_gap_undecided(deep, expected):
     comparison = compared(four_runs(plain_deep=deep))
     assert comparison.gaps[0].degradation == expected
-    assert ("undecided: needs 2 more seeds." in comparison.verdict[0]) == (expected == "undecided")
-    two = compared([*four_runs(plain_deep=deep), *four_runs(plain_deep=deep, seed=1)])
-    assert two.gaps[0].degradation == expected
-    assert ("undecided: needs 1 more seed." in two.verdict[0]) == (expected == "undecided")
+    assert ("undecided; run 2 more seeds." in comparison.verdict[0]) == (expected == "undecided")
+    two_seeds = compared([*four_runs(plain_deep=deep), *four_runs(plain_deep=deep, seed=1)])
+    assert two_seeds.gaps[0].degradation == expected
+    assert ("undecided; run 1 more seed." in two_seeds.verdict[0]) == (expected == "undecided")
 
 
-def test_from_three_seeds_on_the_interval_decides():
+def test_with_three_seeds_the_confidence_interval_decides():
     gaps = {"clear": (0.1, 0.11, 0.12), "none": (0.0, 0.001, -0.001), "small": (0.004, 0.005, 0.006), "wide": (0.0, 0.05, 0.01)}
     outcomes = {}
     for name, values in gaps.items():
@@ -131,20 +130,20 @@ def test_from_three_seeds_on_the_interval_decides():
     assert outcomes["clear"].gaps[0].seeds_needed == 0
     wide = outcomes["wide"].gaps[0]
     assert wide.seeds_needed is not None
-    assert f"needs {wide.seeds_needed} more seeds" in outcomes["wide"].verdict[0]
+    assert f"run {wide.seeds_needed} more seeds" in outcomes["wide"].verdict[0]
     deviation = wide.train_error.deviation
     half = [half_width(3 + more, deviation) for more in (wide.seeds_needed - 1, wide.seeds_needed)]
-    assert half[0] >= wide.train_error.mean > half[1]  # so many seeds and no fewer bring zero out of the interval
+    assert half[0] >= wide.train_error.mean > half[1]  # one seed fewer would leave zero in the interval
 
 
-def test_a_hopeless_spread_says_so():
+def test_a_gap_that_50_more_seeds_would_not_decide_says_so():
     runs = [run for seed, gap in enumerate((-0.1, 0.14, 0.01)) for run in four_runs(plain_deep=0.2 + gap, seed=seed)]
     comparison = compared(runs)
     assert comparison.gaps[0].seeds_needed is None
-    assert "needs more than 50 more seeds" in comparison.verdict[0]
+    assert "more than 50 more seeds would be needed" in comparison.verdict[0]
 
 
-def test_only_shared_seeds_count():
+def test_gap_uses_only_seeds_that_both_depths_have():
     runs = [made_run("plain", 20, seed, train=0.2) for seed in range(3)]
     runs += [made_run("plain", 56, seed, train=error) for seed, error in [(0, 0.3), (1, 0.1), (7, 0.9)]]
     (gap,) = compared(runs).gaps
@@ -152,7 +151,7 @@ def test_only_shared_seeds_count():
     assert gap.degradation == "undecided"
 
 
-def test_lost_runs_are_counted_and_chance_is_named():
+def test_failed_runs_and_runs_at_chance_level_are_listed():
     runs = [
         made_run("plain", 56, 0, train=0.899),
         made_run("plain", 56, 1, state="diverged"),
@@ -167,7 +166,7 @@ def test_lost_runs_are_counted_and_chance_is_named():
     assert compared([made_run("plain", 56, train=0.99, data=of_100)]).cells[0].at_chance == ("plain-56-s0",)
 
 
-def test_runs_on_other_images_of_a_folder_are_left_out():
+def test_runs_on_different_image_files_are_left_out():
     of_folder = {"dataset": "folder", "num_classes": 3, "train_images": 100, "validation_images": 20, "test_images": 20}
     runs = [
         dataclasses.replace(
@@ -179,12 +178,12 @@ def test_runs_on_other_images_of_a_folder_are_left_out():
     comparison = compared(runs)
     assert [run.name for run in comparison.runs] == ["plain-20-s0", "plain-44-s0", "plain-56-s0"]
     assert comparison.missing[:2] == (
-        "plain-32-s0: left out, trained on other images of a folder.",
-        "plain-56-s0: some of the images were files of other sizes than for plain-20-s0.",
+        "plain-32-s0: left out, trained on different images.",
+        "plain-56-s0: some image files differed in size from those of plain-20-s0.",
     )
 
 
-def test_the_values_are_json_and_hide_the_best_over_time(tmp_path):
+def test_json_values_omit_the_best_test_error_unless_asked(tmp_path):
     comparison = compared([run for seed in range(3) for run in four_runs(seed=seed)])
     values = json.loads(json.dumps(comparison_values(comparison)))
     assert values["format"] == 2
@@ -196,24 +195,24 @@ def test_the_values_are_json_and_hide_the_best_over_time(tmp_path):
     assert comparison_values(comparison, best=True)["cells"][0]["best_test_error"]["mean"] == 0.02
 
 
-def test_runs_of_another_recipe_are_left_out_and_the_keys_named():
+def test_runs_of_another_recipe_are_left_out_and_the_difference_is_named():
     comparison = compared([*four_runs(), made_run("plain", 32, recipe__lr=0.3)])
     assert {cell.depth for cell in comparison.cells} == {20, 56}
-    assert any("plain-32-s0: left out, of another recipe (recipe.lr = 0.3)" in sentence for sentence in comparison.missing)
+    assert any("plain-32-s0: left out, different recipe (recipe.lr = 0.3)" in sentence for sentence in comparison.missing)
 
 
 @pytest.mark.parametrize(
     ("runs", "sentence"),
     [
-        ([], "There is no finished plain run"),
-        ([made_run("plain", 20)], "There is only depth 20 of plain nets"),
-        ([made_run("plain", 20)], "There is no finished residual run"),
-        ([made_run("plain", 20), made_run("plain", 56, seed=1)], "share no seed"),
-        ([made_run("plain", 20, state="running")], "plain-20-s0 is running, at step 30 of 30, and not in the table."),
-        ([made_run("plain", 20, state="diverged")], "plain-20-s0 is diverged"),
+        ([], "No plain run has finished"),
+        ([made_run("plain", 20)], "All plain nets have depth 20"),
+        ([made_run("plain", 20)], "No residual run has finished"),
+        ([made_run("plain", 20), made_run("plain", 56, seed=1)], "no seed in common"),
+        ([made_run("plain", 20, state="running")], "plain-20-s0 is not in the table: running at step 30 of 30."),
+        ([made_run("plain", 20, state="diverged")], "plain-20-s0 is not in the table: diverged"),
     ],
 )
-def test_what_is_missing_is_said(runs, sentence):
+def test_comparison_lists_what_is_missing_for_a_verdict(runs, sentence):
     comparison = compared(runs)
-    assert any(sentence in each for each in comparison.missing)
+    assert any(sentence in reason for reason in comparison.missing)
     assert comparison.verdict[0].startswith("No verdict")

@@ -1,4 +1,4 @@
-"""The statistics over seeds: against scipy, against enumeration, and the coverage of the interval that is printed."""
+"""The statistics over seeds: compared with scipy and with full enumeration, and the coverage of the interval."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ SAMPLES = [(0.1, 0.2, 0.6), (0.31, 0.29, 0.3, 0.35), tuple(np.linspace(0.1, 0.2,
 
 
 @pytest.mark.parametrize("values", SAMPLES)
-def test_mean_deviation_and_interval_are_scipys(values):
+def test_mean_deviation_and_interval_equal_those_of_scipy(values):
     spread = Spread(values)
     assert spread.mean == pytest.approx(np.mean(values))
     assert spread.deviation == pytest.approx(np.std(values, ddof=1))
@@ -22,7 +22,7 @@ def test_mean_deviation_and_interval_are_scipys(values):
     assert half_width(len(values), spread.deviation) == pytest.approx((expected[1] - expected[0]) / 2)
 
 
-def test_by_hand():
+def test_interval_equals_a_computation_by_hand():
     assert Spread((0.1, 0.2, 0.3)).deviation == pytest.approx(0.1)
     low, high = Spread((0.1, 0.2, 0.3)).interval
     assert high - 0.2 == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-6)  # t of 2 degrees of freedom, two-sided 5 %
@@ -35,17 +35,15 @@ def test_one_seed_has_no_deviation_and_two_have_no_interval():
     assert Spread((0.1, 0.2)).interval is None
 
 
-def test_equal_values_have_an_interval_of_no_width():
+def test_equal_values_have_an_interval_of_zero_width():
     assert Spread((0.25, 0.25, 0.25)).interval == (0.25, 0.25)
 
 
-def enumerated(values):
-    sums = [sum(sign * value for sign, value in zip(signs, values, strict=True)) for signs in _signs(len(values))]
+def enumerated_p_value(values):
+    """The share of all choices of signs whose sum is at least that of the values."""
+    choices = itertools.product((1, -1), repeat=len(values))
+    sums = [sum(sign * value for sign, value in zip(signs, values, strict=True)) for signs in choices]
     return sum(total >= sum(values) - 1e-9 for total in sums) / len(sums)
-
-
-def _signs(count):
-    return list(itertools.product((1, -1), repeat=count))
 
 
 @pytest.mark.parametrize(
@@ -60,21 +58,21 @@ def _signs(count):
         (-0.2, 0.1, 0.4, 0.4, -0.3, 0.2, 0.1),
     ],
 )
-def test_the_sign_flip_test_is_exact(values):
-    assert sign_flip_p(values) == enumerated(values)
+def test_sign_flip_p_value_equals_full_enumeration(values):
+    assert sign_flip_p(values) == enumerated_p_value(values)
 
 
-def test_the_sign_flip_test_agrees_with_scipy_and_takes_many_seeds():
+def test_sign_flip_p_value_equals_scipy_and_works_for_30_seeds():
     source = np.random.default_rng(0)
     values = source.normal(0.02, 0.05, size=9)
-    theirs = stats.permutation_test((values,), np.sum, permutation_type="samples", alternative="greater", n_resamples=np.inf)
-    assert sign_flip_p(tuple(values)) == pytest.approx(theirs.pvalue)
+    reference = stats.permutation_test((values,), np.sum, permutation_type="samples", alternative="greater", n_resamples=np.inf)
+    assert sign_flip_p(tuple(values)) == pytest.approx(reference.pvalue)
     assert sign_flip_p((0.1,) * 5) == 1 / 32
     assert sign_flip_p((0.1,) * 30) == 2**-30
 
 
-def test_the_interval_covers_the_true_mean_in_95_of_100_studies():
-    """4,000 made-up studies of five seeds: the share is binomial, with a standard error of 0.34 points."""
+def test_interval_covers_the_true_mean_in_95_percent_of_studies():
+    """In 4,000 simulated studies of five seeds the share has a standard error of 0.34 points."""
     source = np.random.default_rng(1)
     hits = 0
     for values in source.normal(0.3, 0.02, size=(4_000, 5)):
@@ -83,7 +81,7 @@ def test_the_interval_covers_the_true_mean_in_95_of_100_studies():
     assert hits / 4_000 == pytest.approx(0.95, abs=0.012)
 
 
-def test_the_sign_flip_test_rejects_no_more_often_than_it_says():
+def test_sign_flip_test_rejects_at_its_nominal_rate():
     source = np.random.default_rng(2)
     rejected = sum(sign_flip_p(tuple(values)) <= 0.0625 for values in source.normal(0.0, 0.02, size=(3_000, 5)))
-    assert rejected / 3_000 == pytest.approx(0.0625, abs=0.015)  # two of the 32 sign choices
+    assert rejected / 3_000 == pytest.approx(0.0625, abs=0.015)  # 2 of the 32 choices of signs

@@ -1,4 +1,4 @@
-"""The sweep as a user runs it: processes of their own, failures that do not stop the others, signals, the plan."""
+"""`resnet-lab sweep` as a user runs it: a process for each run, failed runs, signals, and dry runs."""
 
 import json
 import signal
@@ -7,19 +7,13 @@ import sys
 import time
 
 import pytest
-from filelock import FileLock
 
 from resnet_lab.config.files import load_study
-from resnet_lab.record.lines import TrainRecord
 from resnet_lab.record.store import RunFolder
-from resnet_lab.run.estimate import Forecast
-from resnet_lab.sweep.launch import Allocation, Job, Outcome, start
-from resnet_lab.sweep.local import LocalPool, threads_for
-from resnet_lab.sweep.plan import Plan, PlannedRun, makespan
 from tests.builders import tiny, write_config
 
 
-def test_a_sweep_trains_every_run_and_skips_them_the_second_time(cli, tmp_path):
+def test_second_sweep_skips_the_runs_that_are_finished(cli, tmp_path):
     config = write_config(tmp_path / "two.toml")
     first = cli("sweep", config, "--json")
     assert first.code == 0, first.err
@@ -27,14 +21,14 @@ def test_a_sweep_trains_every_run_and_skips_them_the_second_time(cli, tmp_path):
     folders = [RunFolder(tmp_path / "runs" / "two" / name) for name in ("plain-8-s0", "residual-8-s0")]
     before = [(folder.path / "events.jsonl").read_bytes() for folder in folders]
     assert folders[0].read().environment["threads"] >= 1
-    assert "\n30 steps.\n" in folders[0].log_file.read_text()  # the sweep has measured and said how long it takes
+    assert "\n30 steps.\n" in folders[0].log_file.read_text()  # no time: the sweep has measured the speed and shown it already
     again = cli("sweep", config)
     assert again.code == 0
-    assert "0 of 2 runs to do" in again.err
+    assert "0 of 2 runs left" in again.err
     assert before == [(folder.path / "events.jsonl").read_bytes() for folder in folders]
 
 
-def test_a_finished_sweep_needs_no_data_and_measures_nothing(cli, tmp_path):
+def test_finished_sweep_needs_neither_data_nor_a_speed_measurement(cli, tmp_path):
     config = write_config(tmp_path / "real.toml", data={"dataset": "cifar10"}, evaluation={"every": 10})
     for kind in ("plain", "residual"):
         folder = RunFolder(tmp_path / "runs" / "real" / f"{kind}-8-s0")
@@ -42,26 +36,26 @@ def test_a_finished_sweep_needs_no_data_and_measures_nothing(cli, tmp_path):
         folder.append_event("finished", 30)
     answer = cli("sweep", config)
     assert answer.code == 0
-    assert "0 of 2 runs to do" in answer.err
+    assert "0 of 2 runs left" in answer.err
     assert "about 0 s" in answer.err
 
 
-def test_one_failed_run_does_not_stop_the_others(cli, tmp_path):
+def test_failed_run_does_not_stop_the_others_and_is_repeated_next_time(cli, tmp_path):
     config = write_config(tmp_path / "two.toml")
-    locked = tmp_path / "runs" / "two" / "plain-8-s0"
-    locked.mkdir(parents=True)
-    with FileLock(locked / ".lock"):
-        answer = cli("sweep", config)
+    bad = RunFolder(tmp_path / "runs" / "two" / "plain-8-s0")
+    bad.checkpoints.mkdir(parents=True)
+    (bad.checkpoints / "step-00000010.pt").write_bytes(b"torn")
+    answer = cli("sweep", config)
     assert answer.code == 5
-    assert "1 of 2 runs did not finish: plain-8-s0" in answer.err
+    assert "1 of 2 runs did not finish: plain-8-s0 (failed)" in answer.err
     assert RunFolder(tmp_path / "runs" / "two" / "residual-8-s0").read().state == "finished"
-    assert RunFolder(locked).read().state == "planned"  # its folder is another process's, and is left alone
-    assert "Another process is working on" in RunFolder(locked).log_file.read_text()
+    assert "No checkpoint" in bad.log_file.read_text()
+    (bad.checkpoints / "step-00000010.pt").unlink()
     assert cli("sweep", config).code == 0
-    assert RunFolder(locked).read().state == "finished"
+    assert bad.read().state == "finished"
 
 
-def test_a_dry_run_shows_the_plan_and_writes_nothing(cli, tmp_path):
+def test_dry_run_shows_the_plan_and_writes_nothing(cli, tmp_path):
     config = write_config(tmp_path / "two.toml")
     answer = cli("sweep", config, "--dry-run", "--json", "--jobs", 2)
     assert answer.code == 0
@@ -69,20 +63,20 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(cli, tmp_path):
     assert {run["run"] for run in plan["runs"]} == {"plain-8-s0", "residual-8-s0"}
     assert all(run["seconds"] > 0 and run["parameters"] == 5006 for run in plan["runs"])
     assert not (tmp_path / "runs").exists()
-    assert "2 of 2 runs to do, 2 at once" in cli("sweep", config, "--dry-run", "--jobs", 2).err
+    assert "2 of 2 runs left, 2 at once" in cli("sweep", config, "--dry-run", "--jobs", 2).err
 
 
-def test_a_dry_run_needs_no_data_and_a_sweep_does(cli, tmp_path):
+def test_dry_run_needs_no_data_but_a_sweep_does(cli, tmp_path):
     changes = {"data": {"dataset": "cifar10"}, "evaluation": {"every": 10}}
     config = write_config(tmp_path / "real.toml", **changes)
     assert cli("sweep", config, "--dry-run").code == 0
     answer = cli("sweep", config)
     assert answer.code == 3
-    assert "There is no CIFAR-10 in data" in answer.err
+    assert "CIFAR-10 is not in data" in answer.err
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_sweep_over_a_folder_of_another_config_starts_nothing(cli, tmp_path):
+def test_sweep_over_a_run_of_another_config_starts_nothing(cli, tmp_path):
     config = write_config(tmp_path / "two.toml")
     RunFolder(tmp_path / "runs" / "two" / "residual-8-s0").create(tiny(recipe__lr=0.2))
     answer = cli("sweep", config)
@@ -93,7 +87,7 @@ def test_a_sweep_over_a_folder_of_another_config_starts_nothing(cli, tmp_path):
 
 @pytest.fixture
 def command():
-    """Start the command line as a process, which is gone after the test whatever happens."""
+    """Start the command line as a process that is terminated after the test in any case."""
     processes = []
 
     def start(*arguments: object) -> "subprocess.Popen[str]":
@@ -117,7 +111,7 @@ def wait_for(condition, process, seconds: float = 180.0) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signalled_run_saves_and_goes_on(number, code, tmp_path, command):
+def test_run_stopped_by_a_signal_saves_and_resumes_at_that_step(number, code, tmp_path, command):
     folder = RunFolder(tmp_path / "run")
     folder.create(tiny(recipe__steps=100_000, recipe__schedule={"name": "milestones"}, evaluation__every=100_000))
     process = command("train", "--run", folder.path, "--threads", 1)
@@ -125,7 +119,7 @@ def test_a_signalled_run_saves_and_goes_on(number, code, tmp_path, command):
     process.send_signal(number)
     _, err = process.communicate(timeout=180)
     assert process.returncode == code, err
-    assert "the same command goes on" in err
+    assert "run the same command to resume" in err
     assert "Traceback" not in err
     read = folder.read()
     assert read.state == "interrupted"
@@ -135,10 +129,10 @@ def test_a_signalled_run_saves_and_goes_on(number, code, tmp_path, command):
     wait_for(lambda: folder.read().step > stopped_at, again)
     again.send_signal(number)
     _, err = again.communicate(timeout=180)
-    assert f"Going on from step {stopped_at:,}." in err
+    assert f"Resuming from step {stopped_at:,}." in err
 
 
-def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path, command):
+def test_interrupted_sweep_stops_its_runs_and_resumes_them(tmp_path, command):
     steps = {"recipe__steps": 100_000, "recipe__schedule": {"name": "milestones"}, "evaluation__every": 100_000}
     config = write_config(tmp_path / "long.toml", **steps)
     folders = [RunFolder(tmp_path / "runs" / "long" / name) for name in ("plain-8-s0", "residual-8-s0")]
@@ -159,109 +153,11 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path, command):
     assert all([event.name for event in folder.events()].count("resumed") == 1 for folder in folders)
 
 
-def outcomes_of(folders, num_jobs, threads, program):
-    """How each run ends whose process is a program of Python in the place of `resnet-lab`."""
-    pool = LocalPool("cpu", threads, num_jobs, [sys.executable, "-c", program])
-    jobs = [Job(folder, folder.path) for folder in folders]
-    return [outcome for outcome in start(pool, jobs, pool.allocate(len(jobs)), lambda: None) if outcome]
-
-
-def test_jobs_run_several_at_once_each_with_its_threads_pinned(tmp_path):
-    folders = [RunFolder(tmp_path / str(index)) for index in range(4)]
-    for folder in folders:
-        folder.path.mkdir()
-    assert {outcome.exit_code for outcome in outcomes_of(folders, 2, 3, PROBE)} == {0}
-    said = [json.loads((tmp_path / f"{index}.json").read_text()) for index in range(4)]
-    assert {each["threads"] for each in said} == {"3"}
-    assert max(each["at_once"] for each in said) == 2
-
-
-# Waits until a partner has started, so two at once are seen however slow the machine; then counts who is still running.
-PROBE = """
-import json, os, pathlib, sys, time
-from tests.builders import tiny, write_config
-place = pathlib.Path(sys.argv[sys.argv.index("--run") + 1])
-folder, name = place.parent, place.name
-running = folder / (name + ".running")
-running.touch()
-partner = folder / (str(int(name) ^ 1) + ".started")
-(folder / (name + ".started")).touch()
-end = time.time() + 60
-while not partner.exists() and time.time() < end:
-    time.sleep(0.02)
-at_once = len(list(folder.glob("*.running")))
-time.sleep(0.2)
-running.unlink()
-(folder / (name + ".json")).write_text(json.dumps({"at_once": at_once, "threads": os.environ["OMP_NUM_THREADS"]}))
-"""
-
-
-def test_the_last_run_ends_when_the_places_are_shared_out_in_order():
-    assert makespan([4.0, 3.0, 2.0, 2.0], 2) == 6.0
-    assert makespan([4.0, 3.0], 4) == 4.0
-    assert makespan([], 2) == 0.0
-
-
-def planned_run(tmp_path, name, seconds, step=0):
-    config = tiny(model__kind=name.partition("-")[0])
-    folder = RunFolder(tmp_path / name)
-    folder.create(config)
-    return PlannedRun(folder, "planned", Forecast(config, 1, 1, 1.0, step, seconds), seconds)
-
-
-def test_a_sweep_tells_the_share_of_the_work_done_and_the_time_left(tmp_path):
-    runs = (planned_run(tmp_path, "plain-8-s0", 60.0), planned_run(tmp_path, "residual-8-s0", 30.0))
-    plan = Plan(tmp_path, runs, (), LocalPool(), Allocation(1, 1, "cpu"), stand_in=False, trial_seconds=0.0)
-
-    def progress(elapsed):
-        return plan.progress([run.folder.read() for run in runs], elapsed)
-
-    assert progress(0.0) == (0.0, 90.0)
-    runs[0].folder.append(TrainRecord(15, 0.5, 1.0, 0.1, 80, 1.0))  # half of its 30 steps
-    assert progress(30.0) == (pytest.approx(1 / 3), 60.0)
-    assert progress(60.0) == (pytest.approx(1 / 3), 120.0)  # at half the planned speed
-    for run in runs:
-        run.folder.append_event("finished", 30)
-    assert progress(100.0) == (1.0, 0.0)
-
-
-def test_cores_are_shared_out():
-    assert [threads_for(jobs, 8) for jobs in (1, 2, 3, 8, 16)] == [8, 4, 2, 1, 1]
-
-
-def test_a_diverged_run_is_counted_and_not_started_again(cli, tmp_path):
+def test_diverged_runs_are_reported_and_not_started_again(cli, tmp_path):
     changes = {"recipe__lr": 1e30, "recipe__schedule": {"name": "milestones"}}
     config = write_config(tmp_path / "wild.toml", **changes)
     assert cli("sweep", config).code == 5
     again = cli("sweep", config)
     assert again.code == 5
-    assert "0 of 2 runs to do" in again.err
+    assert "0 of 2 runs left" in again.err
     assert "2 of 2 runs did not finish: plain-8-s0 (diverged), residual-8-s0 (diverged)" in again.err
-
-
-def test_a_child_that_dies_is_a_failed_run(tmp_path):
-    folder = RunFolder(tmp_path)
-    [outcome] = outcomes_of([folder], 1, 1, f"import os; os.kill(os.getpid(), {signal.SIGKILL})")
-    assert outcome.failed
-    assert outcome.exit_code == 128 + signal.SIGKILL
-    assert folder.events()[-1].name == "failed"
-
-
-def test_the_failure_of_a_run_is_recorded_whatever_launches_it_and_another_exit_leaves_it_alone(tmp_path):
-    class Cluster:
-        def allocate(self, num_runs):
-            return Allocation(num_runs, 1, "cpu")
-
-        def launch(self, jobs, allocation, stop):
-            yield None
-            for job in jobs:
-                yield Outcome(job.folder, int(job.folder.path.name))
-
-    folders = [RunFolder(tmp_path / code) for code in ("0", "1", "4", "75")]
-    for folder in folders:
-        folder.path.mkdir()
-    jobs = [Job(folder, tmp_path) for folder in folders]
-    assert next(start(Cluster(), jobs, Cluster().allocate(4), lambda: None)) is None
-    list(start(Cluster(), jobs, Cluster().allocate(4), lambda: None))
-    events = {folder.path.name: [event.detail["exit_code"] for event in folder.events()] for folder in folders}
-    assert events == {"0": [], "1": [1], "4": [], "75": []}

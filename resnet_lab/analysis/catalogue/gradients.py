@@ -1,4 +1,4 @@
-"""Gradient norms by layer: do they vanish?"""
+"""Gradient norms by layer, to see whether gradients vanish."""
 
 import math
 import statistics
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class GradientNorm(Values):
-    """Euclidean norm of the gradient of a batch's mean loss: its mean over batches, and deviation where there are several."""
+    """Euclidean norm of the gradient of the mean loss: mean over batches, and standard deviation if there are several."""
 
     name: str
     norm: float
@@ -35,7 +35,7 @@ class GradientNorm(Values):
 
 
 class Gradients(Result):
-    """Gradients by each convolution's weight and by each block's output, in training mode."""
+    """Norms of the gradients with respect to each convolution's weight and each block's output, in training mode."""
 
     analysis: Literal["gradients"] = "gradients"
     batches: int
@@ -44,7 +44,7 @@ class Gradients(Result):
     blocks: tuple[GradientNorm, ...]
 
 
-BySteps = Mapping[int, Sequence[Gradients]]  # a list over seeds
+ByStep = Mapping[int, Sequence[Gradients]]  # one result per seed
 
 
 def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> Iterator[Outcome]:
@@ -56,9 +56,9 @@ def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> I
         yield subject.folder, measuring.gradients(subject, num_batches)
 
 
-def table(found: Findings) -> Table:
-    """A row a network and step: the first block against the last, each layer against that of the shallowest of its variant."""
-    results = by_network(found)
+def table(findings: Findings) -> Table:
+    """A row per network and step: first block against last, and layers against those of the shallowest net of the variant."""
+    results = by_network(findings)
     rows = []
     for network, by_step in results.items():
         shallowest = min(depth for variant, depth in results if variant == network[0])
@@ -72,31 +72,31 @@ def table(found: Findings) -> Table:
             ))  # fmt: skip
     header = ("network", "seeds", "step", "first block", "last block", "first / last", "weights, deep / shallow")
     return Table(
-        "Gradient norms by the output of the first and the last block; means over batches and seeds. Deep / shallow: each "
-        "convolution of the shallowest network of the kind against the deeper one's at the same place in its stage: geometric "
-        "mean (lowest to highest) of the ratios.",
+        "Gradient norms at the outputs of the first and the last block, means over batches and seeds. Deep / shallow: ratio of "
+        "the norms for convolutions at the same relative position in their stage, in the deeper and in the shallowest network of "
+        "the kind; geometric mean (lowest to highest).",
         header,
         tuple(rows),
     )
 
 
-def by_network(found: Findings) -> dict[Network, dict[int, list[Gradients]]]:
-    """Gradients by network and step, a list over seeds."""
+def by_network(findings: Findings) -> dict[Network, dict[int, list[Gradients]]]:
+    """Results by network and step, one per seed."""
     networks: dict[Network, dict[int, list[Gradients]]] = {}
-    for each in in_order(found):
-        if isinstance(each.result, Gradients):
-            networks.setdefault(each.network, {}).setdefault(each.result.step, []).append(each.result)
+    for finding in in_order(findings):
+        if isinstance(finding.result, Gradients):
+            networks.setdefault(finding.network, {}).setdefault(finding.result.step, []).append(finding.result)
     return networks
 
 
 def _means(results: Sequence[Gradients], part: str) -> list[float]:
-    """Mean norm over seeds of each weight or block, in the order of layers."""
-    norms: list[tuple[GradientNorm, ...]] = [each.weights if part == "weights" else each.blocks for each in results]
-    return mean_over_seeds([[layer.norm for layer in each] for each in norms])
+    """Mean norm over seeds of each weight or block, in layer order."""
+    norms: list[tuple[GradientNorm, ...]] = [result.weights if part == "weights" else result.blocks for result in results]
+    return mean_over_seeds([[layer.norm for layer in layers] for layers in norms])
 
 
 def _ratios(deep: Sequence[Gradients], shallow: Sequence[Gradients]) -> str:
-    """How the weights' gradients of a deeper network compare with those of a shallower one, as a cell."""
+    """A table cell with the ratios of a deeper network's weight gradients to those of a shallower one."""
     ratios = deep_to_shallow(_weights_by_name(deep), _weights_by_name(shallow))
     return f"{_geometric_mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
@@ -106,43 +106,43 @@ def _weights_by_name(results: Sequence[Gradients]) -> dict[str, float]:
 
 
 def deep_to_shallow(deep: Mapping[str, float], shallow: Mapping[str, float]) -> list[float]:
-    """For each layer of the shallower network, the ratio to it of the deeper one's layer at the same place in its stage."""
+    """Ratios of the deeper network's norms to the shallower one's, for layers at the same relative position in their stage."""
     ratios = []
-    stages, deep_stages = _by_stage(shallow), _by_stage(deep)
-    for stage, norms in stages.items():
-        others = deep_stages[stage]
+    deep_stages = _by_stage(deep)
+    for stage, norms in _by_stage(shallow).items():
+        deep_norms = deep_stages[stage]
         for index, norm in enumerate(norms):
-            other = others[int((index + 0.5) / len(norms) * len(others))]
-            ratios.append(other / norm if norm else math.nan)
+            deep_norm = deep_norms[int((index + 0.5) / len(norms) * len(deep_norms))]
+            ratios.append(deep_norm / norm if norm else math.nan)
     return ratios
 
 
 def _by_stage(norms: Mapping[str, float]) -> dict[str, list[float]]:
-    """Layers `stages.1.4.conv2.conv` by `stages.1`; the stem is a stage of its own."""
-    found: dict[str, list[float]] = defaultdict(list)
+    """Norms by stage: `stages.1.4.conv2.conv` belongs to `stages.1`; the stem is a stage of its own."""
+    stages: dict[str, list[float]] = defaultdict(list)
     for name, norm in norms.items():
-        found[".".join(name.split(".")[:2])].append(norm)
-    return found
+        stages[".".join(name.split(".")[:2])].append(norm)
+    return stages
 
 
 def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(statistics.fmean(map(math.log, values))) if all(value > 0 for value in values) else math.nan
 
 
-def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
-    """One of all networks."""
-    if results := by_network(found):
+def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
+    """One figure of all networks."""
+    if results := by_network(findings):
         yield Illustration(
             stem="gradients",
             title="gradients by layer",
             description="Gradient norms by layer on a logarithmic scale: weights on the left, block outputs on the right.",
-            table=table(found),
+            table=table(findings),
             draw=partial(draw, results, colours),
         )
 
 
-def draw(results: Mapping[Network, BySteps], colours: Colours) -> "Figure":
-    """Norms by layer on a logarithmic scale: weights on the left, block outputs on the right; rows: first and last step."""
+def draw(results: Mapping[Network, ByStep], colours: Colours) -> "Figure":
+    """Norms by layer on a logarithmic scale: weights on the left, block outputs on the right; a row for first and last step."""
     from resnet_lab.presentation import style
 
     steps = sorted({step for by_step in results.values() for step in by_step})
@@ -151,9 +151,9 @@ def draw(results: Mapping[Network, BySteps], colours: Colours) -> "Figure":
         rows = figure.subplots(len(shown), 2, squeeze=False, sharey="col")
         for (row, step), (column, part) in product(enumerate(shown), enumerate(("weights", "blocks"))):
             axes = rows[row][column]
-            what = "by convolution's weight" if part == "weights" else "by block's output"
-            when = "initial network" if step == 0 else f"step {step:,}"
-            style.prepare(axes, f"{what}, {when}", "convolution" if part == "weights" else "block")
+            quantity = "convolution weights" if part == "weights" else "block outputs"
+            time = "initial network" if step == 0 else f"step {step:,}"
+            style.prepare(axes, f"{quantity}, {time}", "convolution" if part == "weights" else "block")
             style.logarithmic(axes)
             for network, by_step in results.items():
                 if step in by_step:
@@ -168,15 +168,15 @@ def draw(results: Mapping[Network, BySteps], colours: Colours) -> "Figure":
 ANALYSIS = Analysis(
     name="gradients",
     place=3,
-    help="Gradient norms by layer over the run's first 16 batches: a few seconds at depth 20, half a minute at 56, on a core.",
+    help="Gradient norms by layer on the first 16 training batches. On one core: seconds at depth 20, half a minute at 56.",
     options=NoOptions,
     run=run,
     result=Gradients,
     heading="Gradients",
     text=(
-        "The paper's remark (Section 4.1): with BN the gradients of plain networks keep healthy norms, so vanishing gradients "
-        "are unlikely to be the cause. Norms of the gradient of the mean training loss over the same batches for every network, "
-        "augmented and in training mode, without weight decay."
+        "The paper argues (Section 4.1) that with BN the gradients of plain networks have healthy norms, so that vanishing "
+        "gradients are unlikely to be the cause. Shown are norms of the gradient of the mean training loss, without weight "
+        "decay, in training mode on the same augmented batches for every network."
     ),
     table=table,
     figures=figures,

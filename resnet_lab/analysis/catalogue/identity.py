@@ -1,4 +1,4 @@
-"""The solution exists: a deeper network that computes what a trained shallower one does, beside training from scratch."""
+"""The identity construction: a deeper network that computes the same function as a trained shallower one."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from resnet_lab.record.lines import Event, Record
     from resnet_lab.run.estimate import Forecast
 
-UNTRAINED = "0.35"  # the colour of a depth that the study has not trained
+UNTRAINED = "0.35"  # colour of a depth that the study has not trained
 
 
 class Errors(Values):
-    """Clean training error and test error of one network on the images of the analysis."""
+    """Clean training error and test error of one network, on the images of the analysis."""
 
     train: float
     test: float
 
 
 class BatchNoise(Values):
-    """How far the construction is from the shallower network in training mode, where batches normalise themselves."""
+    """The difference between the construction and the shallower network in training mode, where BN uses batch statistics."""
 
     batches: int
     rms_difference: float = Field(description="of the logits, over images and classes")
@@ -49,7 +49,7 @@ class BatchNoise(Values):
 
 
 class CurvePoint(Values):
-    """Clean errors of the construction after so many further steps."""
+    """Clean errors after `step` steps of training continued from the construction."""
 
     step: int
     train: float
@@ -57,15 +57,15 @@ class CurvePoint(Values):
 
 
 class Continued(Values):
-    """Training that went on from the construction."""
+    """Training continued from the construction."""
 
-    steps: int = Field(description="steps that it was to take")
-    step: int = Field(description="steps that it has taken")
+    steps: int = Field(description="planned number of steps")
+    step: int = Field(description="steps done so far")
     curve: tuple[CurvePoint, ...]
 
 
 class Identity(Result):
-    """The deeper counterpart of a trained network that computes the same function, beside training from scratch."""
+    """A trained network, a deeper one that computes the same function, and one of that depth trained from scratch."""
 
     analysis: Literal["identity"] = "identity"
     depth: int = Field(description="of the construction")
@@ -75,31 +75,31 @@ class Identity(Result):
     changed_predictions: int
     shallow: Errors
     constructed: Errors
-    scratch: Errors | None = Field(description="the same depth and seed trained by SGD, if the study has it")
+    scratch: Errors | None = Field(description="the same depth and seed trained from scratch, if the study has it")
     scratch_step: int | None
     noise: BatchNoise
     continued: Continued | None = None
 
     @property
     def file_name(self) -> str:
-        """One for each depth that is constructed."""
+        """One file per depth of the construction and step."""
         return f"identity-{self.depth}-{self.step:08d}.json"
 
 
 @dataclass(frozen=True)
 class Options:
-    """Which construction, and whether to train on from it."""
+    """The depth of the construction, and whether to continue training from it."""
 
     depth: Annotated[
-        int | None, typer.Option(help="Depth of the construction (default: those of the deeper runs of the same kind and seed).")
+        int | None, typer.Option(help="Depth of the construction (default: that of each deeper run of the same kind and seed).")
     ] = None
     continue_steps: Annotated[
-        int | None, typer.Option(min=1, help="Train on from the construction for so many steps of the study's recipe.")
+        int | None, typer.Option(min=1, help="Continue training from the construction for this many steps of the study's recipe.")
     ] = None
 
 
 def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Iterator[Outcome]:
-    """Build every construction and compare it; with `continue_steps` train on from it."""
+    """Build and compare every construction; with `continue_steps`, continue training from it."""
     from resnet_lab.analysis import identity as measuring
 
     num_images = measuring.FAST_IMAGES if request.fast else None
@@ -107,42 +107,42 @@ def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Ite
         shallow = next(request.load([folder]))
         scratch = next(_newest(request, scratch_folder)) if scratch_folder else None
         if options.continue_steps is not None:
-            measuring.continuation(shallow.config, depth, options.continue_steps)  # refused before anything is computed
+            measuring.continuation(shallow.config, depth, options.continue_steps)  # raises before anything is computed
         request.progress.note(f"{shallow.name} at step {shallow.step:,}, from depth {shallow.config.model.depth} to {depth}")
-        kept = measuring.kept(shallow, depth, scratch, num_images)
-        result = kept or measuring.identity(shallow, depth, scratch, num_images)
+        saved = measuring.saved(shallow, depth, scratch, num_images)
+        result = saved or measuring.identity(shallow, depth, scratch, num_images)
         yield folder, result
         if options.continue_steps is not None:
-            yield folder, _trained_on(shallow, result, options.continue_steps, request)
+            yield folder, _continued(shallow, result, options.continue_steps, request)
 
 
 def _newest(request: Request, folder: RunFolder) -> "Iterator[Subject]":
-    """The trained network of a run at its newest checkpoint, whichever is requested."""
+    """The trained network of a run at its newest checkpoint, regardless of the requested step."""
     from resnet_lab.analysis.subject import subjects
 
     return subjects([folder], None, request.resources)
 
 
 def _constructions(folders: Sequence[RunFolder], depth: int | None) -> list[tuple[RunFolder, int, RunFolder | None]]:
-    """The shallowest run of each study, kind and seed, each depth to construct, and the run of that depth if there is one."""
+    """The shallowest run of each study, kind and seed, with each depth to construct and the run of that depth, if any."""
     groups: dict[tuple[Path, str, int], dict[int, RunFolder]] = {}
     for folder in folders:
         config = folder.config()
         groups.setdefault((folder.path.parent, config.model.family, config.seed), {})[config.model.depth] = folder
-    found = []
+    constructions = []
     for by_depth in groups.values():
         shallowest = min(by_depth)
-        deeper = [depth] if depth is not None else sorted(set(by_depth) - {shallowest})
-        if not deeper:
+        depths = [depth] if depth is not None else sorted(set(by_depth) - {shallowest})
+        if not depths:
             raise ConfigError(
-                f"The construction needs a depth: name a deeper run beside {by_depth[shallowest].path}, or give --depth."
+                f"The construction needs a depth: name a deeper run in addition to {by_depth[shallowest].path}, or give --depth."
             )
-        found += [(by_depth[shallowest], each, by_depth.get(each)) for each in deeper]
-    return found
+        constructions += [(by_depth[shallowest], deeper, by_depth.get(deeper)) for deeper in depths]
+    return constructions
 
 
-def _trained_on(shallow: "Subject", result: Identity, steps: int, request: Request) -> Identity:
-    """Train on from the construction with the study's recipe; called again, it goes on where it stopped."""
+def _continued(shallow: "Subject", result: Identity, steps: int, request: Request) -> Identity:
+    """Continue training from the construction with the study's recipe, resuming an interrupted training."""
     from resnet_lab.analysis import identity as measuring
     from resnet_lab.run.device import set_threads
     from resnet_lab.run.experiment import train_in
@@ -151,7 +151,7 @@ def _trained_on(shallow: "Subject", result: Identity, steps: int, request: Reque
     folder = measuring.continuation_folder(shallow, result.depth, steps)
 
     def training(stop: Callable[[], bool]) -> "Iterator[str | Forecast | Record | Event]":
-        """The records of the training, until it is asked to stop."""
+        """Train, yielding updates, until `stop()` is true."""
         threads = set_threads(request.resources.threads)
         start = measuring.starting_point(shallow, result.depth)
         return train_in(folder, config, shallow.data, shallow.device, threads, stop, start)
@@ -160,37 +160,38 @@ def _trained_on(shallow: "Subject", result: Identity, steps: int, request: Reque
     return measuring.with_continuation(result, folder)
 
 
-def table(found: Findings) -> Table:
-    """A row a construction, its errors and how exact it is."""
+def table(findings: Findings) -> Table:
+    """A row per construction: how exact it is, and its errors."""
     rows = []
-    for each in found:
-        result = each.result
+    for finding in findings:
+        result = finding.result
         if isinstance(result, Identity):
             after = result.continued.curve[-1] if result.continued and result.continued.curve else None
             rows.append((
-                f"{each.run.name} to {result.depth}", f"{result.max_difference:.2g}", str(result.changed_predictions),
+                f"{finding.run.name} to {result.depth}", f"{result.max_difference:.2g}", str(result.changed_predictions),
                 f"{100 * result.noise.rms_difference / result.noise.rms_logits:.2g} %", f"{100 * result.shallow.train:.2f}",
                 f"{100 * result.constructed.train:.2f}", f"{100 * result.scratch.train:.2f}" if result.scratch else "-",
                 f"{100 * after.train:.2f} ({after.step:,})" if after else "-",
             ))  # fmt: skip
-    results = [each.result for each in found if isinstance(each.result, Identity)]
-    images = " / ".join(sorted({f"{each.train_images:,} training and {each.test_images:,} test images" for each in results}))
-    header = ("construction", "largest difference", "changed", "noise", "shallow", "built", "scratch", "trained on")
+    results = [finding.result for finding in findings if isinstance(finding.result, Identity)]
+    images = " / ".join(sorted({f"{item.train_images:,} training and {item.test_images:,} test images" for item in results}))
+    header = ("construction", "largest difference", "changed", "noise", "shallow", "built", "scratch", "continued")
     return Table(
-        f"Largest difference of a logit in evaluation mode, and predictions changed, on {images}. Noise: root mean square "
-        "difference of the logits in training mode, in percent of theirs. Then clean training error in percent: the shallow "
-        "network, the deep one built from it, the deep one from scratch, the built one trained on for so many steps.",
+        f"Largest difference of a logit in evaluation mode, and number of changed predictions, on {images}. Noise: root mean "
+        "square difference of the logits in training mode, in percent of that of the logits. The other columns are clean "
+        "training errors in percent: the shallow network, the deep one built from it, the deep one trained from scratch, and the "
+        "built one after continued training (steps).",
         header,
         tuple(rows),
     )
 
 
-def by_depths(found: Findings) -> dict[tuple[int, int], dict[str, list[Identity]]]:
-    """Each run's newest constructions by shallow and deep depth, and by variant."""
+def by_depths(findings: Findings) -> dict[tuple[int, int], dict[str, list[Identity]]]:
+    """The newest constructions of each run, by (shallow depth, deep depth) and by variant."""
     newest = {
-        (each.network[1], each.result.depth, each.network[0], each.run.name): each.result
-        for each in found  # in the order of steps
-        if isinstance(each.result, Identity)
+        (finding.network[1], finding.result.depth, finding.network[0], finding.run.name): finding.result
+        for finding in findings  # in the order of steps
+        if isinstance(finding.result, Identity)
     }
     pairs: dict[tuple[int, int], dict[str, list[Identity]]] = {}
     for (shallow, depth, variant, _), result in sorted(
@@ -200,59 +201,62 @@ def by_depths(found: Findings) -> dict[tuple[int, int], dict[str, list[Identity]
     return pairs
 
 
-def sentences(found: Findings) -> Iterator[str]:
-    """The answer for each pair of depths and each variant."""
-    for (shallow, _), results in by_depths(found).items():
+def sentences(findings: Findings) -> Iterator[str]:
+    """A sentence for each pair of depths and each variant."""
+    for (shallow, _), results in by_depths(findings).items():
         for variant, identities in results.items():
-            yield _answer(f"{variant}-{shallow}", variant, identities)
+            yield _sentence(f"{variant}-{shallow}", variant, identities)
 
 
-def _answer(shallow: str, variant: str, identities: Sequence[Identity]) -> str:
-    """Whether the solution exists, and whether SGD found it."""
+def _sentence(shallow: str, variant: str, identities: Sequence[Identity]) -> str:
+    """Whether a deeper network can be as good as the shallow one, and whether SGD found such a network."""
     depth = identities[0].depth
-    constructed = statistics.fmean(each.constructed.train for each in identities)
-    scratch = [each.scratch.train for each in identities if each.scratch]
-    built = f"{shallow} gives a {variant} network of depth {depth} with {percent(constructed)} training error"
+    constructed = statistics.fmean(result.constructed.train for result in identities)
+    scratch = [result.scratch.train for result in identities if result.scratch]
+    construction = f"the {variant} network of depth {depth} constructed from {shallow} has {percent(constructed)} training error"
     if not scratch:
-        return f"The solution exists: {built}."
+        return f"A solution exists: {construction}."
     by_sgd = statistics.fmean(scratch)
-    found = (
-        "The solution exists, and SGD did not find it"
+    outcome = (
+        "A solution exists, but SGD did not find it"
         if by_sgd - constructed > MATTERS
         else "SGD found a solution at least as good"
         if by_sgd <= constructed
-        else f"SGD came within {100 * (by_sgd - constructed):.2f} points of the solution that exists"
+        else f"SGD came within {100 * (by_sgd - constructed):.2f} points of the constructed solution"
     )
-    return f"{found}: {built}; trained from scratch by the same recipe, {variant}-{depth} has {percent(by_sgd)}."
+    return f"{outcome}: {construction}; trained from scratch with the same recipe, {variant}-{depth} has {percent(by_sgd)}."
 
 
-def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
-    """One for each pair of depths."""
-    description = "Clean training error of the shallow network, the deep one from scratch, by construction, and trained on."
-    for (shallow, deep), results in by_depths(found).items():
+def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
+    """One figure for each pair of depths."""
+    description = (
+        "Clean training error of the shallow network, and of the deep one trained from scratch, built by construction, and "
+        "after continued training."
+    )
+    for (shallow, deep), results in by_depths(findings).items():
         yield Illustration(
             stem=f"identity-{shallow}-to-{deep}",
             title=f"from depth {shallow} to {deep} by construction",
             description=description,
-            table=table(found),
+            table=table(findings),
             draw=partial(draw, results, colours, shallow),
         )
 
 
 def draw(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_depth: int) -> "Figure":
-    """Clean training error of shallow, deep from scratch, deep by construction, and that trained on; plain and residual.
+    """Clean training error of the shallow network, and of the deep one from scratch, by construction, and trained further.
 
-    `results` are by variant, over seeds: bars are means and dots are seeds. Where training went on, a second row follows it.
+    `results` are by variant, one per seed: bars are means, dots are seeds. A second row shows continued training, if any.
     """
     from resnet_lab.presentation import style
 
     variants = [variant for variant in VARIANTS if results.get(variant)]
-    goes_on = any(each.continued and each.continued.curve for members in results.values() for each in members)
-    with style.new_figure(max(8, 3.6 * len(variants)), 6.2 if goes_on else 3.4) as figure:
-        rows = figure.subplots(2 if goes_on else 1, len(variants), squeeze=False, sharey="row")
+    has_curves = any(result.continued and result.continued.curve for members in results.values() for result in members)
+    with style.new_figure(max(8, 3.6 * len(variants)), 6.2 if has_curves else 3.4) as figure:
+        rows = figure.subplots(2 if has_curves else 1, len(variants), squeeze=False, sharey="row")
         for column, variant in enumerate(variants):
             _bars(rows[0][column], variant, shallow_depth, results[variant], colours)
-            if goes_on:
+            if has_curves:
                 _continuation(rows[1][column], variant, shallow_depth, results[variant], colours)
         for row in rows:
             row[0].set_ylabel("clean training error (%)")
@@ -262,11 +266,11 @@ def draw(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_de
 def _bars(axes: "Axes", variant: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
     depth = results[0].depth
     bars = {
-        f"{variant}-{shallow_depth}": [each.shallow.train for each in results],
-        f"{variant}-{depth}\nfrom scratch": [each.scratch.train for each in results if each.scratch],
-        f"{variant}-{depth}\nbuilt": [each.constructed.train for each in results],
-        "built, then\ntrained on": [
-            each.continued.curve[-1].train for each in results if each.continued and each.continued.curve
+        f"{variant}-{shallow_depth}": [result.shallow.train for result in results],
+        f"{variant}-{depth}\nfrom scratch": [result.scratch.train for result in results if result.scratch],
+        f"{variant}-{depth}\nbuilt": [result.constructed.train for result in results],
+        "built, then\ntrained": [
+            result.continued.curve[-1].train for result in results if result.continued and result.continued.curve
         ],
     }
     shown = {name: [100 * error for error in errors] for name, errors in bars.items() if errors}
@@ -280,10 +284,10 @@ def _bars(axes: "Axes", variant: str, shallow_depth: int, results: Sequence[Iden
         hatch=["//" if "built" in name else "" for name in shown],
         edgecolor="white",
     )
-    for place, (errors, mean) in enumerate(zip(shown.values(), means, strict=True)):
-        axes.annotate(f"{mean:.2f}", (place, mean), xytext=(0, 3), textcoords="offset points", ha="center")
+    for x, (errors, mean) in enumerate(zip(shown.values(), means, strict=True)):
+        axes.annotate(f"{mean:.2f}", (x, mean), xytext=(0, 3), textcoords="offset points", ha="center")
         if len(errors) > 1:
-            axes.plot([place] * len(errors), errors, "o", color="0.15", markersize=2.5)
+            axes.plot([x] * len(errors), errors, "o", color="0.15", markersize=2.5)
     axes.set_xticks(range(len(shown)), shown, fontsize=7.5)
     axes.set_title(f"{variant} networks")
     axes.margins(y=0.12)
@@ -294,38 +298,38 @@ def _continuation(axes: "Axes", variant: str, shallow_depth: int, results: Seque
 
     depth = results[0].depth
     shallow, deep = colours[variant, shallow_depth], colours.get((variant, depth), UNTRAINED)
-    style.prepare(axes, f"{variant}-{depth} trained on from the construction", "steps since the construction")
-    for each in results:
-        axes.axhline(100 * each.shallow.train, color=shallow, linewidth=1, linestyle=(0, (1, 1.5)))
-        if each.scratch:
-            axes.axhline(100 * each.scratch.train, color=deep, linewidth=1, linestyle=(0, (3, 1.5)))
-        if each.continued:
-            points = [(0, each.constructed.train), *((point.step, point.train) for point in each.continued.curve)]
+    style.prepare(axes, f"{variant}-{depth} trained from the construction", "steps since the construction")
+    for result in results:
+        axes.axhline(100 * result.shallow.train, color=shallow, linewidth=1, linestyle=(0, (1, 1.5)))
+        if result.scratch:
+            axes.axhline(100 * result.scratch.train, color=deep, linewidth=1, linestyle=(0, (3, 1.5)))
+        if result.continued:
+            points = [(0, result.constructed.train), *((point.step, point.train) for point in result.continued.curve)]
             axes.plot([step for step, _ in points], [100 * error for _, error in points], "o-", color=deep, markersize=3)
     ends = [(100 * results[0].shallow.train, f"{variant}-{shallow_depth}", shallow)]
     if results[0].scratch:
         ends.append((100 * results[0].scratch.train, "from scratch", deep))
     if results[0].continued and results[0].continued.curve:
-        ends.append((100 * results[0].continued.curve[-1].train, "trained on", deep))
+        ends.append((100 * results[0].continued.curve[-1].train, "continued", deep))
     style.label_ends(axes, ends)
 
 
 ANALYSIS = Analysis(
     name="identity",
     place=1,
-    help="""Build the deeper network that computes what the shallowest of each kind and seed does, and compare it with SGD's.
+    help="""Build a deeper network that computes the same function as the shallowest of each kind and seed; compare it with SGD's.
 
-    All training and test images: for CIFAR about five minutes from depth 20 to 56, on a core. With --continue-steps as long as
-    training takes; Ctrl-C saves a checkpoint, and the same command goes on.
+    Uses all training and test images: about five minutes for CIFAR from depth 20 to 56, on one core. --continue-steps takes as
+    long as training; Ctrl-C saves a checkpoint, and the same command resumes.
     """,
     options=Options,
     run=run,
     result=Identity,
     heading="The identity construction",
     text=(
-        "The existence argument of the paper's Section 1: a deeper network can copy the shallower one and let the added layers "
-        "be the identity. Here it is carried out on the trained networks of this study: at the end of each stage, blocks of "
-        "Dirac kernels are added to a plain network, blocks with a zero branch to a residual one."
+        "The paper argues (Section 1) that a deeper network can be as good as a shallower one: copy its layers, and let the "
+        "added layers be the identity. Here this construction is applied to the trained networks of this study. At the end of "
+        "each stage, blocks of Dirac kernels are added to a plain network, and blocks with a zero branch to a residual one."
     ),
     table=table,
     figures=figures,

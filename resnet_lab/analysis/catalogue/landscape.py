@@ -1,4 +1,4 @@
-"""Training loss around networks along random directions."""
+"""Training loss around networks in random directions."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 BN_NAMES = {"moving": "moving averages", "batch": "batch statistics"}
 BatchNorm = Annotated[
     Literal["moving", "batch"],
-    typer.Option("--bn", help="BN by the moving averages, or by the statistics of each batch of 250 images."),
+    typer.Option("--bn", help="BN with the moving averages, or with the statistics of each batch of 250 images."),
 ]
 Slices = dict[str, tuple[Network, "Landscape"]]  # by run
 
 
 class Landscape(Result):
-    """Training loss and error on a slice around a network, a row for each place along the second direction."""
+    """Training loss and error on a slice around a network, one row for each coordinate along the second direction."""
 
     analysis: Literal["landscape"] = "landscape"
     dims: int
@@ -42,17 +42,17 @@ class Landscape(Result):
 
     @property
     def file_name(self) -> str:
-        """One for each number of directions and way of BN."""
+        """One file per number of directions, type of BN and step."""
         return f"landscape-{self.dims}d-{self.bn}-{self.step:08d}.json"
 
 
 @dataclass(frozen=True)
 class Options:
-    """Which slice; what is None depends on --fast."""
+    """The settings of a slice; the defaults of None depend on --fast."""
 
-    dims: Annotated[int, typer.Option(min=1, max=2, help="Directions.")] = 2
+    dims: Annotated[int, typer.Option(min=1, max=2, help="Number of directions.")] = 2
     points: Annotated[int | None, typer.Option(min=3, help="Points along each direction (default: 21, or 9 with --fast).")] = None
-    reach: Annotated[float, typer.Option(min=0.01, help="How far, in norms of the network's filters.")] = 1.0
+    reach: Annotated[float, typer.Option(min=0.01, help="Largest displacement, in norms of the network's filters.")] = 1.0
     images: Annotated[int | None, typer.Option(min=1, help="Training images (default: 1,000, or 200 with --fast).")] = None
     bn: BatchNorm = "moving"
     seed: Annotated[int, typer.Option(min=0, help="Seed of the directions.")] = 0
@@ -64,62 +64,63 @@ def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Ite
 
     default = measuring.FAST if request.fast else measuring.Slice()
     points, images = options.points or default.points, options.images or default.images
-    what = measuring.Slice(options.dims, points, options.reach, images, options.bn, options.seed)
-    number = points**options.dims
+    settings = measuring.Slice(options.dims, points, options.reach, images, options.bn, options.seed)
+    num_points = points**options.dims
     for subject in request.load(folders):
-        tell_cost(request, subject, number * measuring.point_seconds(subject, images, options.bn), number)
-        yield from followed(request, subject, measuring.landscape(subject, what))
+        show_cost(request, subject, num_points * measuring.point_seconds(subject, images, options.bn), num_points)
+        yield from with_progress(request, subject, measuring.landscape(subject, settings))
 
 
-def tell_cost(request: Request, subject: "Subject", seconds: float, points: int) -> None:
-    """Say how long so many points will take."""
+def show_cost(request: Request, subject: "Subject", seconds: float, points: int) -> None:
+    """Show the number of points and the expected time."""
     request.progress.note(f"{subject.name} at step {subject.step:,}: {points:,} points, about {duration(seconds)}.")
 
 
-def followed(
-    request: Request, subject: "Subject", measuring: Iterator[tuple[int, int] | Result]
+def with_progress(
+    request: Request, subject: "Subject", updates: Iterator[tuple[int, int] | Result]
 ) -> Iterator[tuple[RunFolder, Result]]:
-    """The result; on the way there a line at each tenth of the points."""
-    for said in measuring:
-        if isinstance(said, Result):
-            yield subject.folder, said
+    """Yield the result among the updates, showing the progress after each tenth of the points."""
+    for update in updates:
+        if isinstance(update, Result):
+            yield subject.folder, update
             continue
-        done, number = said
+        done, number = update
         if done * 10 // number > (done - 1) * 10 // number:
             request.progress.note(f"{done:,} of {number:,} points")
 
 
-def table(found: Findings) -> Table:
-    """A row a slice: the loss in the middle, and how it rises from there."""
+def table(findings: Findings) -> Table:
+    """A row per slice: the loss at the centre, its median and its maximum."""
     rows = []
-    for each in found:
-        result = each.result
+    for finding in findings:
+        result = finding.result
         if isinstance(result, Landscape):
             reach, losses = max(result.coordinates), [loss for row in result.losses for loss in row]
             finite = [loss for loss in losses if loss is not None]
             middle = losses[len(losses) // 2]
             rows.append((
-                each.run.name, f"{result.step:,}", f"{len(losses)} in {result.dims}-D", f"{reach:g}", f"{result.images:,}",
+                finding.run.name, f"{result.step:,}", f"{len(losses)} in {result.dims}-D", f"{reach:g}", f"{result.images:,}",
                 result.bn, "-" if middle is None else f"{middle:.3g}", f"{statistics.median(finite):.3g}" if finite else "-",
                 f"{max(finite):.3g}" if finite else "-",
             ))  # fmt: skip
     header = ("run", "step", "points", "reach", "images", "BN", "middle", "median", "highest")
-    return Table("Training loss on slices around networks, reach in filter norms.", header, tuple(rows))
+    return Table("Training loss on slices around networks; reach in filter norms.", header, tuple(rows))
 
 
-def newest_slices(found: Findings) -> dict[tuple[int, str], Slices]:
-    """The newest slices by dimensions and way of BN, and by run, plain first."""
+def newest_slices(findings: Findings) -> dict[tuple[int, str], Slices]:
+    """The newest slices by (number of directions, type of BN) and by run, in display order."""
     slices: dict[tuple[int, str], Slices] = {}
-    for each in in_order(found):
-        if isinstance(each.result, Landscape):
-            slices.setdefault((each.result.dims, each.result.bn), {})[each.run.name] = (each.network, each.result)
+    for finding in in_order(findings):
+        result = finding.result
+        if isinstance(result, Landscape):
+            slices.setdefault((result.dims, result.bn), {})[finding.run.name] = (finding.network, result)
     return dict(sorted(slices.items()))
 
 
-def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
-    """Curves for slices along one direction; contours and surfaces for those along two."""
-    for (dims, bn), slices in newest_slices(found).items():
-        stem, illustration = f"landscape-{dims}d-{bn}", partial(_illustration, bn, table(found))
+def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
+    """Curves for slices in one direction; contours and surfaces for slices in two."""
+    for (dims, bn), slices in newest_slices(findings).items():
+        stem, illustration = f"landscape-{dims}d-{bn}", partial(_illustration, bn, table(findings))
         if dims == 1:
             yield illustration(stem, "along one direction", partial(_draw_slices, slices, colours))
         else:
@@ -130,7 +131,7 @@ def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
 
 def _illustration(bn: str, numbers: Table, stem: str, form: str, draw: "Callable[[], Figure]") -> Illustration:
     title = f"training loss around the networks, {BN_NAMES[bn]}"
-    return Illustration(stem, title, f"Training loss around every network, {form}, on one scale.", numbers, draw)
+    return Illustration(stem, title, f"Training loss around every network, {form}, on a common scale.", numbers, draw)
 
 
 def _draw_slices(slices: Slices, colours: Colours) -> "Figure":
@@ -154,18 +155,18 @@ def _draw_surfaces(planes: Mapping[str, Landscape]) -> "Figure":
 ANALYSIS = Analysis(
     name="landscape",
     place=5,
-    help="""Training loss around each network along random directions; the cost is measured and said first.
+    help="""Training loss around each network in random directions; shows the expected time first.
 
-    Ctrl-C loses nothing: the same command goes on.
+    Ctrl-C loses nothing: run the same command to resume.
     """,
     options=Options,
     run=run,
     result=Landscape,
     heading="The loss surface",
     text=(
-        "Training loss around the trained networks along random directions, scaled filter by filter to the network's own weights "
-        "(Li et al. 2018). Networks with the same shapes share the drawn directions. Two directions of many thousands show how "
-        "rough a surface is, and not where minima lie."
+        "Training loss around the trained networks in random directions, scaled filter by filter to the norms of the network's "
+        "weights (Li et al. 2018). Networks with the same shapes share the same random draw. Two of many thousands of directions "
+        "show how rough the surface is, not where its minima lie."
     ),
     table=table,
     figures=figures,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from resnet_lab.analysis.catalogue.landscape import BatchNorm, followed, tell_cost
+from resnet_lab.analysis.catalogue.landscape import BatchNorm, show_cost, with_progress
 from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request, in_order
 from resnet_lab.analysis.results import Result, Row
 from resnet_lab.errors import ConfigError
@@ -38,17 +38,17 @@ class Line(Result):
 
     @property
     def file_name(self) -> str:
-        """One for each other end and way of BN."""
+        """One file per end point, type of BN and step."""
         return f"line-{self.bn}-to-{self.other}-{self.other_step:08d}-{self.step:08d}.json"
 
 
 @dataclass(frozen=True)
 class Options:
-    """How finely; what is None depends on --fast."""
+    """The resolution of the line; the defaults of None depend on --fast."""
 
     points: Annotated[int | None, typer.Option(min=3, help="Points along the line (default: 31, or 7 with --fast).")] = None
     images: Annotated[
-        int | None, typer.Option(min=1, help="Training and test images each (default: 1,000, or 200 with --fast).")
+        int | None, typer.Option(min=1, help="Training images, and as many test images (default: 1,000, or 200 with --fast).")
     ] = None
     bn: BatchNorm = "batch"
 
@@ -58,64 +58,63 @@ def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Ite
     from resnet_lab.analysis import landscape as measuring
 
     if len(folders) != 2 or folders[0].path.resolve() == folders[1].path.resolve():
-        raise ConfigError("A line goes from one run to another: name two runs, and no studies.")
+        raise ConfigError("A line goes from one run to another: name two runs, not studies.")
     start, end = request.load(folders)
-    start = _start(start, end)
+    start = _deepened(start, end)
     points = options.points or (measuring.FAST_LINE_POINTS if request.fast else measuring.LINE_POINTS)
     images = options.images or (measuring.FAST if request.fast else measuring.Slice()).images
-    steps = measuring.line(start, end.net, end.name, end.step, points=points, images=images, bn=options.bn)
-    tell_cost(request, start, 2 * points * measuring.point_seconds(start, images, options.bn), 2 * points)
-    yield from followed(request, start, steps)
+    updates = measuring.line(start, end.net, end.name, end.step, points=points, images=images, bn=options.bn)
+    show_cost(request, start, 2 * points * measuring.point_seconds(start, images, options.bn), 2 * points)
+    yield from with_progress(request, start, updates)
 
 
-def _start(start: "Subject", end: "Subject") -> "Subject":
-    """The line's first network, built up to the second's depth where it is shallower: it computes the same function."""
+def _deepened(start: "Subject", end: "Subject") -> "Subject":
+    """The first network, extended to the depth of the second by the identity construction if it is shallower."""
     from resnet_lab.analysis.identity import starting_point
 
     if start.config.model.family != end.config.model.family:
-        raise ConfigError(f"{start.name} and {end.name} have different parameters: a line takes two runs of the same kind.")
+        raise ConfigError(f"{start.name} and {end.name} have different parameters: choose two runs of the same kind.")
     depth = end.config.model.depth
     if start.config.model.depth >= depth:
         return start
-    return dataclasses.replace(start, net=starting_point(start, depth))  # the same function with either way of BN
+    return dataclasses.replace(start, net=starting_point(start, depth))  # the same function with both types of BN
 
 
-def table(found: Findings) -> Table:
-    """A row a line: training error at its ends and the highest between them."""
+def table(findings: Findings) -> Table:
+    """A row per line: training error at its ends, and the maximum between them."""
     rows = []
-    for each in found:
-        result = each.result
+    for finding in findings:
+        result = finding.result
         if isinstance(result, Line):
-            inside = [
-                (error, place) for place, error in zip(result.positions, result.train_errors, strict=True) if 0 <= place <= 1
-            ]
-            top, where = max(inside)
+            points = zip(result.positions, result.train_errors, strict=True)
+            inside = [(error, position) for position, error in points if 0 <= position <= 1]
+            highest, position = max(inside)
             rows.append((
-                f"{each.run.name} to {result.other}", f"{result.train_images:,} + {result.test_images:,}", result.bn,
-                f"{100 * inside[0][0]:.2f}", f"{100 * top:.2f} at {where:.2f}", f"{100 * inside[-1][0]:.2f}",
+                f"{finding.run.name} to {result.other}", f"{result.train_images:,} + {result.test_images:,}", result.bn,
+                f"{100 * inside[0][0]:.2f}", f"{100 * highest:.2f} at {position:.2f}", f"{100 * inside[-1][0]:.2f}",
             ))  # fmt: skip
     header = ("line", "images", "BN", "first point", "highest", "last point")
     caption = "Training error in percent at the first and the last point between the two networks, and the highest between them."
     return Table(caption, header, tuple(rows))
 
 
-def by_ends(found: Findings) -> dict[str, tuple[Network, Line]]:
-    """Lines by the names of their ends."""
+def by_ends(findings: Findings) -> dict[str, tuple[Network, Line]]:
+    """Lines by the names of their ends and the type of BN."""
     return {
-        f"{each.run.name} to {each.result.other}, BN {each.result.bn}": (each.network, each.result)
-        for each in in_order(found)
-        if isinstance(each.result, Line)
+        f"{finding.run.name} to {finding.result.other}, BN {finding.result.bn}": (finding.network, finding.result)
+        for finding in in_order(findings)
+        if isinstance(finding.result, Line)
     }
 
 
-def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
-    """One of all lines."""
-    if lines := by_ends(found):
+def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
+    """One figure of all lines."""
+    if lines := by_ends(findings):
         yield Illustration(
             stem="lines",
             title="straight lines between networks",
             description="Loss and error on the line between two networks.",
-            table=table(found),
+            table=table(findings),
             draw=partial(_draw, lines, colours),
         )
 
@@ -129,14 +128,14 @@ def _draw(lines: dict[str, tuple[Network, Line]], colours: Colours) -> "Figure":
 ANALYSIS = Analysis(
     name="line",
     place=6,
-    help="Loss and error on the straight line between two networks; a shallower first one is built up to the second's depth.",
+    help="Loss and error on the straight line between two networks; the first is extended by identity blocks if it is shallower.",
     options=Options,
     run=run,
     result=Line,
     heading="Straight lines between networks",
     text=(
-        "Loss and error of networks whose parameters lie on the straight line between two networks, and a little beyond. A "
-        "barrier between two solutions shows that they lie in different basins, as far as straight lines can tell."
+        "Loss and error of networks whose parameters lie on the straight line between two networks, and slightly beyond its "
+        "ends. A barrier between two solutions indicates different basins, as far as straight lines can show."
     ),
     table=table,
     figures=figures,

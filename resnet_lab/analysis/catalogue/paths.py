@@ -1,4 +1,4 @@
-"""Networks with blocks removed: does the error jump, or rise slowly as of an ensemble?"""
+"""Removal of blocks: does the error jump, or rise slowly as in an ensemble?"""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ class RemovedBlock(Values):
 
 
 class Removal(Values):
-    """Test errors without so many blocks, one for each draw of which they are."""
+    """Test errors with `number` blocks removed, one for each random draw of the blocks."""
 
     number: int
     errors: tuple[float, ...]
@@ -59,44 +59,45 @@ def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> I
         yield subject.folder, measuring.paths(subject, num_images, num_draws)
 
 
-def table(found: Findings) -> Table:
-    """A row a network: error with all blocks, without one, and without some."""
+def table(findings: Findings) -> Table:
+    """A row per network: error with all blocks, without one, and without about half of them."""
     rows = []
-    for network, results in newest(found, Paths).items():
+    for network, results in newest(findings, Paths).items():
         single = _without_one(results)
-        numbers = [each.number for each in results[0].removals]
+        numbers = [removal.number for removal in results[0].removals]
         half = min(numbers, key=lambda number: abs(number - len(single) / 2))
-        draws = [error for one in results for each in one.removals if each.number == half for error in each.errors]
+        removals = [removal for result in results for removal in result.removals if removal.number == half]
+        draws = [error for removal in removals for error in removal.errors]
         rows.append((
-            network_name(network), str(len(results)), joined(each.step for each in results),
-            joined(each.images for each in results), f"{100 * statistics.fmean(each.baseline for each in results):.2f}",
+            network_name(network), str(len(results)), joined(result.step for result in results),
+            joined(result.images for result in results), f"{100 * statistics.fmean(result.baseline for result in results):.2f}",
             f"{100 * statistics.median(single):.2f}", f"{100 * max(single):.2f} ({single.index(max(single)) + 1})",
             f"{100 * statistics.fmean(draws):.2f} ({half} of {len(single)})",
         ))  # fmt: skip
     header = ("network", "seeds", "step", "images", "all blocks", "median of one", "worst (block)", "half removed")
     caption = (
-        "Test error in percent with all blocks, without one of them (the median and the worst), and without about half of them, "
-        "mean over draws; means over seeds."
+        "Test error in percent with all blocks, without one block (median and worst), and without about half of the blocks "
+        "(mean over draws); means over seeds."
     )
     return Table(caption, header, tuple(rows))
 
 
-def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
-    """One of all networks."""
-    if results := newest(found, Paths):
+def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
+    """One figure of all networks."""
+    if results := newest(findings, Paths):
         yield Illustration(
             stem="paths",
             title="networks with blocks removed",
-            description="Test error without one block, by block, and against the share of blocks that are removed at random.",
-            table=table(found),
-            draw=partial(draw, results, colours, found[0].run.config.data.guess_error),
+            description="Test error without one block, by block, and against the share of randomly removed blocks.",
+            table=table(findings),
+            draw=partial(draw, results, colours, findings[0].run.config.data.guess_error),
         )
 
 
 def draw(results: Mapping[Network, Sequence[Paths]], colours: Colours, guess_error: float) -> "Figure":
-    """Test error without each block on the left, and without so many random blocks on the right, with the range of draws.
+    """Test error without each block on the left, and against the share of removed blocks on the right, with the range of draws.
 
-    `guess_error` is that of a guess, a fraction.
+    `guess_error` is the error at chance level, a fraction.
     """
     from resnet_lab.presentation import style
 
@@ -104,13 +105,13 @@ def draw(results: Mapping[Network, Sequence[Paths]], colours: Colours, guess_err
         left, right = figure.subplots(1, 2, sharey=True)
         left.set_ylabel("test error (%)")
         style.prepare(left, "without one block", "block")
-        style.prepare(right, "without some random blocks", "share of the blocks removed (%)")
+        style.prepare(right, "without random blocks", "share of blocks removed (%)")
         right.axhline(100 * guess_error, color="0.6", linewidth=0.8, linestyle=(0, (1, 2)))
         for network, members in results.items():
             look: Any = {"color": colours[network], **style.line_style(network)}
             blocks = _without_one(members)
             left.plot(range(1, len(blocks) + 1), [100 * error for error in blocks], marker="o", markersize=2.5, **look)
-            baseline = statistics.fmean(each.baseline for each in members)
+            baseline = statistics.fmean(result.baseline for result in members)
             left.axhline(100 * baseline, color=colours[network], linewidth=0.8, linestyle=(0, (1, 1.5)))
             _draw_removals(right, members, baseline, look)
         left.set_ylim(0, 100)
@@ -119,33 +120,34 @@ def draw(results: Mapping[Network, Sequence[Paths]], colours: Colours, guess_err
 
 
 def _draw_removals(axes: "Axes", results: Sequence[Paths], baseline: float, look: Any) -> None:
-    """Mean and range over draws and seeds."""
-    draws = [[error for each in results for error in each.removals[index].errors] for index in range(len(results[0].removals))]
-    shares = [0.0, *(100 * each.number / len(results[0].blocks) for each in results[0].removals)]
-    axes.plot(shares, [100 * baseline, *(100 * statistics.fmean(each) for each in draws)], **look)
-    low, high = ([100 * baseline, *(100 * extreme(each) for each in draws)] for extreme in (min, max))
+    """Draw the mean and the range over draws and seeds."""
+    removals = results[0].removals
+    errors = [[error for result in results for error in result.removals[index].errors] for index in range(len(removals))]
+    shares = [0.0, *(100 * removal.number / len(results[0].blocks) for removal in removals)]
+    axes.plot(shares, [100 * baseline, *(100 * statistics.fmean(draws) for draws in errors)], **look)
+    low, high = ([100 * baseline, *(100 * extreme(draws) for draws in errors)] for extreme in (min, max))
     axes.fill_between(shares, low, high, color=look["color"], alpha=0.15, linewidth=0)
 
 
 def _without_one(results: Sequence[Paths]) -> list[float]:
-    return mean_over_seeds([[block.error for block in each.blocks] for each in results])
+    return mean_over_seeds([[block.error for block in result.blocks] for result in results])
 
 
 ANALYSIS = Analysis(
     name="paths",
     place=4,
-    help="""Test error without each block in turn, and without some drawn at random, on 2,000 images.
+    help="""Test error without each block in turn, and without randomly drawn blocks, on 2,000 images.
 
-    About two minutes at depth 20 and ten at 56, on a core.
+    On one core: about two minutes at depth 20, ten at 56.
     """,
     options=NoOptions,
     run=run,
     result=Paths,
     heading="Blocks removed",
     text=(
-        "As in Veit et al. 2016: test error without each block in turn (dotted: with all blocks), and without some blocks drawn "
-        "at random (dotted: chance). A residual block leaves its shortcut. A plain block leaves what its residual counterpart "
-        "would, so both members of a pair lose the same layers."
+        "As in Veit et al. 2016: test error without each block in turn (dotted: with all blocks), and without randomly drawn "
+        "blocks (dotted: chance). A removed residual block is replaced by its shortcut, a removed plain block by the shortcut of "
+        "its residual counterpart, so that both members of a pair lose the same layers."
     ),
     table=table,
     figures=figures,

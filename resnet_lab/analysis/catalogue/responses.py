@@ -1,4 +1,4 @@
-"""How strongly the layers respond (Fig. 7)."""
+"""Standard deviations of layer responses (He et al. 2015, Fig. 7)."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ class LayerResponse(Values):
 
 
 class Responses(Result):
-    """Fig. 7: how strongly each 3x3 layer responds, on so many test images."""
+    """The responses of each layer on `images` test images, as in Fig. 7."""
 
     analysis: Literal["responses"] = "responses"
     images: int
@@ -49,13 +49,13 @@ def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> I
         yield subject.folder, measuring.responses(subject, num_images)
 
 
-def table(found: Findings) -> Table:
-    """A row a network: its layers' standard deviations, means over seeds."""
+def table(findings: Findings) -> Table:
+    """A row per network: statistics of its layers' standard deviations, means over seeds."""
     rows = []
-    for network, results in newest(found, Responses).items():
+    for network, results in newest(findings, Responses).items():
         stds = _stds(results)
         numbers = (statistics.fmean(stds), statistics.median(stds), min(stds), max(stds), stds[-1])
-        steps, images = joined(each.step for each in results), joined(each.images for each in results)
+        steps, images = joined(result.step for result in results), joined(result.images for result in results)
         rows.append((network_name(network), str(len(results)), steps, images, *(f"{number:.3f}" for number in numbers)))
     header = ("network", "seeds", "step", "images", "mean", "median", "lowest", "highest", "last")
     caption = (
@@ -64,26 +64,26 @@ def table(found: Findings) -> Table:
     return Table(caption, header, tuple(rows))
 
 
-def figures(found: Findings, colours: Colours) -> Iterator[Illustration]:
-    """One of all networks."""
-    if results := newest(found, Responses):
+def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
+    """One figure of all networks."""
+    if results := newest(findings, Responses):
         yield Illustration(
             stem="responses",
             title="layer responses",
-            description="Standard deviation of layer responses, by layer on the left and by size on the right.",
-            table=table(found),
+            description="Standard deviation of layer responses, in layer order on the left and in order of size on the right.",
+            table=table(findings),
             draw=partial(draw, results, colours),
         )
 
 
 def draw(results: Mapping[Network, Sequence[Responses]], colours: Colours) -> "Figure":
-    """As Fig. 7: standard deviation by layer, in the layers' order on the left and in order of size on the right."""
+    """As in Fig. 7: standard deviation by layer, in layer order on the left and in order of size on the right."""
     from resnet_lab.presentation import style
 
     with style.new_figure(8, 3.9) as figure:
         panels = figure.subplots(1, 2, sharey=True)
         panels[0].set_ylabel("standard deviation")
-        for axes, name in zip(panels, ("in the order of layers", "in order of size"), strict=True):
+        for axes, name in zip(panels, ("in layer order", "in order of size"), strict=True):
             style.prepare(axes, name, "layer")
             for network, members in results.items():
                 stds = _stds(members) if axes is panels[0] else sorted(_stds(members), reverse=True)
@@ -94,13 +94,13 @@ def draw(results: Mapping[Network, Sequence[Responses]], colours: Colours) -> "F
 
 
 def _stds(results: Sequence[Responses]) -> list[float]:
-    return mean_over_seeds([[layer.std for layer in each.layers] for each in results])
+    return mean_over_seeds([[layer.std for layer in result.layers] for result in results])
 
 
 ANALYSIS = Analysis(
     name="responses",
     place=2,
-    help="How strongly each layer responds, as in Fig. 7, on all test images: CIFAR's take half a minute at depth 20 on a core.",
+    help="Layer responses as in Fig. 7, on all test images: half a minute for CIFAR at depth 20, on one core.",
     options=NoOptions,
     run=run,
     result=Responses,

@@ -1,0 +1,66 @@
+"""The page as HTML: well formed and self-contained; thinned series; drawings within the page."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from resnet_lab.presentation.blocks import Series
+from resnet_lab.report import html
+from tests.builders import compared, document_of, four_runs
+
+
+class BalancedTags(HTMLParser):
+    """Fails if a tag is closed that is not open, or in the wrong order."""
+
+    VOID = ("meta", "br", "hr", "img", "input", "link")
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def comparison():
+    return compared(four_runs(), "study")
+
+
+def test_page_is_well_formed_and_loads_nothing_from_outside(comparison):
+    page = html.render(document_of(comparison))
+    assert "default-src 'none'" in page
+    assert not re.search(r"<link|<img|\ssrc=|@import|url\((?!#)", page)
+    assert {link for link in re.findall(r'href="([^"]*)"', page) if not link.startswith("#")} == set()
+    BalancedTags().feed(page)
+    for title in ("Verdict", "Curves", "Errors", "Recipe", "Departures from the paper", "Environment and data", "Runs"):
+        assert f">{title}</h2>" in page
+
+
+def test_thinned_series_has_equal_steps_and_the_last_point():
+    def series(length):
+        steps = tuple(range(10, 10 * length + 1, 10))
+        return Series("r", "n", "plain", 0, "training", "#000", steps, tuple(map(float, steps)), tuple(map(float, steps)))
+
+    assert html.thinned(series(9), 1) == series(9)
+    assert html.thinned(series(9), 4).steps == (40, 80, 90)
+    assert html.thinned(series(8), 4).values == (40.0, 80.0)
+
+
+def test_svg_styles_become_attributes_and_ids_get_a_prefix():
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"><defs><style>*{}</style>'
+        '<path id="a"/></defs><g id="b"><use xlink:href="#a" style="fill: #123456; stroke-width: 2"/></g>'
+        '<text style="font: bold 9px \'A B\', serif">style="x" &lt;b&gt;</text></svg>'
+    )
+    drawn = html.drawing(svg, "f1-")
+    assert 'xlink:href="#f1-a" fill="#123456" stroke-width="2"' in drawn
+    assert '<path id="f1-a"' in drawn
+    assert 'id="b"' not in drawn
+    assert 'font-weight="bold" font-size="9px" font-family="\'A B\', serif">style="x" &lt;b&gt;</text>' in drawn
+    assert "<style" not in drawn
