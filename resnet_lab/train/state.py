@@ -93,7 +93,7 @@ class TrainState:
         """Restore exactly the saved state. Raises ValueError if it has another form, such as that of another network.
 
         The optimiser's tensors are restored in the memory format of their parameters, since formats may differ between devices.
-        Its settings are not restored: they are the recipe's.
+        Its settings are the recipe's, except for the lr of the last update, which may not have been recorded yet.
         """
         state = {"reported_step": state.get("step"), **state}  # older versions saved reported steps only
         form = self.state_dict()
@@ -101,7 +101,9 @@ class TrainState:
             _require_form(state.get(key), form[key], key)
         load_network(self.net, state)
         moments = _moments(self.net, state.get("optimizer"))
-        self.optimizer.load_state_dict({"state": moments, "param_groups": form["optimizer"]["param_groups"]})
+        groups = form["optimizer"]["param_groups"]
+        groups[0]["lr"] = _last_lr(state["optimizer"])
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.step, self.reported_step = state["step"], state["reported_step"]
         self.schedule = ScheduleState(**state["schedule"])
         self.log.load_state_dict(state["log"])
@@ -142,6 +144,16 @@ def _moments(net: nn.Module, saved: Any) -> dict[int, dict[str, Tensor]]:
         _require_form(values, dict.fromkeys(values, own), f"optimizer.{index}")
         copies[index] = {name: torch.empty_like(own).copy_(value) for name, value in values.items()}
     return copies
+
+
+def _last_lr(saved: Mapping[str, Any]) -> float:
+    """The lr of the last update, from the saved state of the optimiser. Raises ValueError if it has none."""
+    try:
+        lr: float = saved["param_groups"][0]["lr"]
+    except (LookupError, TypeError):
+        raise ValueError("optimizer has no lr") from None
+    _require_form(lr, 0.0, "lr")
+    return lr
 
 
 def _require_form(saved: Any, own: Any, name: str) -> None:

@@ -171,6 +171,8 @@ HOSTILE = {
 HOSTILE_IN_TRAINING = {
     "no optimiser": lambda state: saved({key: value for key, value in state.items() if key != "optimizer"}),
     "a list as optimiser": lambda state: saved(state | {"optimizer": [1]}),
+    "an optimiser without lr": lambda state: saved(state | {"optimizer": state["optimizer"] | {"param_groups": []}}),
+    "a negative lr": lambda state: saved(state | {"optimizer": state["optimizer"] | {"param_groups": [{"lr": -1.0}]}}),
     "momentum of another shape": lambda state: saved(with_momentum(state, torch.zeros(1))),
     "a string as momentum": lambda state: saved(with_momentum(state, "0")),
     "a schedule of strings": lambda state: saved(state | {"schedule": dict.fromkeys(state["schedule"], "1")}),

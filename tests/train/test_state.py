@@ -18,6 +18,13 @@ def test_open_windows_are_restored_from_a_checkpoint():
         assert getattr(states[1], window).read() == getattr(states[0], window).read()
 
 
+def test_the_lr_of_the_last_update_is_restored_for_its_record():
+    states = [initial_state(tiny(), torch.device("cpu")) for _ in range(2)]
+    states[0].optimizer.param_groups[0]["lr"] = 0.001
+    states[1].load_state_dict(states[0].state_dict())
+    assert states[1].optimizer.param_groups[0]["lr"] == 0.001
+
+
 def test_a_window_weights_each_batch_by_its_number_of_images():
     window = Window(torch.device("cpu"))
     window.add(torch.tensor(1.0), torch.tensor(16), 16)
