@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import terminal
-from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
+from resnet_lab.cli.options import Json, Out, Runs, StudyArgument, XAxis
 from resnet_lab.errors import NotShownError
 from resnet_lab.record.study import DEFAULT_ROOT, find_study
 from resnet_lab.report.tables import difference_table, error_table
@@ -28,11 +28,12 @@ def compare(
         ),
     ] = False,
     x: XAxis = "step",
+    out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Compare plain with residual and shallow with deep networks: tables, a verdict and curves.
 
-    Writes curves.png, .svg, .pdf and .csv to the study's folder.
+    Writes curves.png, .svg, .pdf and .csv to the study's folder, or to --out.
     """
     folder = find_study(runs, study)
     comparison = compare_study(folder)
@@ -44,9 +45,10 @@ def compare(
         _show(comparison, best=best)
     from resnet_lab.report.write import write_comparison  # slow to import, so only after the tables are printed
 
-    write_comparison(comparison, x)
+    write_comparison(comparison, x, out)
     if not as_json:
-        terminal.note(f"Curves: {folder / 'curves.png'} (also .svg, .pdf, .csv). `resnet-lab report {folder}` writes the report.")
+        curves = (out or folder) / "curves.png"
+        terminal.note(f"Curves: {curves} (also .svg, .pdf, .csv). `resnet-lab report {folder}` writes the report.")
     if expect_degradation and not comparison.shows_degradation:
         raise NotShownError(
             "The study does not show the degradation required by --expect-degradation: " + " ".join(comparison.verdict)

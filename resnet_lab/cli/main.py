@@ -23,7 +23,7 @@ from resnet_lab.cli import (
     train,
     verify,
 )
-from resnet_lab.errors import DiskError, LabError
+from resnet_lab.errors import ConfigError, DiskError, LabError
 
 app = typer.Typer(
     name="resnet-lab",
@@ -70,3 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:  # not handled where it occurred
         terminal.error(f"{error.filename or 'The disk'} cannot be used: {error.strerror or error}.")
         sys.exit(DiskError.exit_code)
+    except SystemExit as end:
+        if end.code == 1:  # Typer does not support completion for this shell
+            sys.exit(ConfigError.exit_code)
+        raise

@@ -19,7 +19,7 @@ DataDir = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="CPU threads per run; use the same number to reproduce results exactly.")
+    int | None, typer.Option(min=1, max=1024, help="CPU threads per run; use the same number to reproduce results exactly.")
 ]
 ConfigArgument = Annotated[str | None, typer.Argument(help="Preset name or TOML file (default: plateau).")]
 ConfigOption = Annotated[str | None, typer.Option("--config", help="Preset name or TOML file (default: plateau).")]
@@ -41,6 +41,7 @@ Compile = Annotated[
 ]
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder (default: the config's name).")]
 StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Study name or folder (default: the newest study).")]
+Out = Annotated[Path | None, typer.Option(help="Folder to write to (default: the study's folder).")]
 XAxis = Annotated[Literal["step", "epoch", "hours"], typer.Option("--x", help="Horizontal axis of the figures.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 

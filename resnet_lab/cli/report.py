@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import terminal
-from resnet_lab.cli.options import Json, Runs, StudyArgument, XAxis
+from resnet_lab.cli.options import Json, Out, Runs, StudyArgument, XAxis
 from resnet_lab.cli.watch import exits_on_ctrl_c, fingerprint, poll
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import Follower
@@ -25,6 +25,7 @@ def report(
         float | None, typer.Option(min=1, help=f"With --watch: seconds between checks for changes (default: {EVERY_SECONDS:g}).")
     ] = None,
     x: XAxis = "step",
+    out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Write the study's report as one self-contained HTML page that works offline, and as Markdown."""
@@ -37,7 +38,7 @@ def report(
     folder = find_study(runs, study)
     current = read_study(folder)
     comparison = compare(current)
-    page, markdown = write_report(comparison, x)
+    page, markdown = write_report(comparison, x, out)
     if comparison.stand_in:
         terminal.stand_in()
     if as_json:
@@ -54,5 +55,5 @@ def report(
             for (current,) in poll(lambda: [read_study(folder, read_run)], every or EVERY_SECONDS):
                 if (now := fingerprint([current])) != written:
                     written = now
-                    write_report(compare(current), x)
+                    write_report(compare(current), x, out)
         terminal.note("All runs have ended; the page is complete.")

@@ -3,12 +3,13 @@
 import re
 from typing import Annotated
 
-from pydantic import WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from resnet_lab.config.settings import Settings, get, merge
 
+Integer = Annotated[int, Field(lt=2**63)]  # torch's integers have 64 bits
 Duration = Annotated[
-    int,
+    Integer,
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "examples": ["400 steps", "3 epochs", "50 %"]}]}),
 ]
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|%|percent)\s*")
@@ -33,13 +34,14 @@ def to_steps(text: object, epoch_steps: float, total_steps: int | None) -> int |
     amount, unit = float(match[1]), match[2]
     if unit.startswith("step"):
         return round(amount) if amount.is_integer() else None
-    if unit.startswith("epoch"):
-        steps = amount * epoch_steps
-    elif total_steps is not None:
-        steps = amount / 100 * total_steps
-    else:
+    share, whole = (amount, epoch_steps) if unit.startswith("epoch") else (amount / 100, total_steps)
+    if whole is None:
         return None
-    return max(1, round(steps)) if amount > 0 else 0
+    try:
+        steps = round(share * whole)
+    except OverflowError:  # too large for a float
+        return None
+    return max(1, steps) if amount > 0 else 0
 
 
 def in_steps(raw: Settings, epoch_steps: int, default_steps: int) -> Settings:
@@ -60,6 +62,6 @@ def in_steps(raw: Settings, epoch_steps: int, default_steps: int) -> Settings:
         if None in converted:
             continue
         parent[path[-1]] = converted if is_list else converted[0]
-        if path == ("recipe", "steps"):
+        if path == ("recipe", "steps") and isinstance(value, int | str):
             total = parent[path[-1]]
     return raw

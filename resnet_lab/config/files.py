@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from resnet_lab.config.blocks import BlockType
-from resnet_lab.config.durations import DURATION_KEYS
-from resnet_lab.config.schema import RunConfig, Section
-from resnet_lab.config.settings import Settings, get, merge
+from resnet_lab.config.durations import DURATION_KEYS, Integer
+from resnet_lab.config.identity import identity
+from resnet_lab.config.schema import ComputeConfig, RunConfig, Section
+from resnet_lab.config.settings import Settings, flatten, get, merge
 from resnet_lab.config.terms import Kind, Layout, Shortcut
 from resnet_lab.errors import ConfigError
 
@@ -24,10 +25,10 @@ DEFAULT_PRESET = "plateau"
 class SweepConfig(Section):
     """The runs of a study: every kind at every depth with every seed, and residual ones with every shortcut."""
 
-    depths: tuple[int, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
+    depths: tuple[Integer, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
     kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1)
     shortcuts: tuple[Shortcut, ...] = Field(("A",), strict=False, min_length=1)
-    seeds: tuple[int, ...] = Field((0,), strict=False, min_length=1)
+    seeds: tuple[Integer, ...] = Field((0,), strict=False, min_length=1)
 
     @field_validator("depths", "kinds", "shortcuts", "seeds")
     @classmethod
@@ -118,7 +119,7 @@ def load_study(source: str | None = None, overrides: Sequence[str] = (), *, comp
         path = presets()[source]
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     changes = [_parse_override(text) for text in overrides]
     if compile is not None:
@@ -127,15 +128,22 @@ def load_study(source: str | None = None, overrides: Sequence[str] = (), *, comp
 
 
 def load_run(text: str, source: str) -> RunConfig:
-    """Parse the config.json of a run. Raises ConfigError, which names `source`."""
+    """Parse a run's config.json, which must state every setting of its identity. Raises ConfigError, which names `source`."""
     try:
         settings = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid JSON: {error}.") from error
-    if isinstance(settings, dict) and get(settings, ("compute", "compile"), "auto") == "auto":
-        settings = merge(settings, {"compute": {"compile": False}})  # runs older than this setting were not compiled
+    if isinstance(settings, dict):  # runs older than these settings were not compiled
+        settings.setdefault("compute", ComputeConfig(compile=False).model_dump())
+        if isinstance(settings["compute"], dict) and settings["compute"].get("compile", "auto") == "auto":
+            settings["compute"]["compile"] = False
     with _readable_errors(lambda _: source, RunConfig):
-        return RunConfig.model_validate(settings)
+        config = RunConfig.model_validate(settings)
+    stated = dict(flatten(settings))
+    missing = [key for key, _ in flatten(identity(config.model_dump(mode="json"), RunConfig)) if key not in stated]
+    if missing:  # a default could make it a different run
+        raise ConfigError(f"{source}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.")
+    return config
 
 
 def presets() -> dict[str, Path]:
@@ -218,7 +226,7 @@ def _parse_override(text: str) -> Override:
         raise ConfigError(f"--set expects KEY=VALUE, such as --set recipe.steps=2000, got {text!r}.")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # not TOML, a number with too many digits, or nested too deeply
         parsed = value.strip()
     return tuple(key.split(".")), parsed
 

@@ -19,19 +19,20 @@ def digest(settings: Settings, config: type[BaseModel]) -> str:
 
     Older runs therefore keep their identity when a setting is added. Raises KeyError for a setting that `config` lacks.
     """
-    text = json.dumps(_without_later_defaults(settings, config), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(identity(settings, config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _without_later_defaults(settings: Settings, config: type[BaseModel]) -> Settings:
-    """The settings, or a section of them, without `Later` settings that have their default value."""
+def identity(settings: Settings, config: type[BaseModel]) -> Settings:
+    """The settings that make up a run's identity: all of them, except `Later` settings that have their default value.
+
+    `settings` may be one section, with `config` its class.
+    """
     kept: Settings = {}
     for key, value in settings.items():
         field = config.model_fields[key]
         if _LATER in field.metadata and value == field.default:
             continue
         section = field.annotation
-        kept[key] = (
-            _without_later_defaults(value, section) if isinstance(section, type) and issubclass(section, BaseModel) else value
-        )
+        kept[key] = identity(value, section) if isinstance(section, type) and issubclass(section, BaseModel) else value
     return kept

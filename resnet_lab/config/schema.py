@@ -11,16 +11,16 @@ from pydantic_core import PydanticCustomError
 from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFacts, BlockType, StrideOn
 from resnet_lab.config.datasets import DATASETS, Dataset, DatasetFacts, Sizes, size_problems
 from resnet_lab.config.depths import DEPTH_HELP, depth_problem, stage_blocks
-from resnet_lab.config.durations import Duration, in_steps
+from resnet_lab.config.durations import Duration, Integer, in_steps
 from resnet_lab.config.identity import Later, digest
 from resnet_lab.config.settings import Settings, flatten, get
 from resnet_lab.config.terms import Kind, Layout, Padding, Shortcut
 
 
 class Section(BaseModel):
-    """Frozen, strictly typed settings that reject unknown keys."""
+    """Frozen, strictly typed settings that reject unknown keys and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _problem(key: str, text: str) -> PydanticCustomError:
@@ -36,8 +36,10 @@ class ModelConfig(Section):
         "cifar", description="cifar: three stages of n blocks (Sec. 4.2); imagenet: four stages (Table 1)"
     )
     block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
-    depth: int = Field(description=f"weighted layers: {DEPTH_HELP}")
-    width: int = Field(16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout")
+    depth: Integer = Field(le=10_000, description=f"weighted layers: {DEPTH_HELP}")
+    width: Integer = Field(
+        16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout"
+    )
     shortcut: Later[Shortcut] = Field(
         "A", description="of residual blocks (Sec. 4.1): A identity, B projection where shapes change, C projection everywhere"
     )
@@ -126,15 +128,15 @@ class DataConfig(Section):
     """
 
     dataset: Dataset = "cifar10"
-    num_classes: Later[int] = Field(10, ge=2, description="10, 100 for cifar100; required for a folder")
-    image_size: Later[int] = Field(
+    num_classes: Later[Integer] = Field(10, ge=2, description="10, 100 for cifar100; required for a folder")
+    image_size: Later[Integer] = Field(
         32, ge=32, description="height and width of the network's input, in pixels: 32, for a folder 224 by default"
     )
-    train_images: int = Field(
+    train_images: Integer = Field(
         50_000, ge=1, description="images before the validation split; a smaller number takes a seeded subset"
     )
-    validation_images: int = Field(5_000, ge=0, description="held out from the training images, chosen by the seed")
-    test_images: int = Field(10_000, ge=1, description="a smaller number takes a seeded subset")
+    validation_images: Integer = Field(5_000, ge=0, description="held out from the training images, chosen by the seed")
+    test_images: Integer = Field(10_000, ge=1, description="a smaller number takes a seeded subset")
 
     @model_validator(mode="before")
     @classmethod
@@ -180,8 +182,8 @@ class Plateau(Section):
 
     name: Literal["plateau"] = "plateau"
     every: Duration = Field(gt=0, description="steps between checks of the validation error; one epoch by default")
-    patience: int = Field(15, ge=1, description="checks without a new best before the lr is divided")
-    max_drops: int = Field(2, ge=0)
+    patience: Integer = Field(15, ge=1, description="checks without a new best before the lr is divided")
+    max_drops: Integer = Field(2, ge=0)
 
 
 class Milestones(Section):
@@ -194,7 +196,7 @@ class Milestones(Section):
 class Warmup(Section):
     """The warm-up of very deep networks: `lr` until the running training error falls below `until_error` (Sec. 4.2)."""
 
-    from_depth: int = Field(110, description="the smallest depth that is warmed up")
+    from_depth: Integer = Field(110, description="the smallest depth that is warmed up")
     lr: float = Field(0.01, gt=0)
     until_error: float = Field(0.8, gt=0, lt=1, description="running training error, a fraction")
     window: Duration = Field(100, gt=0, description="steps over which the training error is measured")
@@ -204,7 +206,7 @@ class RecipeConfig(Section):
     """How a network is trained (He et al. 2015, Sec. 3.4 and 4.2)."""
 
     steps: Duration = Field(64_000, ge=0)
-    batch_size: int = Field(128, ge=1)
+    batch_size: Integer = Field(128, ge=1)
     lr: float = Field(0.1, gt=0)
     lr_factor: float = Field(0.1, gt=0, lt=1, description="factor applied to the lr at each drop")
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -217,8 +219,8 @@ class EvaluationConfig(Section):
     """How often the network is evaluated, and on how many training images; all validation and test images are used."""
 
     every: Duration = Field(1_000, gt=0)
-    train_images: int = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
-    final_train_images: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    train_images: Integer = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
+    final_train_images: Annotated[Integer, Field(ge=1)] | Literal["all"] = "all"
     final_test_views: Later[Literal[1, 10]] = Field(
         1, description="views per test image at the last evaluation: 1 (centre crop) or 10 (four corners, centre and their flips)"
     )
@@ -311,7 +313,7 @@ def _epoch_steps(raw: Settings) -> int:
         data = DataConfig.model_validate(raw.get("data", {}))
         batch_size: float = get(raw, ("recipe", "batch_size"), 128)
         return max(1, math.ceil(data.num_train / batch_size))
-    except (ValidationError, TypeError, ValueError, ZeroDivisionError):
+    except (ValidationError, TypeError, ValueError, ArithmeticError):
         return 1  # validation reports these settings
 
 

@@ -5,6 +5,7 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from resnet_lab.record.files import disk_errors, read_json, write_atomically, wr
 from resnet_lab.record.store import RunFolder
 
 NUM_KEPT = 2
+_NAME = re.compile(r"step-[0-9]{8,18}\.pt")
 
 
 def save(folder: RunFolder, step: int, state: dict[str, Any], keep: Collection[int] = ()) -> Path:
@@ -30,7 +32,7 @@ def save(folder: RunFolder, step: int, state: dict[str, Any], keep: Collection[i
     torch.save(state, buffer)
     content = buffer.getvalue()
     path = directory / _file_name(step)
-    listed = read_json(directory / "manifest.json")
+    listed = _listed(directory)
     older = {name: entry for name, entry in listed.items() if name < path.name and (directory / name).exists()}
     entry = {"sha256": hashlib.sha256(content).hexdigest()}
     write_json(directory / "manifest.json", older | {path.name: entry})  # first: an unlisted checkpoint cannot be verified
@@ -52,7 +54,7 @@ def load_newest(folder: RunFolder) -> tuple[dict[str, Any] | None, list[str]]:
     Raises CheckpointError if there are checkpoints but none can be loaded.
     """
     directory = folder.checkpoints
-    manifest = read_json(directory / "manifest.json")
+    manifest = _listed(directory)
     faults: list[str] = []
     for name in sorted(manifest, reverse=True):
         state = _load(directory / name, manifest[name])
@@ -60,7 +62,7 @@ def load_newest(folder: RunFolder) -> tuple[dict[str, Any] | None, list[str]]:
             return state, faults
         faults.append(state)
     if any(directory.glob("step-*.pt")):
-        reasons = ", ".join(faults) or "their manifest.json is missing"
+        reasons = ", ".join(faults) or "their manifest.json is missing or damaged"
         raise CheckpointError(
             f"No checkpoint in {directory} can be loaded: {reasons}. Remove {folder.path} to retrain, or use --study NAME."
         )
@@ -70,7 +72,7 @@ def load_newest(folder: RunFolder) -> tuple[dict[str, Any] | None, list[str]]:
 def load(folder: RunFolder, step: int) -> dict[str, Any]:
     """The state at one step, on the CPU. Raises CheckpointError, which lists the available steps."""
     directory = folder.checkpoints
-    manifest = read_json(directory / "manifest.json")
+    manifest = _listed(directory)
     name = _file_name(step)
     if name not in manifest:
         available = ", ".join(f"{other:,}" for other in steps(folder)) or "none"
@@ -83,10 +85,16 @@ def load(folder: RunFolder, step: int) -> dict[str, Any]:
 
 def steps(folder: RunFolder) -> list[int]:
     """The steps of the checkpoints in the manifest, in ascending order."""
-    return sorted(int(name[5:13]) for name in read_json(folder.checkpoints / "manifest.json"))
+    return sorted(int(name[5:-3]) for name in _listed(folder.checkpoints))
 
 
-def _load(path: Path, entry: dict[str, str]) -> dict[str, Any] | str:
+def _listed(directory: Path) -> dict[str, dict[str, Any]]:
+    """The manifest's entry for each checkpoint file; empty if the manifest is missing or damaged."""
+    listed = read_json(directory / "manifest.json")
+    return {name: entry for name, entry in listed.items() if _NAME.fullmatch(name) and isinstance(entry, dict)}
+
+
+def _load(path: Path, entry: dict[str, Any]) -> dict[str, Any] | str:
     """The state in a file, or a message if it cannot be read or is damaged."""
     try:
         content = path.read_bytes()

@@ -197,6 +197,12 @@ class Run:
         return max((records[-1].step for records in (self.train, self.evaluations) if records), default=0)
 
     @property
+    def final(self) -> EvalRecord | None:
+        """The evaluation after the last step; None if the run has not reached it or its record is missing."""
+        last = self.evaluations[-1] if self.evaluations else None
+        return last if last is not None and last.step == self.config.recipe.steps else None
+
+    @property
     def images_per_second(self) -> float | None:
         """Training throughput over the last ten records; None if nothing was timed."""
         recent = self.train[-10:]

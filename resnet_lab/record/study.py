@@ -107,4 +107,4 @@ def recorded_images(folders: Iterable[RunFolder]) -> RecordedImages | None:
 
 def _modified_at(folder: RunFolder) -> float:
     files = (folder.path / name for name in ("config.json", "metrics.jsonl", "events.jsonl"))
-    return max(path.stat().st_mtime for path in files if path.exists())
+    return max((path.stat().st_mtime for path in files if path.exists()), default=0.0)

@@ -1,4 +1,4 @@
-"""Writes the report, figures and tables of a study to its folder."""
+"""Writes the report, figures and tables of a study to its folder or another one."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from resnet_lab.analysis.definition import Analysis
 from resnet_lab.analysis.registry import findings
 from resnet_lab.presentation.blocks import Illustration, Picture, picture
 from resnet_lab.record.checksums import write_files
+from resnet_lab.record.files import disk_errors
 from resnet_lab.report import document, figures, html, markdown, why
 from resnet_lab.report.charts import numbers
 from resnet_lab.report.illustrations import curves, illustrations
@@ -13,11 +14,15 @@ from resnet_lab.report.verify import verified_on
 from resnet_lab.study.compare import Comparison, compare_study
 from resnet_lab.study.digest import mark
 
+_OPTION = "--out"  # chooses another folder in `compare` and `report`
 
-def write_comparison(comparison: Comparison, x: figures.X = "step") -> None:
-    """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to the study's folder. Raises DiskError."""
+
+def write_comparison(comparison: Comparison, x: figures.X = "step", out: Path | None = None) -> None:
+    """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to `out`, by default the study's folder. Raises DiskError."""
+    folder = out or comparison.study.path
+    _make(folder)
     files, _ = _draw(comparison, curves(comparison, x))
-    write_files(comparison.study.path, files | numbers(comparison))
+    write_files(folder, files | numbers(comparison), _OPTION)
 
 
 def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
@@ -35,11 +40,13 @@ def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
     return paths
 
 
-def write_report(comparison: Comparison, x: figures.X = "step") -> tuple[Path, Path]:
+def write_report(comparison: Comparison, x: figures.X = "step", out: Path | None = None) -> tuple[Path, Path]:
     """Write `report/index.html`, `report/report.md` and all figures, with `x` as the horizontal axis of the curves.
 
-    Returns the paths of the HTML and the Markdown file. Raises DiskError.
+    They go to `out`, by default the study's folder. Returns the paths of the HTML and the Markdown file. Raises DiskError.
     """
+    folder = out or comparison.study.path
+    _make(folder / "report")
     reasons = why.reasons(comparison.runs, figures.colours(comparison))
     files, pictures = numbers(comparison), {}
     for illustration in [*illustrations(comparison, x), *reasons.illustrations]:
@@ -48,9 +55,14 @@ def write_report(comparison: Comparison, x: figures.X = "step") -> tuple[Path, P
     content = document.build(comparison, pictures, why.section(reasons, pictures), verified_on(comparison))
     html_name, markdown_name = "report/index.html", "report/report.md"
     files |= {html_name: html.render(content).encode(), markdown_name: markdown.render(content).encode()}
-    folder = comparison.study.path
-    write_files(folder, files)
+    write_files(folder, files, _OPTION)
     return folder / html_name, folder / markdown_name
+
+
+def _make(folder: Path) -> None:
+    """Create a folder, before figures are drawn for it."""
+    with disk_errors(folder, _OPTION):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _draw(comparison: Comparison, illustration: Illustration) -> tuple[dict[str, bytes], Picture]:

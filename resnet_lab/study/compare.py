@@ -67,7 +67,7 @@ def compare_study(folder: Path) -> Comparison:
 def compare(study: Study) -> Comparison:
     """Compare the runs that share the most common recipe; `missing` names the others."""
     chosen, missing = _one_recipe(study.runs)
-    finished = [run for run in chosen if run.state == "finished" and run.evaluations]
+    finished = [run for run in chosen if run.state == "finished" and run.final is not None]
     cells = tuple(cells_of(chosen, finished))
     gaps = tuple(gaps_of(finished))
     gains = tuple(gains_of(finished))

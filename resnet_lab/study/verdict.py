@@ -43,11 +43,13 @@ def _certainty(gap: Gap) -> str:
 
 
 def unfinished(runs: Sequence[Run]) -> list[str]:
-    """A sentence for every run that is not in the table because it has not finished."""
+    """A sentence for every run that is not in the table because it has not finished or lacks its last evaluation."""
     return [
-        f"{run.name} is not in the table: {run.state} at step {run.step:,} of {run.config.recipe.steps:,}."
+        f"{run.name} is not in the table: it is finished, but metrics.jsonl lacks its last evaluation."
+        if run.state == "finished"
+        else f"{run.name} is not in the table: {run.state} at step {run.step:,} of {run.config.recipe.steps:,}."
         for run in runs
-        if run.state != "finished" or not run.evaluations
+        if run.state != "finished" or run.final is None
     ]
 
 

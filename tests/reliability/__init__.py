@@ -1,0 +1,1 @@
+"""What is promised of reliability, tested: see docs/reliability.md."""

@@ -1,4 +1,4 @@
-"""Figures of reliability: what was tried and what came out, for the table that `make soak` prints."""
+"""Figures of reliability for the table that `make soak` prints, and how often property tests repeat."""
 
 import json
 import os
@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("reliability", derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("reliability")
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_a_diverged_run_does_not_stop_a_sweep_and_the_report_shows_it(cli, tmp_p
         batch_size = 16
         lr = 1e6
         schedule = { name = "milestones" }
-        warmup = { from_depth = 14, lr = 0.001, until_error = 0.0 }
+        warmup = { from_depth = 14, lr = 0.001, until_error = 0.0001 }
         [compute]
         compile = false
         [sweep]
