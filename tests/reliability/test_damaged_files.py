@@ -59,9 +59,8 @@ def test_no_damaged_file_ends_a_command_in_a_traceback(damaged_run, cli, monkeyp
     @given(st.data(), st.sampled_from(DAMAGED), st.integers(0, 99))
     def check(data, name, number):
         drawn = number == 50
-        commands = (
-            READERS + VERIFIERS + TRAINERS + ([] if name == "config.json" else OF_NETWORKS)
-        )  # a wide network could exhaust the memory
+        commands = READERS + VERIFIERS + TRAINERS
+        commands += [] if name == "config.json" else OF_NETWORKS  # a wide network could exhaust the memory
         words = data.draw(st.sampled_from(commands))
         monkeypatch.setattr(figures, "rendered", rendered if drawn else lambda *arguments: b"<svg></svg>")
         monkeypatch.setattr(figures, "entitled", entitled if drawn else lambda *arguments: None)
