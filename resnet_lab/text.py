@@ -4,6 +4,7 @@ _CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) no
 _BIDI_CONTROLS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _NONCHARACTERS = [*range(0xD800, 0xE000), 0xFFFE, 0xFFFF]  # surrogates stand for bytes of a file name that are not UTF-8
 _REPLACEMENTS = dict.fromkeys([*_CONTROLS, *_BIDI_CONTROLS, *_NONCHARACTERS], "\N{REPLACEMENT CHARACTER}")
+_MAX_SHOWN = 120  # characters of a value in a message
 
 
 def printable(text: str) -> str:
@@ -12,6 +13,15 @@ def printable(text: str) -> str:
     Unsafe are terminal control characters, bidirectional controls, and characters that XML or UTF-8 does not allow.
     """
     return text.translate(_REPLACEMENTS)
+
+
+def shortened(value: object) -> str:
+    """The repr of a value, on one line and cut to a length that fits into a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not print integers of thousands of digits
+        return "a number with too many digits"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def duration(seconds: float) -> str:

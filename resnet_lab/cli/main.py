@@ -1,5 +1,7 @@
 """The `resnet-lab` command: registers the subcommands, and turns errors into a message and an exit code."""
 
+import errno
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -24,6 +26,7 @@ from resnet_lab.cli import (
     verify,
 )
 from resnet_lab.errors import ConfigError, DiskError, LabError
+from resnet_lab.text import shortened
 
 app = typer.Typer(
     name="resnet-lab",
@@ -67,7 +70,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     except LabError as error:
         terminal.error(str(error))
         sys.exit(error.exit_code)
+    except RuntimeError as error:
+        if not re.search("allocate memory|out of memory", str(error)):
+            raise
+        terminal.error("There is not enough memory: reduce model.width, recipe.batch_size or --jobs.")
+        sys.exit(ConfigError.exit_code)
     except OSError as error:  # not handled where it occurred
+        if error.errno == errno.ENAMETOOLONG:
+            terminal.error(f"{shortened(str(error.filename))} is too long for a file or folder name: use a shorter one.")
+            sys.exit(ConfigError.exit_code)
         terminal.error(f"{error.filename or 'The disk'} cannot be used: {error.strerror or error}.")
         sys.exit(DiskError.exit_code)
     except SystemExit as end:

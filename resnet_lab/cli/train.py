@@ -25,7 +25,7 @@ from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.lines import Event
 from resnet_lab.record.store import RunFolder
-from resnet_lab.record.study import DEFAULT_ROOT, study_path
+from resnet_lab.record.study import DEFAULT_ROOT, refuse_links, study_path
 
 
 def train(
@@ -65,6 +65,7 @@ def train(
         conflicting = [name for name, value in given.items() if value is not None]
         if conflicting:
             raise ConfigError(f"--run reads all settings from the run's folder; drop {', '.join(conflicting)}.")
+        refuse_links(run)
         folder = RunFolder(run)
         settings = folder.config()
     else:

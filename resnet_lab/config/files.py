@@ -18,6 +18,7 @@ from resnet_lab.config.schema import ComputeConfig, RunConfig, Section
 from resnet_lab.config.settings import Settings, flatten, get, merge
 from resnet_lab.config.terms import Kind, Layout, Shortcut
 from resnet_lab.errors import ConfigError
+from resnet_lab.text import shortened
 
 DEFAULT_PRESET = "plateau"
 
@@ -55,7 +56,9 @@ class StudyConfig:
         self._settings = {key: value for key, value in merged.items() if key != "sweep"}
         for section in ("model", "sweep"):
             if not isinstance(merged.get(section, {}), dict):
-                raise ConfigError(f"{self.where(section)}: {section} must be a section [{section}], got {merged[section]!r}.")
+                raise ConfigError(
+                    f"{self.where(section)}: {section} must be a section [{section}], got {shortened(merged[section])}."
+                )
         with _readable_errors(self.where, SweepConfig):
             self.sweep = SweepConfig.model_validate(merged.get("sweep", {}))
 
@@ -113,13 +116,13 @@ def load_study(source: str | None = None, overrides: Sequence[str] = (), *, comp
     else:
         if source not in presets():
             raise ConfigError(
-                f"There is no preset {source!r}{_nearest(source, presets())}; the presets are {', '.join(presets())}. "
+                f"There is no preset {shortened(source)}{_nearest(source, presets())}; the presets are {', '.join(presets())}. "
                 "Give a file by its path, such as ./my.toml."
             )
         path = presets()[source]
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # invalid TOML or UTF-8, too many digits, too deep nesting
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     changes = [_parse_override(text) for text in overrides]
     if compile is not None:
@@ -177,7 +180,7 @@ def _sentences(detail: ErrorDetails, where: Callable[[str], str], model: type[Ba
 
 
 def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[BaseModel]) -> str:
-    location = [str(part) for part in detail["loc"]]
+    location = [part if part.isprintable() and len(part) < 120 else shortened(part) for part in map(str, detail["loc"])]
     if location[:2] == ["recipe", "schedule"] and location[2:3] in (["plateau"], ["milestones"]):
         del location[2]  # pydantic inserts the tag of the union's member, which is not a key
     if location[-1:] and location[-1] in ("int", "literal['all']", "constrained-int"):
@@ -194,12 +197,12 @@ def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[Bas
         hint = {"model.kind": "; use --plain or --residual", "model.depth": "; use --depth N, such as --depth 20"}
         return f"{full} is not set{hint.get(key, '')}."
     if detail["type"] == "union_tag_invalid":
-        return f"{prefix}.name must be 'plateau' or 'milestones', got {detail['input'].get('name')!r}."
+        return f"{prefix}.name must be 'plateau' or 'milestones', got {shortened(detail['input'].get('name'))}."
     message = detail["msg"][0].lower() + detail["msg"][1:].replace("valid tuple", "list")
     if detail["type"] == "int_type" and isinstance(detail["input"], str) and tuple(location) in DURATION_KEYS:
         units = "'400 steps' or '3 epochs'" if location[-1] == "steps" else "'400 steps', '3 epochs' or '50 %'"
         message = f"must be a whole number, or a duration such as {units}"
-    return f"{prefix}: {message}, got {detail['input']!r}."
+    return f"{prefix}: {message}, got {shortened(detail['input'])}."
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:
@@ -223,7 +226,7 @@ def _parse_override(text: str) -> Override:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key or not all(key.split(".")):
-        raise ConfigError(f"--set expects KEY=VALUE, such as --set recipe.steps=2000, got {text!r}.")
+        raise ConfigError(f"--set expects KEY=VALUE, such as --set recipe.steps=2000, got {shortened(text)}.")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):  # not TOML, a number with too many digits, or nested too deeply

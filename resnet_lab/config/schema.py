@@ -38,7 +38,7 @@ class ModelConfig(Section):
     block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
     depth: Integer = Field(le=10_000, description=f"weighted layers: {DEPTH_HELP}")
     width: Integer = Field(
-        16, ge=1, description="filters of the stem and of the first stage's 3x3 layers; 64 in the imagenet layout"
+        16, ge=1, le=4096, description="filters of the stem and the first stage's 3x3 layers; imagenet layout: 64"
     )
     shortcut: Later[Shortcut] = Field(
         "A", description="of residual blocks (Sec. 4.1): A identity, B projection where shapes change, C projection everywhere"
@@ -128,15 +128,13 @@ class DataConfig(Section):
     """
 
     dataset: Dataset = "cifar10"
-    num_classes: Later[Integer] = Field(10, ge=2, description="10, 100 for cifar100; required for a folder")
+    num_classes: Later[Integer] = Field(10, ge=2, le=2**20, description="10, 100 for cifar100; required for a folder")
     image_size: Later[Integer] = Field(
-        32, ge=32, description="height and width of the network's input, in pixels: 32, for a folder 224 by default"
+        32, ge=32, le=4096, description="height and width of the network's input, in pixels: 32, for a folder 224 by default"
     )
-    train_images: Integer = Field(
-        50_000, ge=1, description="images before the validation split; a smaller number takes a seeded subset"
-    )
+    train_images: Integer = Field(50_000, ge=1, le=2**31, description="before the validation split; fewer take a seeded subset")
     validation_images: Integer = Field(5_000, ge=0, description="held out from the training images, chosen by the seed")
-    test_images: Integer = Field(10_000, ge=1, description="a smaller number takes a seeded subset")
+    test_images: Integer = Field(10_000, ge=1, le=2**31, description="a smaller number takes a seeded subset")
 
     @model_validator(mode="before")
     @classmethod

@@ -1,25 +1,32 @@
 """CIFAR-10 and CIFAR-100: locate, unpack, verify by md5 and load as uint8 tensors.
 
-Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. URLs and checksums are torchvision's. Torchvision is
-imported only to unpack the archive: it would take as much memory as the images in every run of a sweep.
+Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. URLs and checksums are torchvision's.
+
+Archives and the files in them are not trusted. Each is read only after its md5 has been verified, only files with the official
+names are unpacked, and unpickling can create only plain values and NumPy arrays.
 """
 
+import gzip
 import hashlib
+import io
 import os
 import pickle
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from resnet_lab.data.images import ImageSet
 from resnet_lab.errors import DataError
 
 DATA_VARIABLE = "RESNET_LAB_DATA"
+MAX_BYTES = 256 << 20  # of an archive, packed and unpacked; the official ones have 170 MB and 187 MB
 
 
 @dataclass(frozen=True)
@@ -115,21 +122,34 @@ class Cifar:
         return faults
 
     def unpack(self, archive: Path) -> None:
-        """Verify an archive's md5 and unpack it into the folder it is in. Raises DataError."""
+        """Verify an archive's md5 and unpack the data set's files, and no others, into the folder it is in. Raises DataError."""
         if not has_md5(archive, self.archive_md5):
             raise DataError(f"The archive {archive} has a wrong md5: remove it, then {self.how_to_get}.")
-        from torchvision.datasets.utils import extract_archive  # noqa: PLC0415  # see the module's docstring
-
         try:
             with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=archive.parent) as temporary:
-                extract_archive(str(archive), temporary)
+                self._extract(archive, Path(temporary))
                 try:
-                    (Path(temporary) / self.folder).rename(archive.parent / self.folder)
+                    Path(temporary, self.folder).rename(archive.parent / self.folder)
                 except OSError:
                     if not (archive.parent / self.folder).is_dir():  # else another process has unpacked it first
                         raise
-        except (OSError, tarfile.TarError) as error:
+        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
             raise DataError(f"The archive {archive} cannot be unpacked into {archive.parent}: {error}.") from error
+
+    def _extract(self, archive: Path, target: Path) -> None:
+        """Unpack the regular files with the data set's file names into `target`; links and other members are skipped."""
+        with gzip.open(archive) as packed:
+            content = packed.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise tarfile.TarError("it is larger than CIFAR when unpacked")
+        (target / self.folder).mkdir()
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+            for member in tar:
+                name = member.name.removeprefix(f"{self.folder}/")
+                if name in self.files and member.isreg() and not member.issparse():
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    (target / self.folder / name).write_bytes(file.read())
 
     def _read(self, root: Path, names: Iterable[str]) -> ImageSet:
         """The images of these batch files, concatenated; each row has 3072 bytes, one 32x32 plane per channel."""
@@ -143,10 +163,27 @@ class Cifar:
     def _unpickle(self, path: Path) -> dict[str, Any]:
         try:
             with path.open("rb") as file:
-                content: dict[str, Any] = pickle.load(file, encoding="latin1")  # safe: its md5 has been verified
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+                content: dict[str, Any] = _Unpickler(file, encoding="latin1").load()
+        except Exception as error:  # a file that was replaced after its md5 was verified can raise anything
             raise DataError(f"{self.name} in {path.parent} cannot be read: {error}.") from error
         return content
+
+
+class _Unpickler(pickle.Unpickler):
+    """Allows only what the CIFAR files need, so that even a file replaced after its md5 was verified cannot run code."""
+
+    _ALLOWED: ClassVar[dict[tuple[str, str], object]] = {
+        ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        """The function or class that a pickle names, if it is allowed. Raises UnpicklingError."""
+        try:
+            return self._ALLOWED[module_name.replace("numpy._core", "numpy.core"), global_name]  # names in NumPy 2 and 1
+        except KeyError:
+            raise pickle.UnpicklingError(f"it would call {module_name}.{global_name}") from None
 
 
 CIFAR10 = Cifar(

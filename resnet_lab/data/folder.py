@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import math
 import os
+import stat
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,7 @@ _INPUT, _TEST_SIDE, _MAX_SIDE = 224, 256, 480  # the paper's, in pixels
 _MIN_BATCHES_AHEAD = 2
 _CROPS_AHEAD = 4  # per thread
 _MAX_THREADS = 16
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # by content; Pillow starts a program for others, such as EPS
 _CPU = torch.device("cpu")
 _HINT = f"use --data-dir to name a folder with {TRAIN}/CLASS/IMAGE.jpg and {TEST}/CLASS/IMAGE.jpg"
 
@@ -190,12 +192,14 @@ def digests(root: Path, train: FolderSet, test: FolderSet) -> Digests:
         start = _prefix_length(root / part)
         for file in images.files:
             try:
-                size = os.stat(file).st_size
+                status = os.stat(file)
             except OSError as error:
                 raise DataError(f"{file} cannot be read ({error.strerror}): restore it.") from error
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{file} is not a regular file: remove it.")  # reading a pipe would never end
             name = f"{part}/{file[start:]}\0".encode("utf-8", "surrogateescape")
             names.update(name)
-            files.update(name + f"{size}\n".encode())
+            files.update(name + f"{status.st_size}\n".encode())
     return Digests(names.hexdigest(), files.hexdigest())
 
 
@@ -255,9 +259,9 @@ def decode(crop: Crop) -> Tensor:
     """The pixels of a crop, uint8 `(3, size, size)`; only the cropped part of the image is resized. Raises DataError."""
     file, size, side, position = crop
     try:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=_FORMATS) as opened:
             image = _rgb(opened)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises almost anything for damaged or foreign files
         raise DataError(f"{file} cannot be read as an image ({error}): replace it with a readable image.") from error
     scale = side / min(image.size)
     width, height = (max(side, round(scale * length)) for length in image.size)

@@ -41,10 +41,17 @@ def write_json(path: Path, values: Any, option: str = "--runs") -> None:
     write_atomically(path, to_json(values), option)
 
 
+def read_regular(path: Path) -> bytes:
+    """The bytes of a file. Raises OSError, also for pipes and devices, which could block or never end."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; an empty one if the file is missing or holds anything else."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_regular(path).decode())
     except (OSError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
@@ -92,7 +99,7 @@ def _ends_with_newline(path: Path) -> bool:
 def read_lines(path: Path) -> list[str]:
     """The lines of a file, none if it cannot be read; invalid UTF-8 is replaced."""
     try:
-        return path.read_bytes().decode("utf-8", errors="replace").splitlines()
+        return read_regular(path).decode("utf-8", errors="replace").splitlines()
     except OSError:
         return []
 
@@ -111,6 +118,8 @@ class Position:
 
 def read_new_lines(path: Path, position: Position) -> tuple[list[str], Position]:
     """The complete lines after a position, and the position after them; reads from the start if the file was replaced."""
+    if not path.is_file():
+        return [], Position()
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())

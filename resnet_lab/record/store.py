@@ -59,11 +59,11 @@ class RunFolder:
 
     def config(self) -> RunConfig:
         """The run's config. Raises ConfigError, DiskError."""
+        if not self.exists():
+            raise ConfigError(f"There is no run in {self.path}: it has no config.json.")
         path = self.path / "config.json"
         try:
             return load_run(path.read_text(encoding="utf-8"), str(path))
-        except FileNotFoundError:
-            raise ConfigError(f"There is no run in {self.path}: it has no config.json.") from None
         except (OSError, UnicodeDecodeError) as error:
             raise DiskError(f"{path} cannot be read: {error}.") from error
 
@@ -152,7 +152,7 @@ class RunFolder:
     def digests(self) -> dict[str, str]:
         """The sha256 of each existing file of FILES, by name. Raises DiskError."""
         with disk_errors(self.path):
-            contents = {path.name: path.read_bytes() for name in FILES if (path := self.path / name).exists()}
+            contents = {path.name: path.read_bytes() for name in FILES if (path := self.path / name).is_file()}
         return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
     def ending(self) -> Event | None:

@@ -1,5 +1,6 @@
 """Studies on disk: finding folders of runs by name, and reading them."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,10 @@ from resnet_lab.errors import ConfigError, DiskError
 from resnet_lab.record.digests import RecordedImages
 from resnet_lab.record.files import disk_errors
 from resnet_lab.record.store import Run, RunFolder
+from resnet_lab.text import shortened
 
 DEFAULT_ROOT = Path("runs")
+_MAX_NAME_BYTES = 255  # limit of common file systems
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,22 @@ class Study:
 
 
 def study_path(root: Path, name: str) -> Path:
-    """The folder of a study. Raises ConfigError if the name is not a plain folder name."""
-    if not name or name in (".", "..") or Path(name).name != name:
-        raise ConfigError(f"--study expects a plain folder name, such as first-try, got {name!r}.")
+    """The folder of a study. Raises ConfigError if the name is not a plain folder name, or if links lead out of the folder."""
+    if name in ("", ".", "..") or Path(name).name != name or not name.isprintable() or len(name.encode()) > _MAX_NAME_BYTES:
+        raise ConfigError(
+            f"--study expects a plain folder name of at most {_MAX_NAME_BYTES} bytes, such as first-try, got {shortened(name)}."
+        )
+    refuse_links(root / name)
     return root / name
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise ConfigError if a link in a study or run leads out of it, since files would be written outside."""
+    inside = os.path.realpath(folder)
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                raise ConfigError(f"{path} is a link that leads out of {folder}: replace it with its target.")
 
 
 def study_folders(root: Path) -> list[Path]:
@@ -61,12 +76,16 @@ def find_study(root: Path, name: str | None) -> Path:
     if name is None:
         if not studies:
             raise ConfigError(f"There are no runs in {root}: run `resnet-lab sweep demo`, or choose another folder with --runs.")
+        refuse_links(studies[-1])
         return studies[-1]
     for path in (root / name, Path(name)):
         if run_folders(path):
+            refuse_links(path)
             return path if path.name else path.resolve()
     known = ", ".join(path.name for path in studies)
-    raise ConfigError(f"There is no study {name!r} in {root}; " + (f"the studies are {known}." if known else "it has none yet."))
+    raise ConfigError(
+        f"There is no study {shortened(name)} in {root}; " + (f"the studies are {known}." if known else "it has none yet.")
+    )
 
 
 def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
@@ -82,6 +101,8 @@ def find_runs(root: Path, names: Sequence[str]) -> list[RunFolder]:
             raise ConfigError(
                 f"There is no run {Path(name).name!r} in {(root / name).parent}; the runs are {', '.join(siblings)}."
             )
+        if single is not None:
+            refuse_links(single.path)
         for folder in run_folders(find_study(root, name)) if single is None else [single]:
             selected.setdefault(folder.path.resolve(), folder)
     return list(selected.values())

@@ -200,14 +200,16 @@ def _changed(event: Event) -> str:
 
 
 def _events(runs: Sequence[Run]) -> Section:
-    """The events of every run; checkpoints are counted, not listed."""
+    """The events of every run; checkpoints are counted, not listed. A takeover names a machine, which is not published."""
     rows = tuple(
         (
             run.name,
             event.time,
             event.name,
             f"{event.step:,}",
-            "; ".join(f"{key}: {_formatted(value)}" for key, value in event.detail.items() if key != "sha256"),
+            "; ".join(
+                f"{key}: {_formatted(value)}" for key, value in event.detail.items() if key not in ("sha256", "taken_over")
+            ),
         )
         for run in runs
         for event in run.events

@@ -6,7 +6,6 @@ from resnet_lab.analysis.definition import Analysis
 from resnet_lab.analysis.registry import findings
 from resnet_lab.presentation.blocks import Illustration, Picture, picture
 from resnet_lab.record.checksums import write_files
-from resnet_lab.record.files import disk_errors
 from resnet_lab.report import document, figures, html, markdown, why
 from resnet_lab.report.charts import numbers
 from resnet_lab.report.illustrations import curves, illustrations
@@ -19,10 +18,8 @@ _OPTION = "--out"  # chooses another folder in `compare` and `report`
 
 def write_comparison(comparison: Comparison, x: figures.X = "step", out: Path | None = None) -> None:
     """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to `out`, by default the study's folder. Raises DiskError."""
-    folder = out or comparison.study.path
-    _make(folder)
     files, _ = _draw(comparison, curves(comparison, x))
-    write_files(folder, files | numbers(comparison), _OPTION)
+    write_files(out or comparison.study.path, files | numbers(comparison), _OPTION)
 
 
 def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
@@ -46,7 +43,6 @@ def write_report(comparison: Comparison, x: figures.X = "step", out: Path | None
     They go to `out`, by default the study's folder. Returns the paths of the HTML and the Markdown file. Raises DiskError.
     """
     folder = out or comparison.study.path
-    _make(folder / "report")
     reasons = why.reasons(comparison.runs, figures.colours(comparison))
     files, pictures = numbers(comparison), {}
     for illustration in [*illustrations(comparison, x), *reasons.illustrations]:
@@ -57,12 +53,6 @@ def write_report(comparison: Comparison, x: figures.X = "step", out: Path | None
     files |= {html_name: html.render(content).encode(), markdown_name: markdown.render(content).encode()}
     write_files(folder, files, _OPTION)
     return folder / html_name, folder / markdown_name
-
-
-def _make(folder: Path) -> None:
-    """Create a folder, before figures are drawn for it."""
-    with disk_errors(folder, _OPTION):
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _draw(comparison: Comparison, illustration: Illustration) -> tuple[dict[str, bytes], Picture]:

@@ -106,7 +106,7 @@ def train_in(
     """Like `run`, with the data loaded and the device set up; weights are copied from `start` if given, else from the seed."""
     folder.make()
     if (owner := awaited(folder.path)) is not None:
-        yield f"{folder.path} was not released by {owner}; waiting up to {STALE_SECONDS:.0f} s for a sign of life of it."
+        yield f"{folder.path} was not released by {owner}; waiting up to {STALE_SECONDS:.0f} s for a sign of life."
     with folder.lock(stop) as hold:
         if hold is None:  # asked to stop while waiting
             return
@@ -159,7 +159,7 @@ class _Session:
 
     def begin(self, environment: dict[str, object], speed: Speed) -> Iterator[Forecast | Event]:
         """Restore the newest checkpoint, if any, and yield the `started` or `resumed` event and a forecast."""
-        saved, faults = checkpoint.load_newest(self._folder)
+        saved, faults = checkpoint.load_newest(self._folder, self._state.load_state_dict)
         cost = count_run(self._config)
         if saved is None:
             write_json(self._folder.path / "environment.json", environment)
@@ -172,7 +172,6 @@ class _Session:
                 sha256=self._digests(),
             )
         else:
-            self._state.load_state_dict(saved)
             initial = read_json(self._folder.path / "environment.json")
             now = {key: environment[key] for key in _REPRODUCIBILITY_KEYS}
             changed = {key: value for key, value in now.items() if value != initial.get(key, value)}

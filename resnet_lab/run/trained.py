@@ -4,7 +4,6 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,6 +17,7 @@ from resnet_lab.record.digests import RecordedImages
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.compute import set_up
 from resnet_lab.run.device import Resources, pick_device
+from resnet_lab.train.state import load_network
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,9 @@ def load_trained(folders: Sequence[RunFolder], at: int | None, resources: Resour
     for folder in folders:
         config = folder.config()
         set_up(config.compute.model_copy(update={"cuda_graphs": False}), device, resources.threads)
-        state = None if at == 0 else _state(folder, at)
         net = build(config.model, config.seed, num_classes=config.data.num_classes)
-        if state is not None:
-            net.load_state_dict(state["net"])
-        networks.append(Trained(folder, config, state["step"] if state else 0, net.move(device), device))
+        step = 0 if at == 0 else _restore(net, folder, at)
+        networks.append(Trained(folder, config, step, net.move(device), device))
     return networks
 
 
@@ -67,13 +65,14 @@ def load_data(network: Trained, root: Path) -> Data:
     return data
 
 
-def _state(folder: RunFolder, at: int | None) -> dict[str, Any]:
-    if at is not None:
-        return checkpoint.load(folder, at)
-    state, _ = checkpoint.load_newest(folder)
+def _restore(net: ResNet, folder: RunFolder, at: int | None) -> int:
+    """Load a checkpoint's weights into a network, and return its step."""
+    restore = functools.partial(load_network, net)
+    state = checkpoint.load_newest(folder, restore)[0] if at is None else checkpoint.load(folder, at, restore)
     if state is None:
         raise CheckpointError(f"{folder.path} has no checkpoint yet: train it first, or use --at 0 for its initial network.")
-    return state
+    step: int = state["step"]
+    return step
 
 
 @functools.lru_cache(maxsize=2)  # runs of one seed share their data

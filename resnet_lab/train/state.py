@@ -90,11 +90,19 @@ class TrainState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore exactly the saved state."""
-        self.step = state["step"]
-        self.reported_step = state.get("reported_step", self.step)  # older versions saved reported steps only
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Restore exactly the saved state. Raises ValueError if it has another form, such as that of another network.
+
+        The optimiser's tensors are restored in the memory format of their parameters, since formats may differ between devices.
+        Its settings are not restored: they are the recipe's.
+        """
+        state = {"reported_step": state.get("step"), **state}  # older versions saved reported steps only
+        form = self.state_dict()
+        for key in form.keys() - {"optimizer"}:
+            _require_form(state.get(key), form[key], key)
+        load_network(self.net, state)
+        moments = _moments(self.net, state.get("optimizer"))
+        self.optimizer.load_state_dict({"state": moments, "param_groups": form["optimizer"]["param_groups"]})
+        self.step, self.reported_step = state["step"], state["reported_step"]
         self.schedule = ScheduleState(**state["schedule"])
         self.log.load_state_dict(state["log"])
         self.warmup.load_state_dict(state["warmup"])
@@ -110,6 +118,50 @@ def new_state(net: nn.Module, recipe: RecipeConfig, depth: int, compiled_batch: 
     found_inf = torch.zeros((), device=device)
     optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # read by its step(); GradScaler sets it likewise
     return TrainState(net, optimizer, start(recipe, depth), Window(device), Window(device), found_inf, compiled_batch)
+
+
+def load_network(net: nn.Module, state: Mapping[str, Any]) -> None:
+    """Load the weights of a saved state into a network. Raises ValueError if they belong to another network."""
+    _require_form(state.get("net"), net.state_dict(), "net")
+    net.load_state_dict(state["net"])
+
+
+def _moments(net: nn.Module, saved: Any) -> dict[int, dict[str, Tensor]]:
+    """The optimiser's tensors by the index of their parameter, copied to that parameter's device and memory format.
+
+    A fused optimiser reads them in memory order and ignores their strides. There are none before the first step. Raises
+    ValueError if they do not fit the network.
+    """
+    parameters = dict(enumerate(net.parameters()))
+    moments = saved.get("state") if isinstance(saved, Mapping) else None
+    if not isinstance(moments, Mapping) or moments.keys() not in (set(), parameters.keys()):
+        raise ValueError("optimizer belongs to another network")
+    copies: dict[int, dict[str, Tensor]] = {}
+    for index, values in moments.items():
+        own = parameters[index].detach()
+        _require_form(values, dict.fromkeys(values, own), f"optimizer.{index}")
+        copies[index] = {name: torch.empty_like(own).copy_(value) for name, value in values.items()}
+    return copies
+
+
+def _require_form(saved: Any, own: Any, name: str) -> None:
+    """Raise ValueError unless `saved` has the keys, types and tensor shapes of `own`; numbers must not be negative."""
+    if isinstance(own, Mapping):
+        if not isinstance(saved, Mapping) or saved.keys() != own.keys():
+            raise ValueError(f"{name} has other keys")
+        for key, value in own.items():
+            _require_form(saved[key], value, f"{name}.{key}")
+    elif isinstance(own, Tensor):
+        if not _is_alike(saved, own):
+            raise ValueError(f"{name} is not a tensor of shape {tuple(own.shape)}")
+    elif type(saved) is not type(own) or not saved >= 0:
+        raise ValueError(f"{name} is not a valid number")
+
+
+def _is_alike(saved: Any, own: Tensor) -> bool:
+    if not isinstance(saved, Tensor) or saved.is_nested or saved.is_meta or saved.layout != torch.strided:
+        return False
+    return saved.shape == own.shape and saved.dtype == own.dtype
 
 
 def _make_optimizer(net: nn.Module, recipe: RecipeConfig) -> torch.optim.Optimizer:

@@ -4,12 +4,10 @@ Supported are safetensors and torch files with our names, torchvision's, or thos
 """
 
 import argparse
-import io
 import itertools
 import json
 import pickle
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from resnet_lab.config.schema import DataConfig, ModelConfig
 from resnet_lab.config.terms import Layout, Shortcut
 from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.models.resnet import ResNet
+from resnet_lab.record.tensors import load_tensors
 from resnet_lab.weights.naming import is_ours, named_as_in, to_ours
 
 CONTAINERS = ("state_dict", "net", "model", "model_state_dict", "model_state", "params", "weights")
@@ -129,11 +128,8 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _torch(path: Path) -> Any:
     content = path.read_bytes()
     try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            torch.serialization.safe_globals(_harmless_types()),
-        ):  # errors are reported below
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_harmless_types()):
+            return load_tensors(content)
     except Exception as error:  # torch raises almost anything for damaged or foreign files
         if "TorchScript" in str(error):
             raise DataError(

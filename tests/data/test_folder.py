@@ -208,9 +208,9 @@ def test_images_are_decoded_ahead_by_as_many_threads_as_torch_uses(images, monke
     open_image = Image.open
     opened: dict[str, str] = {}  # the thread that opened a file
 
-    def recording_open(file):
+    def recording_open(file, **options):
         opened[file] = threading.current_thread().name
-        return open_image(file)
+        return open_image(file, **options)
 
     monkeypatch.setattr(Image, "open", recording_open)
     torch.set_num_threads(num_threads)

@@ -88,6 +88,15 @@ def test_published_numbers_are_shown_only_beside_runs_of_the_papers_recipe(compa
     assert "| plain-20 | a-martyn | 9.69 | 0.74 | 20.00 | 10.00 |" in text
 
 
+def test_takeover_does_not_publish_the_name_of_a_machine(comparison):
+    detail = {"skipped": [], "changed": {}, "taken_over": {"host": "my-laptop", "pid": 4711}}
+    comparison.runs[0].events.append(Event("2026-01-01T00:01:00+00:00", "resumed", 9, detail))
+    text = markdown.render(document_of(comparison))
+    assert "| resumed | 9 |" in text
+    assert "my-laptop" not in text
+    assert "4711" not in text
+
+
 def test_events_are_listed_and_checkpoints_only_counted(comparison):
     comparison.runs[0].events.append(Event("2026-01-01T00:01:00+00:00", "checkpointed", 9, {"file": "step-9.pt"}))
     text = markdown.render(document_of(comparison))

@@ -41,7 +41,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def shortened(names: Sequence[object], total: int | None = None) -> str:
+def abridged(names: Sequence[object], total: int | None = None) -> str:
     """The first NUM_SHOWN names, and how many more there are; `total` is their number if `names` are only the first."""
     more = (len(names) if total is None else total) - NUM_SHOWN
     return ", ".join(map(str, names[:NUM_SHOWN])) + (f" and {more:,} more" if more > 0 else "")

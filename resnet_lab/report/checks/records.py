@@ -8,7 +8,7 @@ from resnet_lab.config.schema import Plateau
 from resnet_lab.record.files import read_lines
 from resnet_lab.record.lines import EvalRecord, Record, TrainRecord, ValidationRecord, record_from_line, to_line
 from resnet_lab.record.store import Run
-from resnet_lab.report.checks.check import NUM_SHOWN, Check, Fault, counted, shortened
+from resnet_lab.report.checks.check import NUM_SHOWN, Check, Fault, abridged, counted
 from resnet_lab.report.checks.files import RESTORE, recorded_digests
 
 Lines = Sequence[Record | None]  # the lines of metrics.jsonl in file order; None for a line that is not a record
@@ -84,9 +84,9 @@ def _wrong_steps(run: Run, found: set[tuple[str, int]]) -> Iterator[str]:
         steps = {step for name, step in found if name == kind}
         first_missing, number = due.missing(steps, reached)
         if number:
-            yield f"{kind} records are missing at steps {shortened([f'{step:,}' for step in first_missing], number)}"
+            yield f"{kind} records are missing at steps {abridged([f'{step:,}' for step in first_missing], number)}"
         if not_due := sorted(step for step in steps if step not in due):
-            yield f"{kind} records are not due at steps {shortened([f'{step:,}' for step in not_due])}"
+            yield f"{kind} records are not due at steps {abridged([f'{step:,}' for step in not_due])}"
     last = max((step for _, step in found), default=0)
     if finished and last != end:
         yield f"the run is finished, but its last record has step {last:,} instead of {end:,} (recipe.steps)"
@@ -132,12 +132,12 @@ def repeats(runs: Sequence[Run], lines_of_runs: Sequence[Lines]) -> Check:
             else:
                 differing.append(f"{record.type} at step {record.step:,}")
         if differing:
-            problem = f"{run.name}: records repeated after a resume differ from the first ones: {shortened(differing)}."
+            problem = f"{run.name}: records repeated after a resume differ from the first ones: {abridged(differing)}."
             faults.append(Fault(problem, "The run is not reproducible: train it again, and report an issue if this recurs."))
     if not equal and not left_out and not faults:
         return Check("repeats", "no step was repeated after a resume", skipped=True)
     detail = f"{counted(equal, 'repeated record')} equal except for seconds"
-    detail += f"; not exactly reproducible: {shortened(list(dict.fromkeys(left_out)))}" if left_out else ""
+    detail += f"; not exactly reproducible: {abridged(list(dict.fromkeys(left_out)))}" if left_out else ""
     return Check("repeats", detail, tuple(faults))
 
 
@@ -150,4 +150,4 @@ def _inexact_from(run: Run) -> tuple[int | None, str]:
     if len({recorded_digests(event).get("environment.json", str(number)) for number, event in enumerate(starts)}) > 1:
         return 0, "started again in another environment"
     changes = [(event.step, event.detail["changed"]) for event in run.events if isinstance(event.detail.get("changed"), dict)]
-    return min(((step, f"changed: {shortened(list(change))}") for step, change in changes if change), default=(None, ""))
+    return min(((step, f"changed: {abridged(list(change))}") for step, change in changes if change), default=(None, ""))
