@@ -152,7 +152,7 @@ class RunFolder:
     def digests(self) -> dict[str, str]:
         """The sha256 of each existing file of FILES, by name. Raises DiskError."""
         with disk_errors(self.path):
-            contents = {path.name: path.read_bytes() for name in FILES if (path := self.path / name).exists()}
+            contents = {path.name: path.read_bytes() for name in FILES if (path := self.path / name).is_file()}
         return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
     def ending(self) -> Event | None:

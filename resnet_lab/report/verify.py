@@ -74,6 +74,9 @@ def save_result(verification: Verification) -> None:
 def verified_on(comparison: Comparison) -> str | None:
     """The date on which a study with these records passed all checks; None if it did not."""
     values = read_json(comparison.study.path / _FILE)
-    date = values.get("date")
-    is_current = values.get("verified") is True and values.get("records_sha256") == comparison.records_digest
-    return date if is_current and isinstance(date, str) else None
+    if values.get("verified") is not True or values.get("records_sha256") != comparison.records_digest:
+        return None
+    try:
+        return datetime.date.fromisoformat(values["date"]).isoformat()
+    except (KeyError, TypeError, ValueError):
+        return None

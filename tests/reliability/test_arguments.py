@@ -50,7 +50,7 @@ def place(study, monkeypatch, cli):
     monkeypatch.setenv("HOME", str(study.parent.parent))
     for module, name in (
         (experiment, "fetch_data"), (plan, "fetch_data"), (plan, "_measured"), (bench, "bench"), (download, "download"),
-        (write, "_picture"), (architecture, "architecture"), (watch.time, "sleep"), (Request, "load"),
+        (write, "_draw"), (architecture, "architecture"), (watch.time, "sleep"), (Request, "load"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, accept)
     monkeypatch.setattr(webbrowser, "open", lambda page: False)

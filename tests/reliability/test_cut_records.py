@@ -187,7 +187,7 @@ def test_commands_read_a_read_only_runs_folder(study, tmp_path, cli, monkeypatch
         for words in (
             ["runs"], ["runs", "--json"], ["runs", "--watch"], ["compare", "--out", "out"], ["report", "--out", "out"],
             ["report", "--watch", "--out", "out"], ["export", "--to", "csv", "--out", "out"],
-            ["summary", "--pair", "--depth", "8"],
+            ["summary", "--pair", "--depth", "8"], ["verify"],
             ["export", "--to", "safetensors", "--out", "out"], ["evaluate", "s/plain-8-s0"], ["config", "show", "smoke"],
             ["train", "--run", "runs/s/plain-8-s0"],
         ):  # fmt: skip
@@ -199,4 +199,4 @@ def test_commands_read_a_read_only_runs_folder(study, tmp_path, cli, monkeypatch
             assert "choose another folder with --out" in answer.err.strip().split("\n")[-1]
         assert (tmp_path / "out" / "report" / "index.html").exists()
     assert content_of(study) == before
-    figure("13", "12 commands that read a read-only runs folder", "all exit 0, nothing changed")
+    figure("13", "13 commands that read a read-only runs folder", "all exit 0, nothing changed")

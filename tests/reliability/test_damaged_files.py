@@ -26,6 +26,7 @@ READERS = [
 ]  # fmt: skip
 OF_NETWORKS = [["evaluate", "s/plain-8-s0"], ["export", "s", "--to", "safetensors"], ["export", "s", "--to", "torchvision"]]
 TRAINERS = [["train", "--run", "runs/s/plain-8-s0"]]
+VERIFIERS = [["verify", "s"], ["verify", "s", "--json"]]
 
 
 class _Begun(BaseException):
@@ -51,16 +52,17 @@ def damaged_run(study, cli, monkeypatch):
 
 def test_no_damaged_file_ends_a_command_in_a_traceback(damaged_run, cli, monkeypatch, figure):
     contents = {name: (damaged_run / name).read_bytes() for name in DAMAGED}
-    saved, entitled = figures.save, figures.entitled
+    rendered, entitled = figures.rendered, figures.entitled
     outcomes = Counter()
 
     @settings(max_examples=FILES)
     @given(st.data(), st.sampled_from(DAMAGED), st.integers(0, 99))
     def check(data, name, number):
         drawn = number == 50
-        commands = READERS + TRAINERS + ([] if name == "config.json" else OF_NETWORKS)  # a wide network could exhaust the memory
+        commands = READERS + VERIFIERS + TRAINERS
+        commands += [] if name == "config.json" else OF_NETWORKS  # a wide network could exhaust the memory
         words = data.draw(st.sampled_from(commands))
-        monkeypatch.setattr(figures, "save", saved if drawn else lambda *arguments: "<svg></svg>")
+        monkeypatch.setattr(figures, "rendered", rendered if drawn else lambda *arguments: b"<svg></svg>")
         monkeypatch.setattr(figures, "entitled", entitled if drawn else lambda *arguments: None)
         (damaged_run / name).write_bytes(data.draw(damaged(contents[name])))
         try:
@@ -79,5 +81,7 @@ def test_no_damaged_file_ends_a_command_in_a_traceback(damaged_run, cli, monkeyp
         f"{number:,} exit {code}" if code != "trained" else f"{number:,} trained" for code, number in outcomes.items()
     )
     figure(
-        "14", f"{FILES:,} damaged files, each read by one of {len(READERS) + 4} commands", f"no traceback, no exit 1: {listed}"
+        "14",
+        f"{FILES:,} damaged files, each read by one of {len(READERS + VERIFIERS + TRAINERS + OF_NETWORKS)} commands",
+        f"no traceback, no exit 1: {listed}",
     )

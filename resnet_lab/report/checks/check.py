@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Outcome = Literal["ok", "fault", "skipped"]
+NUM_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def shortened(names: Sequence[object], limit: int = 3) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(map(str, names[:limit])) + more
+def abridged(names: Sequence[object], total: int | None = None) -> str:
+    """The first NUM_SHOWN names, and how many more there are; `total` is their number if `names` are only the first."""
+    more = (len(names) if total is None else total) - NUM_SHOWN
+    return ", ".join(map(str, names[:NUM_SHOWN])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def unrecorded(number: int) -> str:

@@ -9,7 +9,7 @@ from resnet_lab.record import checksums
 from resnet_lab.record.files import read_json
 from resnet_lab.record.study import Study
 from resnet_lab.report.charts import numbers as current_numbers
-from resnet_lab.report.checks.check import Check, Fault, counted, shortened, unrecorded
+from resnet_lab.report.checks.check import Check, Fault, abridged, counted, unrecorded
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.digest import read_mark
 
@@ -24,7 +24,7 @@ def numbers(study: Study, comparison: Comparison) -> Check:
     if _is_active(study):
         return Check("numbers", _ACTIVE, skipped=True)
     current = current_numbers(comparison)
-    present = [name for name in current if (study.path / name).exists()]
+    present = [name for name in current if (study.path / name).is_file()]
     if not present:
         return Check("numbers", "no summary.json or curves.csv yet: `resnet-lab compare` writes them", skipped=True)
     problems = {name: problem for name, problem in checksums.damaged_files(study.path) if name in current}
@@ -65,14 +65,14 @@ def figures(study: Study, comparison: Comparison) -> Check:
     """Whether figures and pages are as they were written, and show these records."""
     if _is_active(study):
         return Check("figures", _ACTIVE, skipped=True)
-    names = [*sorted(path.name for pattern in _FIGURES for path in study.path.glob(pattern))]
-    names += [name for name in _PAGES if (study.path / name).exists()]
+    names = [*sorted(path.name for pattern in _FIGURES for path in study.path.glob(pattern) if path.is_file())]
+    names += [name for name in _PAGES if (study.path / name).is_file()]
     digests = {name: read_mark((study.path / name).read_bytes()) for name in names}
     without_mark = sum(digest is None for digest in digests.values())
     problems = {name: problem for name, problem in checksums.damaged_files(study.path) if name not in _NUMBERS}
     current = comparison.records_digest
     outdated = [name for name, digest in digests.items() if digest not in (None, current) and name not in problems]
-    problems |= {f"{shortened(outdated)}:": "made from other records"} if outdated else {}
+    problems |= {f"{abridged(outdated)}:": "made from other records"} if outdated else {}
     remedy = f"`resnet-lab report {study.path}` writes the report's files again; remove those that are no longer part of it."
     faults = tuple(Fault(f"{name} {problem}.", remedy) for name, problem in problems.items())
     if not names and not faults:

@@ -1,13 +1,14 @@
 """Checks of a run's records: complete, in order of step, and equal where steps were repeated after a resume."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 
 from resnet_lab.config.schema import Plateau
 from resnet_lab.record.files import read_lines
 from resnet_lab.record.lines import EvalRecord, Record, TrainRecord, ValidationRecord, record_from_line, to_line
 from resnet_lab.record.store import Run
-from resnet_lab.report.checks.check import Check, Fault, counted, shortened
+from resnet_lab.report.checks.check import NUM_SHOWN, Check, Fault, abridged, counted
 from resnet_lab.report.checks.files import RESTORE, recorded_digests
 
 Lines = Sequence[Record | None]  # the lines of metrics.jsonl in file order; None for a line that is not a record
@@ -79,17 +80,38 @@ def _wrong_steps(run: Run, found: set[tuple[str, int]]) -> Iterator[str]:
     every = {TrainRecord.type: config.log.every, EvalRecord.type: config.evaluation.every}
     every |= {ValidationRecord.type: schedule.every} if isinstance(schedule, Plateau) else {}
     for kind in _RANK:
-        due = set(range(every[kind], end + 1, every[kind])) if kind in every else set()
-        due |= {end} if kind == EvalRecord.type or (kind == TrainRecord.type and end > 0) else set()
+        due = _DueSteps(every.get(kind), end, at_end=kind == EvalRecord.type or (kind == TrainRecord.type and end > 0))
         steps = {step for name, step in found if name == kind}
-        missing = sorted(step for step in due - steps if step <= reached)
-        if missing:
-            yield f"{kind} records are missing at steps {shortened([f'{step:,}' for step in missing])}"
-        if steps - due:
-            yield f"{kind} records are not due at steps {shortened([f'{step:,}' for step in sorted(steps - due)])}"
+        first_missing, number = due.missing(steps, reached)
+        if number:
+            yield f"{kind} records are missing at steps {abridged([f'{step:,}' for step in first_missing], number)}"
+        if not_due := sorted(step for step in steps if step not in due):
+            yield f"{kind} records are not due at steps {abridged([f'{step:,}' for step in not_due])}"
     last = max((step for _, step in found), default=0)
     if finished and last != end:
         yield f"the run is finished, but its last record has step {last:,} instead of {end:,} (recipe.steps)"
+
+
+class _DueSteps:
+    """The steps at which records are due: every `every` steps, none if it is None, and `at_end`.
+
+    They are not held in memory, since a damaged config may have any number of steps.
+    """
+
+    def __init__(self, every: int | None, end: int, *, at_end: bool) -> None:
+        self._regular = range(0) if every is None else range(every, end + 1, every)
+        self._irregular = [end] if at_end and end not in self._regular else []
+
+    def __contains__(self, step: int) -> bool:
+        return step in self._regular or step in self._irregular
+
+    def missing(self, found: set[int], reached: int) -> tuple[list[int], int]:
+        """The first due steps up to `reached` that are not in `found`, and their number."""
+        regular = range(self._regular.start, min(self._regular.stop, reached + 1), self._regular.step)
+        irregular = [step for step in self._irregular if step <= reached]
+        number = len(regular) + len(irregular) - sum(step in regular or step in irregular for step in found)
+        missing = (step for step in itertools.chain(regular, irregular) if step not in found)
+        return list(itertools.islice(missing, NUM_SHOWN)), number
 
 
 def repeats(runs: Sequence[Run], lines_of_runs: Sequence[Lines]) -> Check:
@@ -110,12 +132,12 @@ def repeats(runs: Sequence[Run], lines_of_runs: Sequence[Lines]) -> Check:
             else:
                 differing.append(f"{record.type} at step {record.step:,}")
         if differing:
-            problem = f"{run.name}: records repeated after a resume differ from the first ones: {shortened(differing)}."
+            problem = f"{run.name}: records repeated after a resume differ from the first ones: {abridged(differing)}."
             faults.append(Fault(problem, "The run is not reproducible: train it again, and report an issue if this recurs."))
     if not equal and not left_out and not faults:
         return Check("repeats", "no step was repeated after a resume", skipped=True)
     detail = f"{counted(equal, 'repeated record')} equal except for seconds"
-    detail += f"; not exactly reproducible: {shortened(list(dict.fromkeys(left_out)))}" if left_out else ""
+    detail += f"; not exactly reproducible: {abridged(list(dict.fromkeys(left_out)))}" if left_out else ""
     return Check("repeats", detail, tuple(faults))
 
 
@@ -128,4 +150,4 @@ def _inexact_from(run: Run) -> tuple[int | None, str]:
     if len({recorded_digests(event).get("environment.json", str(number)) for number, event in enumerate(starts)}) > 1:
         return 0, "started again in another environment"
     changes = [(event.step, event.detail["changed"]) for event in run.events if isinstance(event.detail.get("changed"), dict)]
-    return min(((step, f"changed: {shortened(list(change))}") for step, change in changes if change), default=(None, ""))
+    return min(((step, f"changed: {abridged(list(change))}") for step, change in changes if change), default=(None, ""))
