@@ -306,6 +306,8 @@ def _read(folder: Path) -> _Seen | None:
 
 def _read_file(path: Path) -> _Seen | None:
     """What an owner file says; None if there is none. Opening it makes NFS ask the server for its current state."""
+    if not path.is_file():  # opening a pipe would block
+        return None
     try:
         with path.open("rb") as file:
             touched_at = os.fstat(file.fileno()).st_mtime

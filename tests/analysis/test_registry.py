@@ -1,5 +1,6 @@
 """The list of analyses, and results that are written, read back and shown in the report."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,38 @@ def test_every_analysis_is_registered_under_the_name_in_its_results():
     assert [analysis.name for analysis in analyses()] == ["identity", "responses", "gradients", "paths", "landscape", "line"]
     for analysis in analyses():
         assert analysis.result.model_fields["analysis"].default == analysis.name
+
+
+LINE = {
+    "step": 8, "analysis": "line", "other": "plain-14-s0", "other_step": 8, "bn": "batch", "train_images": 9, "test_images": 9,
+    "positions": [0.0, 1.0], "train_losses": [1.0, 2.0], "train_errors": [0.1, 0.2], "test_losses": [1.0, 2.0],
+    "test_errors": [0.1, 0.2],
+}  # fmt: skip
+SLICE = {
+    "step": 8, "analysis": "landscape", "dims": 2, "bn": "batch", "seed": 0, "images": 9, "coordinates": [0.0, 1.0],
+    "losses": [[1.0, 2.0], [1.0, None]], "errors": [[0.1, 0.2], [0.1, 0.2]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "damage"),
+    [
+        (LINE, {"train_errors": [0.1]}),
+        (LINE, {"positions": [0.0, 1.0, 2.0]}),
+        (LINE, {"positions": [2.0, 3.0]}),
+        (SLICE, {"losses": [[1.0, 2.0]]}),
+        (SLICE, {"errors": [[0.1, 0.2], [0.1]]}),
+        (SLICE, {"dims": 1}),
+        (SLICE, {"coordinates": []}),
+    ],
+)
+def test_result_whose_lists_do_not_fit_together_is_left_out(study, values, damage):
+    folder = RunFolder(study / "plain-8-s0")
+    folder.make_analysis()
+    (folder.analysis / "odd.json").write_text(json.dumps(values))
+    assert len(read(folder)[0]) == 1
+    (folder.analysis / "odd.json").write_text(json.dumps(values | damage))
+    assert read(folder) == ([], ["plain-8-s0/analysis/odd.json is not a valid result of an analysis and is left out."])
 
 
 @pytest.mark.parametrize("content", ['{"analysis": "unknown", "step": 0}', "[]", "{}", "\xff", '{"analysis": "responses"'])

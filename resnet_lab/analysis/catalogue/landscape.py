@@ -4,10 +4,10 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import typer
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request, in_order
 from resnet_lab.analysis.results import Result, Row
@@ -39,6 +39,15 @@ class Landscape(Result):
     coordinates: tuple[float, ...]
     losses: tuple[Row, ...] = Field(description="None where a loss is not finite")
     errors: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _one_value_per_point(self) -> Self:
+        points = len(self.coordinates)
+        rows = points if self.dims == 2 else 1
+        for values in (self.losses, self.errors):
+            if not points or [len(row) for row in values] != [points] * rows:
+                raise ValueError("losses and errors need one value per point")
+        return self
 
     @property
     def file_name(self) -> str:

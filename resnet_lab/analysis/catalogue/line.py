@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import typer
+from pydantic import model_validator
 
 from resnet_lab.analysis.catalogue.landscape import BatchNorm, show_cost, with_progress
 from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request, in_order
@@ -35,6 +36,15 @@ class Line(Result):
     train_errors: tuple[float, ...]
     test_losses: Row
     test_errors: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _one_value_per_position(self) -> Self:
+        measured = (self.train_losses, self.train_errors, self.test_losses, self.test_errors)
+        if {len(values) for values in measured} != {len(self.positions)}:
+            raise ValueError("losses and errors need one value per position")
+        if not any(0 <= position <= 1 for position in self.positions):
+            raise ValueError("no position lies between the two networks")
+        return self
 
     @property
     def file_name(self) -> str:
