@@ -37,9 +37,7 @@ class ModelConfig(Section):
     )
     block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
     depth: Integer = Field(le=10_000, description=f"weighted layers: {DEPTH_HELP}")
-    width: Integer = Field(
-        16, ge=1, le=4096, description="filters of the stem and the first stage's 3x3 layers; imagenet layout: 64"
-    )
+    width: Integer = Field(16, ge=1, le=4096, description="filters of the stem and the first stage's 3x3 layers; imagenet: 64")
     shortcut: Later[Shortcut] = Field(
         "A", description="of residual blocks (Sec. 4.1): A identity, B projection where shapes change, C projection everywhere"
     )

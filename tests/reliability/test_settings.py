@@ -129,6 +129,11 @@ def run_of_file(changed, values):
     return StudyConfig("name", "a.toml", changed).run(**own)
 
 
+def named(section, key):
+    """What a message shows of a key: itself, or escaped where it is not printable."""
+    return f"{section}{key if key.isprintable() else repr(key)}"
+
+
 def test_an_unknown_key_is_refused_and_named(figure):
     sections = ["", "model.", "data.", "recipe.", "recipe.schedule.", "recipe.warmup.", "evaluation.", "log.", "compute."]
 
@@ -142,11 +147,11 @@ def test_an_unknown_key_is_refused_and_named(figure):
         get(changed, parents)[key] = value
         with pytest.raises(ConfigError) as from_json:
             load_run(json.dumps(changed), "config.json")
-        assert f"{section}{key}" in str(from_json.value)
+        assert named(section, key) in str(from_json.value)
         if key != "sweep":
             with pytest.raises(ConfigError) as from_file:
                 run_of_file(changed, values)
-            assert f"{section}{key}" in str(from_file.value)
+            assert named(section, key) in str(from_file.value)
 
     check()
     figure("14", f"{CORRUPTIONS // 4:,} configs with an unknown key", "all refused, the key named")
