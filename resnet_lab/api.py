@@ -10,11 +10,11 @@ from pathlib import Path
 from resnet_lab.config.files import StudyConfig, load_study
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.progress import DownloadProgress
+from resnet_lab.presentation.blocks import X
 from resnet_lab.record import study as studies
 from resnet_lab.record.lines import Event, Record
 from resnet_lab.record.study import Study
 from resnet_lab.report import write
-from resnet_lab.report.figures import X
 from resnet_lab.run import experiment
 from resnet_lab.run.device import Resources
 from resnet_lab.run.estimate import Forecast

@@ -1,4 +1,4 @@
-"""The definition of an analysis: one record, from which commands and report sections are made. Imports no torch or matplotlib."""
+"""The description of an analysis, from which commands and report sections are made. Imports no torch or matplotlib."""
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -22,10 +22,10 @@ class _Named(BaseModel):
 
 @cache
 def analyses() -> tuple[Analysis, ...]:
-    """The records of all modules in `catalogue`, in the order of the report."""
+    """The descriptions in all modules of `catalogue`, in the order of the report."""
     modules = [import_module(f"{catalogue.__name__}.{module.name}") for module in pkgutil.iter_modules(catalogue.__path__)]
-    records: list[Analysis] = [module.ANALYSIS for module in modules]
-    return tuple(sorted(records, key=lambda analysis: analysis.place))
+    descriptions: list[Analysis] = [module.ANALYSIS for module in modules]
+    return tuple(sorted(descriptions, key=lambda analysis: analysis.place))
 
 
 def read(folder: RunFolder) -> tuple[list[Result], list[str]]:

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from resnet_lab.config.depths import DEPTH_HELP
 from resnet_lab.config.terms import Kind
+from resnet_lab.presentation.blocks import X
 
 Runs = Annotated[Path, typer.Option("--runs", help="Folder that contains the studies.", show_default=True)]
 DataDir = Annotated[
@@ -42,7 +43,7 @@ Compile = Annotated[
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder (default: the config's name).")]
 StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Study name or folder (default: the newest study).")]
 Out = Annotated[Path | None, typer.Option(help="Folder to write to (default: the study's folder).")]
-XAxis = Annotated[Literal["step", "epoch", "hours"], typer.Option("--x", help="Horizontal axis of the figures.")]
+XAxis = Annotated[X, typer.Option("--x", help="Horizontal axis of the figures.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 

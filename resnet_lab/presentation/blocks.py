@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Network = tuple[str, int]  # ModelConfig.variant and depth
 Colours = Mapping[Network, str]
+X = Literal["step", "epoch", "hours"]  # the horizontal axis of curves
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 `.lock` is locked with flock(2), which the kernel releases when the process ends, even if it is killed. Some network file systems
 do not pass this lock on to other machines. So `.owner.json` names the process that holds the run, and that process touches the
-file every BEAT_SECONDS. A file that nobody touches any more is stale, and the next process takes the run over.
+file every HEARTBEAT_SECONDS, its heartbeat. A file without a heartbeat is stale, and the next process takes the run over.
 docs/reliability.md says what holds on which file system.
 """
 
@@ -28,7 +28,7 @@ from resnet_lab.record.files import disk_errors
 if sys.platform != "win32":
     import fcntl
 
-BEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 45.0  # four beats may be late
 _FLOCK_SECONDS = 2.0  # longer than `holder` holds the lock
 _WATCH_SECONDS = 0.2
@@ -91,7 +91,7 @@ class Hold:
         self._folder, self._owner, self.taken_over = folder, owner, taken_over
 
     def check(self) -> None:
-        """Raise LockedError if another process has taken the run over, because this one gave no sign of life. Or DiskError."""
+        """Raise LockedError if another process has taken the run over, because this one gave no heartbeat. Or DiskError."""
         with disk_errors(self._folder):
             seen = _read(self._folder)
         if not self._is_ours(seen):
@@ -102,7 +102,7 @@ class Hold:
             )
 
     def beat(self) -> bool:
-        """Touch the owner file, as a sign of life. False if the run is no longer held."""
+        """Touch the owner file, as a heartbeat. False if the run is no longer held."""
         with contextlib.suppress(OSError):  # the next beat tries again, and the next record reports it
             if not self._is_ours(_read(self._folder)):
                 return False
@@ -110,7 +110,7 @@ class Hold:
         return True
 
     def beat_until(self, ended: threading.Event, seconds: float) -> None:
-        """Give a sign of life every so many seconds, until the event is set or the run is no longer held."""
+        """Give a heartbeat every so many seconds, until the event is set or the run is no longer held."""
         while not ended.wait(seconds) and self.beat():
             pass
 
@@ -130,13 +130,13 @@ def hold(
     stop: Callable[[], bool] = lambda: False,
     *,
     machine: Machine | None = None,
-    beat_seconds: float = BEAT_SECONDS,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
     stale_seconds: float = STALE_SECONDS,
 ) -> Iterator[Hold | None]:
-    """Hold a run's folder for this process; None if `stop()` became true while waiting for another process's sign of life.
+    """Hold a run's folder for this process; None if `stop()` became true while waiting for another process's heartbeat.
 
     An owner that has not released the run is taken over. If its process was on this machine, the flock shows that it is gone;
-    otherwise it is watched for `stale_seconds` for a sign of life. Raises LockedError if another process has the run, DiskError.
+    otherwise it is watched for `stale_seconds` for a heartbeat. Raises LockedError if another process has the run, DiskError.
     """
     with contextlib.ExitStack() as stack:
         with disk_errors(folder):
@@ -144,14 +144,14 @@ def hold(
             held = _take(folder, machine or this_machine(), stop, stale_seconds, has_flock=has_flock)
         if held is not None:
             stack.callback(held.release)
-            stack.enter_context(_beating(held, beat_seconds))
+            stack.enter_context(_beating(held, heartbeat_seconds))
         yield held
 
 
 def holder(folder: Path, *, machine: Machine | None = None, stale_seconds: float = STALE_SECONDS) -> Owner | None:
     """The process that works on a run now, None if there is none. For readers: writes nothing, works in a read-only folder.
 
-    The last sign of life of a process on another machine is compared with this machine's clock.
+    The last heartbeat of a process on another machine is compared with this machine's clock.
     """
     machine = machine or this_machine()
     flock, seen = _probe_flock(folder), None
@@ -166,7 +166,7 @@ def holder(folder: Path, *, machine: Machine | None = None, stale_seconds: float
 
 
 def awaited(folder: Path, *, machine: Machine | None = None) -> Owner | None:
-    """The owner for whose sign of life `hold` would wait: one on another machine that has not released the run."""
+    """The owner for whose heartbeat `hold` would wait: one on another machine that has not released the run."""
     seen = None
     with contextlib.suppress(OSError):
         seen = _read(folder)
@@ -274,7 +274,7 @@ def _remove(folder: Path, stale: Owner) -> None:
 
 @contextlib.contextmanager
 def _beating(held: Hold, seconds: float) -> Iterator[None]:
-    """Give signs of life from a thread."""
+    """Give heartbeats from a thread."""
     ended = threading.Event()
     thread = threading.Thread(target=held.beat_until, args=(ended, seconds), name="lock", daemon=True)
     thread.start()

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from resnet_lab.config.files import load_run
 from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.errors import ConfigError, DiskError
+from resnet_lab.record.checksums import sha256_of
 from resnet_lab.record.digests import Digests
 from resnet_lab.record.files import Position, append_line, disk_errors, read_json, read_lines, read_new_lines, sync, write_json
 from resnet_lab.record.lines import (
@@ -151,9 +151,7 @@ class RunFolder:
 
     def digests(self) -> dict[str, str]:
         """The sha256 of each existing file of FILES, by name. Raises DiskError."""
-        with disk_errors(self.path):
-            contents = {path.name: path.read_bytes() for name in FILES if (path := self.path / name).is_file()}
-        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        return {name: sha256_of(path) for name in FILES if (path := self.path / name).is_file()}
 
     def ending(self) -> Event | None:
         """The final event, finished or diverged; None if the run has not ended."""

@@ -3,7 +3,7 @@
 import io
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resnet_lab.config.terms import KINDS, VARIANTS
-from resnet_lab.presentation.blocks import Illustration
+from resnet_lab.presentation.blocks import Illustration, X
 from resnet_lab.presentation.style import STYLE, label_ends
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run
@@ -24,7 +24,6 @@ from resnet_lab.text import printable
 
 STAND_IN_NOTICE = "SYNTHETIC STAND-IN, NOT CIFAR-10"
 FEW_POINTS, MOST_POINTS = 20, 300
-X = Literal["step", "epoch", "hours"]
 _HUES = {"plain": "Oranges", "residual": "Blues", "residual-B": "Greens", "residual-C": "Purples"}
 _DASHED, _THIN, _BOLD = (0, (3, 1.5)), 1.0, 2.2
 

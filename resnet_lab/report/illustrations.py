@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from resnet_lab.presentation.blocks import Illustration, Table
+from resnet_lab.presentation.blocks import Illustration, Table, X
 from resnet_lab.report import figures
 from resnet_lab.report.charts import chart, curve_table, lr_drops
 from resnet_lab.report.tables import error_table, interval_table
@@ -11,7 +11,7 @@ from resnet_lab.study.compare import Comparison
 from resnet_lab.text import duration
 
 
-def illustrations(comparison: Comparison, x: figures.X = "step") -> Iterator[Illustration]:
+def illustrations(comparison: Comparison, x: X = "step") -> Iterator[Illustration]:
     """Yield the illustrations that the study has data for; `x` is the unit of the horizontal axis of curves."""
     yield curves(comparison, x)
     yield _traces(comparison, x)
@@ -21,7 +21,7 @@ def illustrations(comparison: Comparison, x: figures.X = "step") -> Iterator[Ill
         yield _degradation(comparison, x)
 
 
-def curves(comparison: Comparison, x: figures.X = "step") -> Illustration:
+def curves(comparison: Comparison, x: X = "step") -> Illustration:
     """Error against time, plain and residual side by side."""
     sides = {"plain": "left", "residual": "right"}
     parts = [
@@ -38,7 +38,7 @@ def curves(comparison: Comparison, x: figures.X = "step") -> Illustration:
     )
 
 
-def _degradation(comparison: Comparison, x: figures.X) -> Illustration:
+def _degradation(comparison: Comparison, x: X) -> Illustration:
     return Illustration(
         stem="degradation",
         title="plain networks, shallowest and deepest",
@@ -61,7 +61,7 @@ def _by_depth(comparison: Comparison) -> Illustration:
     )
 
 
-def _traces(comparison: Comparison, x: figures.X) -> Illustration:
+def _traces(comparison: Comparison, x: X) -> Illustration:
     return Illustration(
         stem="traces",
         title="learning rate and speed",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from resnet_lab.analysis.definition import Analysis
 from resnet_lab.analysis.registry import findings
-from resnet_lab.presentation.blocks import Illustration, Picture, picture
+from resnet_lab.presentation.blocks import Illustration, Picture, X, picture
 from resnet_lab.record.checksums import write_files
 from resnet_lab.report import document, figures, html, markdown, why
 from resnet_lab.report.charts import numbers
@@ -16,7 +16,7 @@ from resnet_lab.study.digest import mark
 _OPTION = "--out"  # chooses another folder in `compare` and `report`
 
 
-def write_comparison(comparison: Comparison, x: figures.X = "step", out: Path | None = None) -> None:
+def write_comparison(comparison: Comparison, x: X = "step", out: Path | None = None) -> None:
     """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to `out`, by default the study's folder. Raises DiskError."""
     files, _ = _draw(comparison, curves(comparison, x))
     write_files(out or comparison.study.path, files | numbers(comparison), _OPTION)
@@ -37,7 +37,7 @@ def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
     return paths
 
 
-def write_report(comparison: Comparison, x: figures.X = "step", out: Path | None = None) -> tuple[Path, Path]:
+def write_report(comparison: Comparison, x: X = "step", out: Path | None = None) -> tuple[Path, Path]:
     """Write `report/index.html`, `report/report.md` and all figures, with `x` as the horizontal axis of the curves.
 
     They go to `out`, by default the study's folder. Returns the paths of the HTML and the Markdown file. Raises DiskError.

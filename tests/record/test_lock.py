@@ -13,7 +13,7 @@ from resnet_lab.record import lock
 from resnet_lab.record.lock import Machine, awaited, hold, holder, this_machine
 
 OTHER = Machine("elsewhere", "another boot")
-QUICK = {"beat_seconds": 0.02, "stale_seconds": 0.4}
+QUICK = {"heartbeat_seconds": 0.02, "stale_seconds": 0.4}
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from resnet_lab.config.files import StudyConfig, load_run, load_study
 from resnet_lab.config.schema import RunConfig, with_compile
 from resnet_lab.config.settings import flatten, get
 from resnet_lab.errors import ConfigError
+from resnet_lab.text import shortened
 from tests.builders import toml
 from tests.reliability.scale import times
 from tests.reliability.strategies import junk, run_settings
@@ -130,8 +131,8 @@ def run_of_file(changed, values):
 
 
 def named(section, key):
-    """What a message shows of a key: itself, or escaped where it is not printable."""
-    return f"{section}{key if key.isprintable() else repr(key)}"
+    """What a message shows of a key: itself, or escaped and shortened where it is not printable."""
+    return f"{section}{key if key.isprintable() else shortened(key)}"
 
 
 def test_an_unknown_key_is_refused_and_named(figure):

@@ -1,7 +1,8 @@
 """Checks of a run's own files: its config, its final records, its checkpoints, exports and results of analyses."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from resnet_lab.analysis import registry
 from resnet_lab.record import checksums
@@ -36,11 +37,12 @@ def final_files(runs: Sequence[Run]) -> Check:
     faults, compared, finished = [], 0, [run for run in runs if run.state == "finished"]
     for run in finished:
         earlier_events, end = _finish(run)
-        compared += end is not None
-        for name, digest in ({} if end is None else recorded_digests(end)).items():
-            is_events = name == "events.jsonl"
-            found = hashlib.sha256(earlier_events).hexdigest() if is_events else run.folder.digests().get(name)
-            if name in FILES and found != digest:
+        if end is None:
+            continue
+        compared += 1
+        current = run.folder.digests() | {"events.jsonl": hashlib.sha256(earlier_events).hexdigest()}
+        for name, digest in recorded_digests(end).items():
+            if name in FILES and current.get(name) != digest:
                 faults.append(Fault(f"{run.name}/{name} has changed since the run finished (its sha256 differs).", RESTORE))
     if not finished:
         return Check("files", "no run is finished", skipped=True)
@@ -79,9 +81,9 @@ def checkpoints(runs: Sequence[Run]) -> Check:
         if run.state == "running":
             active += 1
             continue
-        names = list(read_json(run.folder.checkpoints / "manifest.json"))
-        number += len(names)
-        faults += list(_checkpoint_faults(run, names))
+        manifest = read_json(run.folder.checkpoints / "manifest.json")
+        number += len(manifest)
+        faults += list(_checkpoint_faults(run, manifest))
     detail = f"{counted(number, 'file')} compared with the sha256 in their manifests"
     detail += f"; {counted(active, 'active run')} left out" if active else ""
     if not number and not faults:
@@ -89,15 +91,14 @@ def checkpoints(runs: Sequence[Run]) -> Check:
     return Check("checkpoints", detail, tuple(faults))
 
 
-def _checkpoint_faults(run: Run, names: Sequence[str]) -> Iterator[Fault]:
+def _checkpoint_faults(run: Run, manifest: Mapping[str, Any]) -> Iterator[Fault]:
     folder, place = run.folder.checkpoints, f"{run.name}/checkpoints"
-    manifest = read_json(folder / "manifest.json")
-    if not names and (folder / "manifest.json").exists():
+    if not manifest and (folder / "manifest.json").exists():
         yield Fault(f"{place}/manifest.json cannot be read.", RESTORE)
-    for name in names:
-        entry, path = manifest[name], checksums.file_in(folder, name)
+    for name, entry in manifest.items():
+        path = checksums.file_in(folder, name)
         if path is None:
-            may_be_incomplete = name == max(names) and run.state != "finished"  # it is listed before it is written
+            may_be_incomplete = name == max(manifest) and run.state != "finished"  # it is listed before it is written
             if not may_be_incomplete:
                 yield Fault(f"{place}/{name} is listed but missing.", RESTORE)
         elif not isinstance(entry, dict) or checksums.sha256_of(path) != entry.get("sha256"):
@@ -106,7 +107,7 @@ def _checkpoint_faults(run: Run, names: Sequence[str]) -> Iterator[Fault]:
                 "Restore it from a copy, or remove it and its entry in manifest.json, so that an older one is used.",
             )
     for path in sorted(folder.glob("step-*.pt")):
-        if path.name not in names:
+        if path.name not in manifest:
             yield Fault(
                 f"{place}/{path.name} is not listed in manifest.json.",
                 "Remove it: it is left over from an interrupted save, or belongs to another run.",
