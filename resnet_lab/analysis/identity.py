@@ -48,7 +48,7 @@ def saved(shallow: Subject, depth: int, scratch: Subject | None = None, num_imag
     """The saved result of `identity` with the same arguments, if any; the networks are determined by run and step."""
     sizes = [min(num_images or len(images), len(images)) for images in (shallow.data.train, shallow.data.test)]
     wanted = (shallow.step, depth, *sizes, None if scratch is None else scratch.step)
-    for result in read(shallow.folder)[0]:
+    for result in read(shallow.folder, shallow.config.model)[0]:
         if isinstance(result, Identity):
             key = (result.step, result.depth, result.train_images, result.test_images, result.scratch_step)
             if key == wanted:

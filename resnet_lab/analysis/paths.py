@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.analysis.catalogue.paths import Paths, Removal, RemovedBlock
+from resnet_lab.analysis.catalogue.paths import Paths, Removal, RemovedBlock, removal_numbers
 from resnet_lab.analysis.subject import Subject, subset
 from resnet_lab.config.terms import Padding
 from resnet_lab.data.batches import clean_batches
@@ -84,11 +84,7 @@ def paths(subject: Subject, num_images: int | None = IMAGES, num_draws: int = DR
 
 
 def random_removals(num_blocks: int, num_draws: int) -> Iterator[tuple[int, list[list[int]]]]:
-    """Yield k and `num_draws` draws of k distinct block indices, for k = 1, 2, 3, 4, 6, 8, 12, 16, 24, ... < `num_blocks`.
-
-    The spacing is finest for small k, where a residual network's error rises.
-    """
-    numbers = sorted({1} | {factor * 2**power for factor in (2, 3) for power in range(num_blocks.bit_length())})
-    for number in (number for number in numbers if number < num_blocks):
+    """Yield k and `num_draws` draws of k distinct block indices, for every k of `removal_numbers`."""
+    for number in removal_numbers(num_blocks):
         sources = (generator(0, f"analysis/paths/{number}", draw) for draw in range(num_draws))
         yield number, [sorted(torch.randperm(num_blocks, generator=source)[:number].tolist()) for source in sources]

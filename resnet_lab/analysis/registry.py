@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from resnet_lab.analysis import catalogue
 from resnet_lab.analysis.definition import Analysis, Finding
 from resnet_lab.analysis.results import Result
+from resnet_lab.config.schema import ModelConfig
 from resnet_lab.record.checksums import LIST
 from resnet_lab.record.store import Run, RunFolder
 
@@ -28,15 +29,19 @@ def analyses() -> tuple[Analysis, ...]:
     return tuple(sorted(descriptions, key=lambda analysis: analysis.place))
 
 
-def read(folder: RunFolder) -> tuple[list[Result], list[str]]:
-    """Return a run's results in the order of file names, and a sentence for each file that is not a valid result."""
+def read(folder: RunFolder, model: ModelConfig) -> tuple[list[Result], list[str]]:
+    """Return the results of a run of this model in the order of file names, and a sentence for each file that is not valid."""
     results, faults = [], []
     types = {analysis.name: analysis.result for analysis in analyses()}
     for path in sorted(set(folder.analysis.glob("*.json")) - {folder.analysis / LIST}):
         try:
             content = path.read_bytes()
-            results.append(types[_Named.model_validate_json(content).analysis].model_validate_json(content))
+            result = types[_Named.model_validate_json(content).analysis].model_validate_json(content)
         except (OSError, ValidationError, KeyError):
+            result = None
+        if result is not None and result.fits(model):
+            results.append(result)
+        else:
             faults.append(f"{folder.path.name}/analysis/{path.name} is not a valid result of an analysis and is left out.")
     return results, faults
 
@@ -45,7 +50,7 @@ def findings(runs: Sequence[Run]) -> tuple[list[Finding], list[str]]:
     """Return all results of these runs, and a sentence for each file that is not a valid result."""
     items, faults = [], []
     for run in runs:
-        results, invalid = read(run.folder)
+        results, invalid = read(run.folder, run.config.model)
         items += [Finding(run, result) for result in results]
         faults += invalid
     return items, faults

@@ -26,7 +26,12 @@ def bench(
     threads: Threads = None,
     device: Device = "auto",
     seconds: Annotated[
-        float, typer.Option(min=1, help="Duration of the measurement; compiling and the sweep's forecast take extra time.")
+        float,
+        typer.Option(
+            min=1,
+            max=86_400,
+            help="Duration of the measurement; compiling and the sweep's forecast take extra time.",
+        ),
     ] = 20,
     as_json: Json = False,
 ) -> None:

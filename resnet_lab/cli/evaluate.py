@@ -47,7 +47,7 @@ FileImages = Annotated[
     ),
 ]
 FileImageSize = Annotated[
-    int | None, typer.Option(min=32, help="Input size of the file's network on a folder's images, in pixels.")
+    int | None, typer.Option(min=32, max=4096, help="Input size of the file's network on a folder's images, in pixels.")
 ]
 Views = Annotated[
     int | None,

@@ -22,7 +22,12 @@ def report(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Keep rewriting the page while runs are active; Ctrl-C exits.")] = False,
     every: Annotated[
-        float | None, typer.Option(min=1, help=f"With --watch: seconds between checks for changes (default: {EVERY_SECONDS:g}).")
+        float | None,
+        typer.Option(
+            min=1,
+            max=86_400,
+            help=f"With --watch: seconds between checks for changes (default: {EVERY_SECONDS:g}).",
+        ),
     ] = None,
     x: XAxis = "step",
     out: Out = None,

@@ -30,7 +30,8 @@ ShortcutOption = Annotated[
     ),
 ]
 Classes = Annotated[
-    int | None, typer.Option(min=1, help="Outputs of the final layer (default: the config's, or the layout's 10 or 1000).")
+    int | None,
+    typer.Option(min=1, max=2**20, help="Outputs of the final layer (default: the config's, or the layout's 10 or 1000)."),
 ]
 Pair = Annotated[bool, typer.Option("--pair", help="Show the plain and the residual network side by side.")]
 Draw = Annotated[Path | None, typer.Option(help="Draw both networks in the style of Fig. 3: FILE.svg, .png or .pdf.")]

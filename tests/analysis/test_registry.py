@@ -25,9 +25,9 @@ def test_results_are_deterministic_and_read_back_equal(study):
         result = analyse()
         assert result == analyse()
         save(subject.folder, result)
-        assert result in read(subject.folder)[0]
+        assert result in read(subject.folder, subject.config.model)[0]
     assert same_tensors(before, copied_state(subject.net))
-    assert [stored.analysis for stored in read(subject.folder)[0]] == ["gradients", "identity", "responses"]
+    assert [stored.analysis for stored in read(subject.folder, subject.config.model)[0]] == ["gradients", "identity", "responses"]
 
 
 def test_report_without_analyses_has_no_section_on_them(study):
@@ -68,9 +68,12 @@ def test_result_whose_lists_do_not_fit_together_is_left_out(study, values, damag
     folder = RunFolder(study / "plain-8-s0")
     folder.make_analysis()
     (folder.analysis / "odd.json").write_text(json.dumps(values))
-    assert len(read(folder)[0]) == 1
+    assert len(read(folder, folder.config().model)[0]) == 1
     (folder.analysis / "odd.json").write_text(json.dumps(values | damage))
-    assert read(folder) == ([], ["plain-8-s0/analysis/odd.json is not a valid result of an analysis and is left out."])
+    assert read(folder, folder.config().model) == (
+        [],
+        ["plain-8-s0/analysis/odd.json is not a valid result of an analysis and is left out."],
+    )
 
 
 @pytest.mark.parametrize("content", ['{"analysis": "unknown", "step": 0}', "[]", "{}", "\xff", '{"analysis": "responses"'])
@@ -78,7 +81,10 @@ def test_file_that_is_not_a_result_is_reported_and_left_out(study, content):
     folder = RunFolder(study / "plain-8-s0")
     folder.make_analysis()
     (folder.analysis / "odd.json").write_text(content, encoding="latin-1")
-    assert read(folder) == ([], ["plain-8-s0/analysis/odd.json is not a valid result of an analysis and is left out."])
+    assert read(folder, folder.config().model) == (
+        [],
+        ["plain-8-s0/analysis/odd.json is not a valid result of an analysis and is left out."],
+    )
 
 
 def test_report_reads_every_result_file_once(study, monkeypatch):

@@ -146,7 +146,7 @@ _words = st.text(
     st.characters(exclude_categories=(), exclude_characters="\0/"), max_size=12
 )  # arguments cannot contain NUL; no / so that paths stay inside
 _numbers = st.sampled_from(
-    ["1", "2", "8"] * 5 + ["-1", "0", "14", "20", "21", "4.5", "1e9", "nan", "inf", str(2**63), "9" * 5000]
+    ["1", "2", "8"] * 5 + ["-1", "0", "14", "20", "21", "4.5", "1e9", "nan", "inf", str(2**63), str(10**400), "9" * 5000]
 )
 _VALUES = {  # likely values by option, for the folder made by the fixture `place`
     "--config": ["smoke", "demo", "imagenet", "tiny.toml", "bad.toml", "nope.toml", "nope", "runs/s"],

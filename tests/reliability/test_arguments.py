@@ -18,7 +18,7 @@ from tests.builders import write_config
 from tests.reliability.scale import times
 from tests.reliability.strategies import arguments
 
-LISTS = times(250, 10_000)
+LISTS = times(100, 10_000)
 CODES = (0, 2, 3, 4, 5, 6, 7, 74, 75, 130)
 
 
@@ -77,3 +77,18 @@ def test_no_list_of_arguments_ends_in_a_traceback(cli, figure):
         f"{number:,} exit {code}" if code != "accepted" else f"{number:,} accepted" for code, number in outcomes.items()
     )
     figure("14", f"{LISTS:,} lists of arguments", f"no traceback, no exit 1: {listed}")
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("number", ["nan", "inf", "1e300", str(10**400)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "report s --watch --every",
+        "bench --seconds",
+        "analyze landscape s/plain-8-s0 --reach",
+        "summary --plain --depth 8 --classes",
+    ],
+)
+def test_a_number_of_no_use_is_refused(words, number, cli):
+    assert cli(*words.split(), number).code == 2

@@ -1,6 +1,5 @@
 """Figure 14: no command fails with a traceback on a damaged record, event, config, environment, manifest, result or summary."""
 
-import shutil
 from collections import Counter
 
 import pytest
@@ -10,15 +9,13 @@ from hypothesis import strategies as st
 from resnet_lab.cli import watch
 from resnet_lab.report import figures
 from resnet_lab.run import experiment
-from tests.builders import ROOT
 from tests.reliability.scale import times
 from tests.reliability.strategies import damaged
 
-FILES = times(200, 10_000)
-RESULTS = {path.name.split("-")[0]: path for path in sorted((ROOT / "reference" / "quick").glob("*/analysis/*.json"))}
+FILES = times(60, 10_000)
 DAMAGED = [
     "metrics.jsonl", "events.jsonl", "config.json", "environment.json", "checkpoints/manifest.json", "../summary.json",
-    *(f"analysis/{path.name}" for path in RESULTS.values()),
+    "analysis/responses-00000008.json", "analysis/sha256.json", "../sha256.json",
 ]  # fmt: skip
 READERS = [
     ["runs", "s"], ["runs", "s", "--json"], ["runs", "s", "--watch"], ["compare", "s"], ["compare", "s", "--json", "--best"],
@@ -35,11 +32,8 @@ class _Begun(BaseException):
 
 @pytest.fixture
 def damaged_run(study, cli, monkeypatch):
-    """A run with results of every analysis, in a study; training raises _Begun."""
-    folder = study / "plain-8-s0"
-    (folder / "analysis").mkdir()
-    for path in RESULTS.values():
-        shutil.copy(path, folder / "analysis")
+    """A run of a study, with a result of an analysis; training raises _Begun."""
+    assert cli("analyze", "responses", "s/plain-8-s0", "--fast").code == 0
     assert cli("compare", "s").code == 0
 
     def begin(*arguments):
@@ -47,7 +41,7 @@ def damaged_run(study, cli, monkeypatch):
 
     monkeypatch.setattr(experiment, "fetch_data", begin)
     monkeypatch.setattr(watch.time, "sleep", lambda seconds: None)  # --watch waits for a run without events
-    return folder
+    return study / "plain-8-s0"
 
 
 def test_no_damaged_file_ends_a_command_in_a_traceback(damaged_run, cli, monkeypatch, figure):
@@ -73,7 +67,7 @@ def test_no_damaged_file_ends_a_command_in_a_traceback(damaged_run, cli, monkeyp
         finally:
             (damaged_run / name).write_bytes(contents[name])
         assert "Traceback" not in answer.err
-        assert answer.code == 0 or (words not in READERS and answer.code in (2, 4, 6)), answer.err
+        assert answer.code == 0 or (words not in READERS and answer.code in (2, 4, 6, 74)), answer.err
         outcomes[answer.code] += 1
 
     check()

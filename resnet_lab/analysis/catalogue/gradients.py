@@ -18,7 +18,8 @@ from resnet_lab.analysis.definition import (
     mean_over_seeds,
     network_name,
 )
-from resnet_lab.analysis.results import Result, Values
+from resnet_lab.analysis.results import Count, Number, Result, Values, block_names, layer_names, projection_names
+from resnet_lab.config.schema import ModelConfig
 from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
 from resnet_lab.record.store import RunFolder
 
@@ -30,18 +31,24 @@ class GradientNorm(Values):
     """Euclidean norm of the gradient of the mean loss: mean over batches, and standard deviation if there are several."""
 
     name: str
-    norm: float
-    deviation: float | None
+    norm: Number
+    deviation: Number | None
 
 
 class Gradients(Result):
     """Norms of the gradients with respect to each convolution's weight and each block's output, in training mode."""
 
     analysis: Literal["gradients"] = "gradients"
-    batches: int
-    batch_size: int
+    batches: Count
+    batch_size: Count
     weights: tuple[GradientNorm, ...]
     blocks: tuple[GradientNorm, ...]
+
+    def fits(self, model: ModelConfig) -> bool:
+        """See Result."""
+        weights = sorted(norm.name for norm in self.weights)
+        expected = sorted(f"{name}.conv" for name in [*layer_names(model), *projection_names(model)])
+        return weights == expected and [norm.name for norm in self.blocks] == block_names(model)
 
 
 ByStep = Mapping[int, Sequence[Gradients]]  # one result per seed

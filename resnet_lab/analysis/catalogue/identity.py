@@ -11,10 +11,11 @@ import typer
 from pydantic import Field
 
 from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request
-from resnet_lab.analysis.results import Result, Values
+from resnet_lab.analysis.results import Count, Number, Result, Values
 from resnet_lab.config.terms import VARIANTS
 from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import Colours, Illustration, Table
+from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
 from resnet_lab.study.differences import MATTERS
 from resnet_lab.text import percent
@@ -33,34 +34,34 @@ UNTRAINED = "0.35"  # colour of a depth that the study has not trained
 class Errors(Values):
     """Clean training error and test error of one network, on the images of the analysis."""
 
-    train: float
-    test: float
+    train: Error
+    test: Error
 
 
 class BatchNoise(Values):
     """The difference between the construction and the shallower network in training mode, where BN uses batch statistics."""
 
-    batches: int
-    rms_difference: float = Field(description="of the logits, over images and classes")
-    rms_logits: float = Field(description="of the shallower network's logits, for comparison")
-    max_difference: float
-    shallow_loss: float
-    constructed_loss: float
+    batches: Count
+    rms_difference: Number = Field(description="of the logits, over images and classes")
+    rms_logits: Number = Field(description="of the shallower network's logits, for comparison")
+    max_difference: Number
+    shallow_loss: Number
+    constructed_loss: Number
 
 
 class CurvePoint(Values):
     """Clean errors after `step` steps of training continued from the construction."""
 
-    step: int
-    train: float
-    test: float
+    step: Count
+    train: Error
+    test: Error
 
 
 class Continued(Values):
     """Training continued from the construction."""
 
-    steps: int = Field(description="planned number of steps")
-    step: int = Field(description="steps done so far")
+    steps: Count = Field(description="planned number of steps")
+    step: Count = Field(description="steps done so far")
     curve: tuple[CurvePoint, ...]
 
 
@@ -68,15 +69,15 @@ class Identity(Result):
     """A trained network, a deeper one that computes the same function, and one of that depth trained from scratch."""
 
     analysis: Literal["identity"] = "identity"
-    depth: int = Field(description="of the construction")
-    train_images: int
-    test_images: int
-    max_difference: float = Field(description="largest absolute difference of a logit, over all images")
-    changed_predictions: int
+    depth: Count = Field(description="of the construction")
+    train_images: Count
+    test_images: Count
+    max_difference: Number = Field(description="largest absolute difference of a logit, over all images")
+    changed_predictions: Count
     shallow: Errors
     constructed: Errors
     scratch: Errors | None = Field(description="the same depth and seed trained from scratch, if the study has it")
-    scratch_step: int | None
+    scratch_step: Count | None
     noise: BatchNoise
     continued: Continued | None = None
 
@@ -169,7 +170,7 @@ def table(findings: Findings) -> Table:
             after = result.continued.curve[-1] if result.continued and result.continued.curve else None
             rows.append((
                 f"{finding.run.name} to {result.depth}", f"{result.max_difference:.2g}", str(result.changed_predictions),
-                f"{100 * result.noise.rms_difference / result.noise.rms_logits:.2g} %", f"{100 * result.shallow.train:.2f}",
+                _noise(result.noise), f"{100 * result.shallow.train:.2f}",
                 f"{100 * result.constructed.train:.2f}", f"{100 * result.scratch.train:.2f}" if result.scratch else "-",
                 f"{100 * after.train:.2f} ({after.step:,})" if after else "-",
             ))  # fmt: skip
@@ -184,6 +185,10 @@ def table(findings: Findings) -> Table:
         header,
         tuple(rows),
     )
+
+
+def _noise(noise: BatchNoise) -> str:
+    return f"{100 * noise.rms_difference / noise.rms_logits:.2g} %" if noise.rms_logits else "-"
 
 
 def by_depths(findings: Findings) -> dict[tuple[int, int], dict[str, list[Identity]]]:

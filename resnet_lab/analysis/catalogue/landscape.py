@@ -10,8 +10,9 @@ import typer
 from pydantic import Field, model_validator
 
 from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request, in_order
-from resnet_lab.analysis.results import Result, Row
+from resnet_lab.analysis.results import Count, Number, Result, Row
 from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
+from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
 from resnet_lab.text import duration
 
@@ -32,13 +33,13 @@ class Landscape(Result):
     """Training loss and error on a slice around a network, one row for each coordinate along the second direction."""
 
     analysis: Literal["landscape"] = "landscape"
-    dims: int
+    dims: Annotated[int, Field(ge=1, le=2)]
     bn: Literal["moving", "batch"]
-    seed: int
-    images: int
-    coordinates: tuple[float, ...]
+    seed: Count
+    images: Count
+    coordinates: Annotated[tuple[Number, ...], Field(min_length=2)]
     losses: tuple[Row, ...] = Field(description="None where a loss is not finite")
-    errors: tuple[tuple[float, ...], ...]
+    errors: tuple[tuple[Error, ...], ...]
 
     @model_validator(mode="after")
     def _one_value_per_point(self) -> Self:
@@ -60,11 +61,17 @@ class Options:
     """The settings of a slice; the defaults of None depend on --fast."""
 
     dims: Annotated[int, typer.Option(min=1, max=2, help="Number of directions.")] = 2
-    points: Annotated[int | None, typer.Option(min=3, help="Points along each direction (default: 21, or 9 with --fast).")] = None
-    reach: Annotated[float, typer.Option(min=0.01, help="Largest displacement, in norms of the network's filters.")] = 1.0
-    images: Annotated[int | None, typer.Option(min=1, help="Training images (default: 1,000, or 200 with --fast).")] = None
+    points: Annotated[
+        int | None, typer.Option(min=3, max=1001, help="Points along each direction (default: 21, or 9 with --fast).")
+    ] = None
+    reach: Annotated[float, typer.Option(min=0.01, max=1e6, help="Largest displacement, in norms of the network's filters.")] = (
+        1.0
+    )
+    images: Annotated[
+        int | None, typer.Option(min=1, max=2**31, help="Training images (default: 1,000, or 200 with --fast).")
+    ] = None
     bn: BatchNorm = "moving"
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the directions.")] = 0
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the directions.")] = 0
 
 
 def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Iterator[Outcome]:

@@ -11,9 +11,10 @@ from pydantic import model_validator
 
 from resnet_lab.analysis.catalogue.landscape import BatchNorm, show_cost, with_progress
 from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request, in_order
-from resnet_lab.analysis.results import Result, Row
+from resnet_lab.analysis.results import Count, Number, Result, Row
 from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
+from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
 
 if TYPE_CHECKING:
@@ -27,15 +28,15 @@ class Line(Result):
 
     analysis: Literal["line"] = "line"
     other: str
-    other_step: int
+    other_step: Count
     bn: Literal["moving", "batch"]
-    train_images: int
-    test_images: int
-    positions: tuple[float, ...]
+    train_images: Count
+    test_images: Count
+    positions: tuple[Number, ...]
     train_losses: Row
-    train_errors: tuple[float, ...]
+    train_errors: tuple[Error, ...]
     test_losses: Row
-    test_errors: tuple[float, ...]
+    test_errors: tuple[Error, ...]
 
     @model_validator(mode="after")
     def _one_value_per_position(self) -> Self:
@@ -56,9 +57,12 @@ class Line(Result):
 class Options:
     """The resolution of the line; the defaults of None depend on --fast."""
 
-    points: Annotated[int | None, typer.Option(min=3, help="Points along the line (default: 31, or 7 with --fast).")] = None
+    points: Annotated[
+        int | None, typer.Option(min=3, max=10_001, help="Points along the line (default: 31, or 7 with --fast).")
+    ] = None
     images: Annotated[
-        int | None, typer.Option(min=1, help="Training images, and as many test images (default: 1,000, or 200 with --fast).")
+        int | None,
+        typer.Option(min=1, max=2**31, help="Training images, and as many test images (default: 1,000, or 200 with --fast)."),
     ] = None
     bn: BatchNorm = "batch"
 

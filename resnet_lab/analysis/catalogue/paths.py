@@ -3,7 +3,9 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from resnet_lab.analysis.definition import (
     Analysis,
@@ -16,8 +18,10 @@ from resnet_lab.analysis.definition import (
     network_name,
     newest,
 )
-from resnet_lab.analysis.results import Result, Values
+from resnet_lab.analysis.results import Count, Result, Values, block_names
+from resnet_lab.config.schema import ModelConfig
 from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
+from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
 
 if TYPE_CHECKING:
@@ -29,24 +33,39 @@ class RemovedBlock(Values):
     """Test error without one block."""
 
     name: str
-    error: float
+    error: Error
 
 
 class Removal(Values):
     """Test errors with `number` blocks removed, one for each random draw of the blocks."""
 
-    number: int
-    errors: tuple[float, ...]
+    number: Count
+    errors: Annotated[tuple[Error, ...], Field(min_length=1)]
 
 
 class Paths(Result):
     """Test errors of a network with blocks removed."""
 
     analysis: Literal["paths"] = "paths"
-    images: int
-    baseline: float
+    images: Count
+    baseline: Error
     blocks: tuple[RemovedBlock, ...]
     removals: tuple[Removal, ...]
+
+    def fits(self, model: ModelConfig) -> bool:
+        """See Result."""
+        names = block_names(model)
+        numbers = [removal.number for removal in self.removals]
+        return [block.name for block in self.blocks] == names and numbers == removal_numbers(len(names))
+
+
+def removal_numbers(num_blocks: int) -> list[int]:
+    """Return how many blocks are removed at random: 1, 2, 3, 4, 6, 8, 12, 16, 24, ... < `num_blocks`.
+
+    The spacing is finest for small numbers, where a residual network's error rises.
+    """
+    numbers = {1} | {factor * 2**power for factor in (2, 3) for power in range(num_blocks.bit_length())}
+    return sorted(number for number in numbers if number < num_blocks)
 
 
 def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> Iterator[Outcome]:

@@ -16,7 +16,8 @@ from resnet_lab.analysis.definition import (
     network_name,
     newest,
 )
-from resnet_lab.analysis.results import Result, Values
+from resnet_lab.analysis.results import Count, Number, Result, Values, layer_names
+from resnet_lab.config.schema import ModelConfig
 from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
 from resnet_lab.record.store import RunFolder
 
@@ -28,16 +29,20 @@ class LayerResponse(Values):
     """Mean and standard deviation of a layer's outputs over images, channels and positions."""
 
     name: str
-    mean: float
-    std: float
+    mean: Number
+    std: Number
 
 
 class Responses(Result):
     """The responses of each layer on `images` test images, as in Fig. 7."""
 
     analysis: Literal["responses"] = "responses"
-    images: int
+    images: Count
     layers: tuple[LayerResponse, ...]
+
+    def fits(self, model: ModelConfig) -> bool:
+        """See Result."""
+        return [layer.name for layer in self.layers] == layer_names(model)
 
 
 def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> Iterator[Outcome]:

@@ -133,7 +133,7 @@ def analyses(runs: Sequence[Run]) -> Check:
     remedy = "`resnet-lab analyze` writes it again; or remove it."
     for run in runs:
         folder = run.folder.analysis
-        results, invalid = registry.read(run.folder)
+        results, invalid = registry.read(run.folder, run.config.model)
         names = checksums.listed_files(folder)
         number += len(names)
         not_listed += sum(result.file_name not in names for result in results)
