@@ -12,7 +12,7 @@ from resnet_lab.run import experiment
 from tests.reliability.scale import times
 from tests.reliability.strategies import damaged
 
-FILES = times(60, 10_000)
+FILES = times(50, 10_000)
 DAMAGED = [
     "metrics.jsonl", "events.jsonl", "config.json", "environment.json", "checkpoints/manifest.json", "../summary.json",
     "analysis/responses-00000008.json", "analysis/sha256.json", "../sha256.json",

@@ -14,7 +14,7 @@ def test_a_full_disk_ends_with_74_and_the_run_completes_once_there_is_room(tmp_p
     whole, log = RunFolder(tmp_path / "whole"), tmp_path / "log"
     assert exit_code(start(train, str(whole.path), SHORT, str(log))) == 0
     written = int(log.read_text().split()[1])
-    levels = times(4, 10)
+    levels = times(3, 10)
     for level in range(levels):
         folder = RunFolder(tmp_path / str(level))
         room = written * (2 * level + 1) // (2 * levels) if level else 300  # the first: not even the config

@@ -31,7 +31,7 @@ def test_killed_runs_resume_to_identical_weights_and_records(tmp_path, figure):
     expected, operations = uninterrupted(tmp_path / "whole", LONG)
     chosen = random.Random(0)
     folder = RunFolder(tmp_path / "killed")
-    kills, in_a_save = times(4, 20), times(1, 5)
+    kills, in_a_save = times(3, 20), times(1, 5)
     lost = []
     for kill in range(kills):
         inside = kill < in_a_save
@@ -61,7 +61,7 @@ def test_killed_runs_resume_to_identical_weights_and_records(tmp_path, figure):
 @pytest.mark.parametrize("part", range(2))
 def test_a_kill_at_every_disk_operation_resumes_and_leaves_no_partial_file(part, tmp_path, figure):
     expected, operations = uninterrupted(tmp_path / "whole", SHORT)
-    stride = times(13, 1)
+    stride = times(33, 1)
     edges = range(part * stride // 2, operations, stride) if stride > 1 else range(part, operations, 2)
     for edge in edges:
         folder = RunFolder(tmp_path / str(edge))

@@ -50,7 +50,7 @@ def test_a_run_stopped_after_any_step_resumes_to_identical_results(name, tmp_pat
     values = stateful(**SETTINGS[name])
     list(run(RunConfig.model_validate(values), RunFolder(tmp_path / "whole"), CPU, measure_speed=False))
     expected = lasting(RunFolder(tmp_path / "whole"))
-    steps = range(1, 30, times(9, 1))
+    steps = range(1, 30, times(20, 1))
     for step in steps:
         assert stopped_and_resumed(values, RunFolder(tmp_path / str(step)), step) == expected, step
     figure("2", f"stop after each of {len(steps)} of 30 steps and resume, {name}", f"{len(steps)} of {len(steps)} identical")

@@ -18,7 +18,7 @@ from tests.builders import toml
 from tests.reliability.scale import times
 from tests.reliability.strategies import junk, run_settings
 
-ROUND_TRIPS, CORRUPTIONS = times(60, 2_000), times(400, 20_000)
+ROUND_TRIPS, CORRUPTIONS = times(50, 2_000), times(200, 20_000)
 
 
 def as_study(values):
