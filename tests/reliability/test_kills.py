@@ -12,7 +12,7 @@ from tests.reliability.processes import exit_code, start, train
 from tests.reliability.scale import times
 
 KILLED = -9
-LONG = stateful(recipe__steps=times(60, 300))
+LONG = stateful(recipe__steps=times(40, 300))
 SHORT = stateful(recipe__steps=4, recipe__warmup={"from_depth": 8, "lr": 0.001, "until_error": 0.999, "window": 2})
 
 
@@ -61,7 +61,7 @@ def test_killed_runs_resume_to_identical_weights_and_records(tmp_path, figure):
 @pytest.mark.parametrize("part", range(2))
 def test_a_kill_at_every_disk_operation_resumes_and_leaves_no_partial_file(part, tmp_path, figure):
     expected, operations = uninterrupted(tmp_path / "whole", SHORT)
-    stride = times(33, 1)
+    stride = times(45, 1)
     edges = range(part * stride // 2, operations, stride) if stride > 1 else range(part, operations, 2)
     for edge in edges:
         folder = RunFolder(tmp_path / str(edge))

@@ -19,7 +19,7 @@ from tests.reliability.processes import command, exit_code, start, train
 from tests.reliability.scale import times
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-LONG = stateful(recipe__steps=times(120, 3000), evaluation__every=20)
+LONG = stateful(recipe__steps=times(90, 3000), evaluation__every=20)
 HANGS = 60.0  # seconds; far more than the 5 seconds and one step that are promised
 
 
