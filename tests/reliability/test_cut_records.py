@@ -107,7 +107,7 @@ def test_a_cut_manifest_is_refused_and_nothing_is_overwritten(killed, tmp_path, 
         else:
             with pytest.raises(CheckpointError, match=r"manifest\.json is missing or damaged"):
                 checkpoint.load_newest(folder)
-        if cut % times(40, 1) == 0:
+        if cut > 1 and cut % times(40, 1) == 0:
             codes += [cli("evaluate", f"s/{CONFIG.name}").code, cli("export", "--to", "safetensors", "s").code]
         assert content_of(folder.path) == before
     assert set(codes) == {6}
