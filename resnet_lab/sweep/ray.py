@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +50,7 @@ class RayPool:
         """Raises ConfigError if ray is not installed."""
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
         self._cpus, self._requested_gpus, self._num_jobs, self._program = cpus, gpus, num_jobs, program
-        self._ray = _import_ray()
+        self._ray = _import_ray(self._address)
 
     def __enter__(self) -> Self:
         """Connect. Raises ConfigError."""
@@ -220,7 +221,9 @@ class _Task:
         return code
 
 
-def _import_ray() -> Any:
+def _import_ray(address: str) -> Any:
+    if address != "local":
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # seconds in which to connect; else 20
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else ray.init warns of a change
     try:
@@ -252,7 +255,8 @@ def _connect(ray: Any, address: str) -> None:
     """Connect to a cluster, or start one. Raises ConfigError."""
     here = {"num_cpus": num_cores(), "object_store_memory": _OBJECT_STORE_BYTES} if address == "local" else {}
     try:
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL, **here)
+        with _quiet_stderr():
+            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL, **here)
     except Exception as error:  # Ray raises bare ones, too
         raise ConfigError(
             f"The Ray cluster at {address} cannot be used ({_first_line(error)}). Run the sweep on one of its nodes, with the "
@@ -269,6 +273,20 @@ def _keep_sigterm_handler() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Discard what is written to stderr: Ray's core reports each failed attempt to connect."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _needed(job: Job, path: Path) -> list[Path]:
