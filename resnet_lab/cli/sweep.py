@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_lab.cli import terminal
+from resnet_lab.cli.launchers import (
+    Address,
+    CpusPerRun,
+    GpusPerRun,
+    LauncherOption,
+    check_options,
+    local_launcher,
+    ray_launcher,
+)
 from resnet_lab.cli.options import (
     Compile,
     ConfigArgument,
@@ -47,6 +56,10 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs with their cost and estimated time; start nothing.")
     ] = False,
+    launcher: LauncherOption = "local",
+    address: Address = None,
+    cpus_per_run: CpusPerRun = None,
+    gpus_per_run: GpusPerRun = None,
     as_json: Json = False,
 ) -> None:
     """Train every kind, depth and seed of a config, several runs at once.
@@ -54,24 +67,30 @@ def sweep(
     Run the same command again to resume unfinished runs; finished runs are skipped. Ctrl-C saves a checkpoint of every run before
     exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
     """
+    check_options(launcher, "local", {"--device": None if device == "auto" else device, "--threads": threads})
+    check_options(launcher, "ray", {"--address": address, "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run})
     with stop_signals() as stop:
         begin = time.perf_counter()
-        from resnet_lab.sweep.local import LocalPool
         from resnet_lab.sweep.plan import plan
 
         start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
         source = load_study(config, overrides or (), compile=compile)
         folder = study_path(runs, study or source.name)
-        launcher, show = LocalPool(device, threads, jobs), DownloadLine().show
-        planned = plan(source, folder, data_dir, launcher, show, must_have_data=not dry_run, start_seconds=start_seconds)
-        if planned.stand_in:
-            terminal.stand_in()
-        if dry_run and as_json:
-            terminal.result_json(_plan_values(planned))
+        show = DownloadLine().show
+        if launcher == "ray":
+            chosen = ray_launcher(address, cpus_per_run, gpus_per_run, jobs)
         else:
-            _show_plan(planned)
-        if not dry_run:
-            _run(planned, launcher, stop, as_json=as_json)
+            chosen = local_launcher(device, threads, jobs)
+        with chosen as pool:
+            planned = plan(source, folder, data_dir, pool, show, must_have_data=not dry_run, start_seconds=start_seconds)
+            if planned.stand_in:
+                terminal.stand_in()
+            if dry_run and as_json:
+                terminal.result_json(_plan_values(planned))
+            else:
+                _show_plan(planned)
+            if not dry_run:
+                _run(planned, pool, stop, as_json=as_json)
 
 
 def _run(plan: "Plan", launcher: "Launcher", stop: Stop, *, as_json: bool) -> None:
