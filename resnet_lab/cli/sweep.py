@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from resnet_lab.cli import slurm as on_slurm
 from resnet_lab.cli import terminal
+from resnet_lab.cli.launchers import (
+    Account,
+    AtOnce,
+    CpusPerRun,
+    Gres,
+    LauncherOption,
+    Partition,
+    SlurmOption,
+    Time,
+    refuse_options_of_others,
+    slurm_settings,
+)
 from resnet_lab.cli.options import (
     Compile,
     ConfigArgument,
@@ -32,6 +45,7 @@ from resnet_lab.text import duration
 if TYPE_CHECKING:
     from resnet_lab.sweep.launch import Launcher, Outcome
     from resnet_lab.sweep.plan import Plan
+    from resnet_lab.sweep.slurm import SlurmArray
 
 
 def sweep(
@@ -48,12 +62,25 @@ def sweep(
         bool, typer.Option("--dry-run", help="Show the runs with their cost and estimated time; start nothing.")
     ] = False,
     as_json: Json = False,
+    launcher: LauncherOption = "local",
+    time_limit: Time = None,
+    partition: Partition = None,
+    account: Account = None,
+    gres: Gres = None,
+    cpus_per_run: CpusPerRun = None,
+    at_once: AtOnce = None,
+    slurm: SlurmOption = None,
 ) -> None:
     """Train every kind, depth and seed of a config, several runs at once.
 
     Run the same command again to resume unfinished runs; finished runs are skipped. Ctrl-C saves a checkpoint of every run before
     exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
     """
+    of_slurm = {
+        "--time": time_limit, "--partition": partition, "--account": account, "--gres": gres, "--cpus-per-run": cpus_per_run,
+        "--at-once": at_once, "--slurm": slurm,
+    }  # fmt: skip
+    refuse_options_of_others(launcher, {"slurm": of_slurm})
     with stop_signals() as stop:
         begin = time.perf_counter()
         from resnet_lab.sweep.local import LocalPool
@@ -62,16 +89,30 @@ def sweep(
         start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
         source = load_study(config, overrides or (), compile=compile)
         folder = study_path(runs, study or source.name)
-        launcher, show = LocalPool(device, threads, jobs), DownloadLine().show
-        planned = plan(source, folder, data_dir, launcher, show, must_have_data=not dry_run, start_seconds=start_seconds)
+        pool, show = LocalPool(device, threads, jobs), DownloadLine().show
+        array = None
+        if launcher == "slurm":
+            from resnet_lab.sweep.slurm import SlurmArray, check_sbatch
+
+            if not dry_run:
+                check_sbatch()
+            array = SlurmArray(source.slurm(slurm_settings(of_slurm, jobs, slurm or ())), device, threads)
+        planned = plan(source, folder, data_dir, array or pool, show, must_have_data=not dry_run, start_seconds=start_seconds)
         if planned.stand_in:
             terminal.stand_in()
+        script = on_slurm.show_script(array, planned) if array and dry_run else None
         if dry_run and as_json:
-            terminal.result_json(_plan_values(planned))
+            terminal.result_json(_plan_values(planned) | ({"script": script} if array else {}))
         else:
             _show_plan(planned)
-        if not dry_run:
-            _run(planned, launcher, stop, as_json=as_json)
+            if script is not None:
+                terminal.result(script.rstrip())
+        if dry_run:
+            return
+        if array is None:
+            _run(planned, pool, stop, as_json=as_json)
+        else:
+            _submit(planned, array, stop, as_json=as_json)
 
 
 def _run(plan: "Plan", launcher: "Launcher", stop: Stop, *, as_json: bool) -> None:
@@ -96,6 +137,17 @@ def _run(plan: "Plan", launcher: "Launcher", stop: Stop, *, as_json: bool) -> No
     if stop:
         raise typer.Exit(stop.exit_code)
     _raise_if_failed(plan, outcomes)
+
+
+def _submit(plan: "Plan", array: "SlurmArray", stop: Stop, *, as_json: bool) -> None:
+    """Submit a planned sweep to Slurm. Raises SweepError if runs have diverged, which are not submitted again."""
+    stop.defer()
+    submitted = on_slurm.submit(array, plan)
+    if as_json:
+        terminal.result_json(submitted)
+    if stop:
+        raise typer.Exit(stop.exit_code)
+    _raise_if_failed(plan, ())
 
 
 def _raise_if_failed(plan: "Plan", outcomes: "Sequence[Outcome]") -> None:

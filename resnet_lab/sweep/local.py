@@ -16,7 +16,7 @@ from resnet_lab.errors import DivergedError, LockedError
 from resnet_lab.record.files import disk_errors
 from resnet_lab.record.lock import Owner, this_machine
 from resnet_lab.run.device import pick_device
-from resnet_lab.sweep.launch import Allocation, Job, Outcome
+from resnet_lab.sweep.launch import THREAD_VARIABLES, Allocation, Job, Outcome
 
 _POLL_SECONDS = 0.2
 _LOOK_SECONDS = 1.0  # between looks at runs that other processes hold
@@ -157,7 +157,7 @@ class _Pending:
 
 def _environment(threads: int) -> dict[str, str]:
     """This process's environment with the number of threads of every maths library pinned."""
-    return os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    return os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
 def _send(processes: "Iterable[subprocess.Popen[bytes]]", number: int) -> None:

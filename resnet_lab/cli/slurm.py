@@ -1,0 +1,45 @@
+"""What `resnet-lab sweep --launcher slurm` shows and submits."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from resnet_lab.cli import terminal
+
+if TYPE_CHECKING:
+    from resnet_lab.sweep.plan import Plan
+    from resnet_lab.sweep.slurm import SlurmArray
+
+
+def show_script(array: "SlurmArray", plan: "Plan") -> str | None:
+    """The script that would be submitted, after a note on what is in the queue; None if nothing is left to submit."""
+    from resnet_lab.sweep.slurm import left
+
+    remaining = left(plan)
+    _note_busy(remaining.busy)
+    return array.script(plan, remaining.jobs) if remaining.jobs else None
+
+
+def submit(array: "SlurmArray", plan: "Plan") -> dict[str, Any]:
+    """Submit what is left of a plan, and say how to watch and cancel it. Returns JSON values."""
+    from resnet_lab.sweep.slurm import left
+
+    remaining = left(plan)
+    _note_busy(remaining.busy)
+    values: dict[str, Any] = {"study": plan.study_path.name, "job": None, "tasks": [], "queue": remaining.busy}
+    if not remaining.jobs:
+        terminal.note(f"There is nothing to submit; `resnet-lab runs {plan.study_path}` shows the runs.")
+        return values
+    submission = array.submit(plan, remaining.jobs)
+    num_runs, num_tasks = len(remaining.jobs), len(submission.tasks)
+    terminal.note(
+        f"Submitted job {submission.job}: {num_runs} run{'s' if num_runs > 1 else ''} in {num_tasks} "
+        f"task{'s' if num_tasks > 1 else ''}. To watch: `resnet-lab runs {plan.study_path} --watch` or `squeue --me`. "
+        f"To cancel: `scancel {submission.job}`; the runs save a checkpoint, and the same command submits what is left."
+    )
+    return values | {"job": submission.job, "tasks": submission.tasks}
+
+
+def _note_busy(busy: Mapping[str, str]) -> None:
+    if busy:
+        listed = ", ".join(f"{name} ({state})" for name, state in sorted(busy.items()))
+        terminal.note(f"{len(busy)} run{'s are' if len(busy) > 1 else ' is'} queued or running already: {listed}.")
