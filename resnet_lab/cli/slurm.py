@@ -1,5 +1,6 @@
 """What `resnet-lab sweep --launcher slurm` shows and submits."""
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,14 @@ def submit(array: "SlurmArray", plan: "Plan") -> dict[str, Any]:
     _note_busy(remaining.busy)
     values: dict[str, Any] = {"study": plan.study_path.name, "job": None, "tasks": [], "queue": remaining.busy}
     if not remaining.jobs:
-        terminal.note(f"There is nothing to submit; `resnet-lab runs {plan.study_path}` shows the runs.")
+        terminal.note(f"There is nothing to submit; `resnet-lab runs {shlex.quote(str(plan.study_path))}` shows the runs.")
         return values
     submission = array.submit(plan, remaining.jobs)
+    folder = shlex.quote(str(plan.study_path))
     num_runs, num_tasks = len(remaining.jobs), len(submission.tasks)
     terminal.note(
         f"Submitted job {submission.job}: {num_runs} run{'s' if num_runs > 1 else ''} in {num_tasks} "
-        f"task{'s' if num_tasks > 1 else ''}. To watch: `resnet-lab runs {plan.study_path} --watch` or `squeue --me`. "
+        f"task{'s' if num_tasks > 1 else ''}. To watch: `resnet-lab runs {folder} --watch` or `squeue --me`. "
         f"To cancel: `scancel {submission.job}`; the runs save a checkpoint, and the same command submits what is left."
     )
     return values | {"job": submission.job, "tasks": submission.tasks}
