@@ -9,6 +9,7 @@ from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Set
 from resnet_lab.config.files import SweepConfig, load_study, presets
 from resnet_lab.config.schema import RunConfig
+from resnet_lab.config.slurm import SlurmConfig
 
 app = typer.Typer(help="Show presets, settings and their schema.", no_args_is_help=True)
 
@@ -28,6 +29,8 @@ def show(
     values = example.model_dump(mode="json", exclude={"model": {"kind", "depth"}}) | {
         "sweep": study.sweep.model_dump(mode="json")
     }
+    if slurm := study.slurm().model_dump(mode="json", exclude_defaults=True):
+        values["slurm"] = slurm
     if as_json:
         terminal.result_json(values)
         return
@@ -40,6 +43,8 @@ def schema() -> None:
     run = RunConfig.model_json_schema()
     run["$defs"]["SweepConfig"] = SweepConfig.model_json_schema()
     run["properties"]["sweep"] = {"$ref": "#/$defs/SweepConfig"}
+    run["$defs"]["SlurmConfig"] = SlurmConfig.model_json_schema()
+    run["properties"]["slurm"] = {"$ref": "#/$defs/SlurmConfig"}
     for section in (run, *run["$defs"].values()):
         section.pop("required", None)
     terminal.result_json(run)

@@ -6,15 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_lab.cli import terminal
+from resnet_lab.cli import k8s, slurm, terminal
 from resnet_lab.cli.launchers import (
+    Account,
     Address,
+    AtOnce,
+    Claim,
     CpusPerRun,
     GpusPerRun,
+    Gres,
+    Image,
     LauncherOption,
+    Namespace,
+    Partition,
+    SlurmOption,
+    Time,
     check_options,
-    local_launcher,
-    ray_launcher,
+    opened,
 )
 from resnet_lab.cli.options import (
     Compile,
@@ -39,8 +47,10 @@ from resnet_lab.study.values import run_values
 from resnet_lab.text import duration
 
 if TYPE_CHECKING:
+    from resnet_lab.sweep.k8s import KubernetesJob
     from resnet_lab.sweep.launch import Launcher, Outcome
     from resnet_lab.sweep.plan import Plan
+    from resnet_lab.sweep.slurm import SlurmArray
 
 
 def sweep(
@@ -56,41 +66,75 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs with their cost and estimated time; start nothing.")
     ] = False,
+    as_json: Json = False,
     launcher: LauncherOption = "local",
-    address: Address = None,
     cpus_per_run: CpusPerRun = None,
     gpus_per_run: GpusPerRun = None,
-    as_json: Json = False,
+    time_limit: Time = None,
+    partition: Partition = None,
+    account: Account = None,
+    gres: Gres = None,
+    at_once: AtOnce = None,
+    sbatch: SlurmOption = None,
+    address: Address = None,
+    image: Image = None,
+    claim: Claim = None,
+    namespace: Namespace = None,
 ) -> None:
     """Train every kind, depth and seed of a config, several runs at once.
 
     Run the same command again to resume unfinished runs; finished runs are skipped. Ctrl-C saves a checkpoint of every run before
     exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
     """
-    check_options(launcher, "local", {"--device": None if device == "auto" else device, "--threads": threads})
-    check_options(launcher, "ray", {"--address": address, "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run})
+    options = {
+        "--device": None if device == "auto" else device, "--threads": threads, "--data-dir": data_dir, "--json": as_json,
+        "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run, "--time": time_limit, "--partition": partition,
+        "--account": account, "--gres": gres, "--at-once": at_once, "--slurm": sbatch, "--address": address,
+        "--image": image, "--claim": claim, "--namespace": namespace,
+    }  # fmt: skip
+    check_options(launcher, options)
+    if launcher == "k8s" and not dry_run:
+        k8s.refuse_submission(config)
     with stop_signals() as stop:
         begin = time.perf_counter()
         from resnet_lab.sweep.plan import plan
 
         start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
         source = load_study(config, overrides or (), compile=compile)
-        folder = study_path(runs, study or source.name)
-        show = DownloadLine().show
-        if launcher == "ray":
-            chosen = ray_launcher(address, cpus_per_run, gpus_per_run, jobs)
-        else:
-            chosen = local_launcher(device, threads, jobs)
-        with chosen as pool:
-            planned = plan(source, folder, data_dir, pool, show, must_have_data=not dry_run, start_seconds=start_seconds)
+        folder, show = study_path(runs, study or source.name), DownloadLine().show
+        with opened(launcher, source, options, threads, jobs, dry_run=dry_run) as chosen:
+            planned = plan(source, folder, data_dir, chosen, show, must_have_data=not dry_run, start_seconds=start_seconds)
             if planned.stand_in:
                 terminal.stand_in()
-            if dry_run and as_json:
-                terminal.result_json(_plan_values(planned))
-            else:
-                _show_plan(planned)
-            if not dry_run:
-                _run(planned, pool, stop, as_json=as_json)
+            _carry_out(planned, chosen, stop, dry_run=dry_run, as_json=as_json)
+
+
+def _carry_out(
+    plan: "Plan", launcher: "Launcher | SlurmArray | KubernetesJob", stop: Stop, *, dry_run: bool, as_json: bool
+) -> None:
+    """Show a plan, and start, submit or print it."""
+    from resnet_lab.sweep.k8s import KubernetesJob
+    from resnet_lab.sweep.slurm import SlurmArray
+
+    array = launcher if isinstance(launcher, SlurmArray) else None
+    script = slurm.script(array, plan) if array and dry_run else None
+    if dry_run and as_json:
+        terminal.result_json(_plan_values(plan) | ({"script": script} if array else {}))
+        return
+    _show_plan(plan)
+    if isinstance(launcher, KubernetesJob):
+        k8s.print_manifest(launcher, plan)
+        return
+    if (shortage := plan.disk.shortage(plan.study_path)) is not None:
+        terminal.note(shortage)
+    if script is not None:
+        terminal.result(script.rstrip())
+    if dry_run:
+        return
+    if isinstance(launcher, SlurmArray):
+        _submit(plan, launcher, stop, as_json=as_json)
+    else:
+        _run(plan, launcher, stop, as_json=as_json)
 
 
 def _run(plan: "Plan", launcher: "Launcher", stop: Stop, *, as_json: bool) -> None:
@@ -115,6 +159,17 @@ def _run(plan: "Plan", launcher: "Launcher", stop: Stop, *, as_json: bool) -> No
     if stop:
         raise typer.Exit(stop.exit_code)
     _raise_if_failed(plan, outcomes)
+
+
+def _submit(plan: "Plan", array: "SlurmArray", stop: Stop, *, as_json: bool) -> None:
+    """Submit a planned sweep to Slurm. Raises SweepError if runs have diverged, which are not submitted again."""
+    stop.defer()
+    submitted = slurm.submit(array, plan)
+    if as_json:
+        terminal.result_json(submitted)
+    if stop:
+        raise typer.Exit(stop.exit_code)
+    _raise_if_failed(plan, ())
 
 
 def _raise_if_failed(plan: "Plan", outcomes: "Sequence[Outcome]") -> None:
@@ -149,8 +204,6 @@ def _show_plan(plan: "Plan") -> None:
     )
     if plan.is_measured and plan.seconds > DAY_SECONDS:
         terminal.note("That is more than a day here; the presets quick (an hour or two) and demo (minutes) are shorter.")
-    if (shortage := plan.disk.shortage(plan.study_path)) is not None:
-        terminal.note(shortage)
 
 
 def _plan_values(plan: "Plan") -> dict[str, Any]:

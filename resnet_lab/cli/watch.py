@@ -12,14 +12,15 @@ PATIENCE_SECONDS = 60.0  # to wait for planned runs while none is running; a swe
 
 
 def poll(read: Callable[[], Sequence[Study]], pause: float) -> Iterator[Sequence[Study]]:
-    """Yield what `read` returns every `pause` seconds, until no run is running and no planned run is expected to start."""
+    """Yield what `read` returns every `pause` seconds, until no run is running or queued, or soon to start."""
     waited = 0.0
     while True:
         studies = read()
         yield studies
         states = {run.state for study in studies for run in study.runs}
-        waited = 0.0 if "running" in states else waited + pause
-        if "running" not in states and ("planned" not in states or waited > PATIENCE_SECONDS):
+        is_active = "running" in states or any(study.queue for study in studies)
+        waited = 0.0 if is_active else waited + pause
+        if not is_active and ("planned" not in states or waited > PATIENCE_SECONDS):
             return
         time.sleep(pause)
 

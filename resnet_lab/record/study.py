@@ -1,7 +1,7 @@
 """Studies on disk: finding folders of runs by name, and reading them."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +17,15 @@ _MAX_NAME_BYTES = 255  # limit of common file systems
 
 @dataclass(frozen=True)
 class Study:
-    """A study as read from its folder: its runs in order of name, and a message for each run that cannot be read."""
+    """A study as read from its folder: its runs in order of name, and a message for each run that cannot be read.
+
+    `queue` is the state of runs in the queue of a cluster, by name; None if it is not known.
+    """
 
     path: Path
     runs: tuple[Run, ...]
     faults: tuple[str, ...] = ()
+    queue: Mapping[str, str] | None = None
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 Every launcher starts `python -m resnet_lab train --run DIR`, which skips, resumes or retries the run according to its folder.
 `local.py` has the launcher for this machine. To add one, write a class with the methods of `Launcher` and pass it to `plan`.
+`slurm.py` only submits the runs, so it is an `Allocator`.
 """
 
 import signal
@@ -16,6 +17,7 @@ from resnet_lab.record.store import RunFolder
 
 _MAX_RETRIES = 2  # of each run in a sweep
 _SIGKILL = 9
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # of the maths libraries, read when they load
 _NOT_FAILED = (DivergedError.exit_code, LockedError.exit_code)  # a diverged run records that itself; a locked one runs elsewhere
 
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_lab.record.files import disk_errors
+from resnet_lab.sweep.launch import THREAD_VARIABLES
 
 PROGRAM = (sys.executable, "-m", "resnet_lab")
 
 
 def start_process(argv: Sequence[str], log_file: Path, threads: int, *, new_session: bool) -> "subprocess.Popen[bytes]":
     """Start a process with this number of CPU threads, whose output is appended to `log_file`. Raises DiskError."""
-    variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    variables = dict.fromkeys(THREAD_VARIABLES, str(threads))
     with disk_errors(log_file.parent), log_file.open("ab") as log:
         return subprocess.Popen(
             argv, env=os.environ | variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=new_session
