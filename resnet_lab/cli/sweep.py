@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_lab.cli import terminal
+from resnet_lab.cli.launchers import (
+    Claim,
+    CpusPerRun,
+    GpusPerRun,
+    Image,
+    LauncherOption,
+    Namespace,
+    check_kubernetes,
+    kubernetes_job,
+    print_manifest,
+    refuse_options_of_others,
+)
 from resnet_lab.cli.options import (
     Compile,
     ConfigArgument,
@@ -48,12 +60,26 @@ def sweep(
         bool, typer.Option("--dry-run", help="Show the runs with their cost and estimated time; start nothing.")
     ] = False,
     as_json: Json = False,
+    launcher: LauncherOption = "local",
+    image: Image = None,
+    claim: Claim = None,
+    namespace: Namespace = None,
+    cpus_per_run: CpusPerRun = None,
+    gpus_per_run: GpusPerRun = None,
 ) -> None:
     """Train every kind, depth and seed of a config, several runs at once.
 
     Run the same command again to resume unfinished runs; finished runs are skipped. Ctrl-C saves a checkpoint of every run before
     exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
     """
+    kubernetes = {
+        "--image": image, "--claim": claim, "--namespace": namespace,
+        "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run,
+    }  # fmt: skip
+    refuse_options_of_others(launcher, {"k8s": kubernetes})
+    if launcher == "k8s":
+        others = {"--json": as_json, "--device": device != "auto", "--data-dir": data_dir is not None}
+        check_kubernetes(config, dry_run=dry_run, others=others)
     with stop_signals() as stop:
         begin = time.perf_counter()
         from resnet_lab.sweep.local import LocalPool
@@ -62,16 +88,21 @@ def sweep(
         start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
         source = load_study(config, overrides or (), compile=compile)
         folder = study_path(runs, study or source.name)
-        launcher, show = LocalPool(device, threads, jobs), DownloadLine().show
-        planned = plan(source, folder, data_dir, launcher, show, must_have_data=not dry_run, start_seconds=start_seconds)
+        pool, show = LocalPool(device, threads, jobs), DownloadLine().show
+        job = kubernetes_job(kubernetes, threads, jobs) if launcher == "k8s" else None
+        planned = plan(source, folder, data_dir, job or pool, show, must_have_data=not dry_run, start_seconds=start_seconds)
         if planned.stand_in:
             terminal.stand_in()
         if dry_run and as_json:
             terminal.result_json(_plan_values(planned))
         else:
             _show_plan(planned)
-        if not dry_run:
-            _run(planned, launcher, stop, as_json=as_json)
+            if job is None and (shortage := planned.disk.shortage(folder)) is not None:
+                terminal.note(shortage)
+        if job is not None:
+            print_manifest(job, planned)
+        elif not dry_run:
+            _run(planned, pool, stop, as_json=as_json)
 
 
 def _run(plan: "Plan", launcher: "Launcher", stop: Stop, *, as_json: bool) -> None:
@@ -130,8 +161,6 @@ def _show_plan(plan: "Plan") -> None:
     )
     if plan.is_measured and plan.seconds > DAY_SECONDS:
         terminal.note("That is more than a day here; the presets quick (an hour or two) and demo (minutes) are shorter.")
-    if (shortage := plan.disk.shortage(plan.study_path)) is not None:
-        terminal.note(shortage)
 
 
 def _plan_values(plan: "Plan") -> dict[str, Any]:

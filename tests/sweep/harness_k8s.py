@@ -1,0 +1,207 @@
+"""An interpreter of Indexed Jobs: runs what `sweep --launcher k8s --dry-run` prints as processes of this machine.
+
+It follows https://kubernetes.io/docs/concepts/workloads/controllers/job/ for the fields that the manifest has: completions,
+parallelism, backoffLimitPerIndex, podFailurePolicy, podReplacementPolicy: Failed, and the grace period of a deletion. A pod is
+one process. The claim is the folder that contains the runs folder. An index that failed waits less than on a cluster.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.builders import ROOT
+
+_BACKOFF_SECONDS = 0.2  # 10 on a cluster, doubled with each failure
+_POLL_SECONDS = 0.05
+_SWEEP_FAILED = 5
+
+
+def printed(root: Path, config: Path, *arguments: object) -> str:
+    """The output of `sweep --launcher k8s --dry-run` for the runs folder `root`."""
+    command = [sys.executable, "-m", "resnet_lab", "sweep", str(config), "--runs", str(root), "--launcher", "k8s", "--dry-run"]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def entrypoint() -> list[str]:
+    """The command of the image, from the Dockerfile, with this Python."""
+    [line] = re.findall(r"^ENTRYPOINT (.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    python, *rest = yaml.safe_load(line)
+    assert python == "python"
+    return [sys.executable, *rest]
+
+
+@dataclass
+class Pod:
+    """A pod of an index; `disrupted` is its condition DisruptionTarget."""
+
+    index: int
+    process: "subprocess.Popen[bytes]"
+    disrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        code = self.process.returncode
+        return 128 - code if code < 0 else code
+
+
+class Job:
+    """A Job, its ConfigMap and its pods. `claim` is the folder that stands for the claim, `scratch` one for mounted configs."""
+
+    def __init__(self, manifest: str, claim: Path, scratch: Path) -> None:
+        config_map, job = yaml.safe_load_all(manifest)
+        self.spec: dict[str, Any] = job["spec"]
+        self._pod_spec = self.spec["template"]["spec"]
+        [self._container] = self._pod_spec["containers"]
+        for name, text in config_map["data"].items():
+            (scratch / name).write_text(text)
+        folders = {"persistentVolumeClaim": claim, "configMap": scratch}
+        volumes = {volume["name"]: folders[next(key for key in volume if key != "name")] for volume in self._pod_spec["volumes"]}
+        self._mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in self._container["volumeMounts"]}
+        self.waiting = dict.fromkeys(range(self.spec["completions"]), 0.0)  # an index, and when it may start
+        self.pods: list[Pod] = []
+        self.starts: list[int] = []  # the index of every pod
+        self.failures: Counter[int] = Counter()
+        self.succeeded: set[int] = set()
+        self.failed: set[int] = set()
+
+    def step(self) -> bool:
+        """Handle the pods that have ended and start those that have room; returns whether the Job is still active."""
+        for pod in [pod for pod in self.pods if pod.process.poll() is not None]:
+            self.pods.remove(pod)
+            self._ended(pod)
+        for index, begin in list(self.waiting.items()):
+            if len(self.pods) < self.spec["parallelism"] and time.monotonic() >= begin:
+                del self.waiting[index]
+                self.pods.append(self._start(index))
+        return bool(self.pods or self.waiting)
+
+    def delete(self) -> None:
+        """SIGTERM to every pod, SIGKILL after the grace period."""
+        self.waiting.clear()
+        for pod in self.pods:
+            pod.process.terminate()
+        end = time.monotonic() + self._pod_spec["terminationGracePeriodSeconds"]
+        for pod in self.pods:
+            try:
+                pod.process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pod.process.kill()
+                pod.process.wait()
+
+    def disrupt(self, number: int) -> None:
+        """End all running pods by a signal that the cluster sends: SIGTERM to evict them, SIGKILL for the loss of their node."""
+        for pod in list(self.pods):
+            pod.disrupted = True
+            pod.process.send_signal(number)
+
+    def _start(self, index: int) -> Pod:
+        self.starts.append(index)
+        arguments = [self._mounted(_expanded(argument, index)) for argument in self._container["args"]]
+        log = self._mounts["/configs"] / f"pod-{len(self.starts)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*entrypoint(), *arguments],
+                cwd=self._mounted(self._container["workingDir"]),
+                env=os.environ | {"JOB_COMPLETION_INDEX": str(index)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        return Pod(index, process)
+
+    def _mounted(self, text: str) -> str:
+        for path, folder in self._mounts.items():
+            if text == path or text.startswith(f"{path}/"):
+                return str(folder) + text.removeprefix(path)
+        return text
+
+    def _ended(self, pod: Pod) -> None:
+        if pod.exit_code == 0:
+            self.succeeded.add(pod.index)
+            return
+        action = next((rule["action"] for rule in self.spec["podFailurePolicy"]["rules"] if _matches(rule, pod)), "Count")
+        self.failures[pod.index] += action == "Count"
+        if action == "FailIndex" or self.failures[pod.index] > self.spec["backoffLimitPerIndex"]:
+            self.failed.add(pod.index)
+        else:
+            self.waiting[pod.index] = time.monotonic() + _BACKOFF_SECONDS * 2 ** self.failures[pod.index]
+
+
+def _expanded(argument: str, index: int) -> str:
+    """`$(JOB_COMPLETION_INDEX)` is replaced by its value, and `$$` by `$`."""
+    values = {"$$": "$", "$(JOB_COMPLETION_INDEX)": str(index)}
+    return re.sub(r"\$\$|\$\(\w+\)", lambda match: values[match[0]], argument)
+
+
+def _matches(rule: dict[str, Any], pod: Pod) -> bool:
+    if "onPodConditions" in rule:
+        return pod.disrupted and {"type": "DisruptionTarget", "status": "True"} in rule["onPodConditions"]
+    assert rule["onExitCodes"]["operator"] == "In"
+    return pod.exit_code in rule["onExitCodes"]["values"]
+
+
+class KubernetesHarness:
+    """Drives a sweep for the tests that all launchers share. `root` is the runs folder, called runs."""
+
+    name = "k8s"
+
+    def __init__(self, root: Path) -> None:
+        assert root.name == "runs"  # as on the claim
+        self._root = root
+        self._job: Job | None = None
+        self._was_deleted = threading.Event()
+        self._controller: threading.Thread | None = None
+
+    @property
+    def job(self) -> Job:
+        assert self._job is not None
+        return self._job
+
+    def start(self, config: Path, *arguments: object) -> None:
+        """Print the Job of the study's remaining runs, and begin to run it."""
+        manifest = printed(self._root, config, *arguments)
+        self._was_deleted.clear()
+        self._job, self._controller = None, None
+        if manifest:
+            self._job = Job(manifest, self._root.parent, Path(tempfile.mkdtemp(dir=self._root.parent)))
+            self._controller = threading.Thread(target=self._control)
+            self._controller.start()
+
+    def finish(self) -> int:
+        """Wait until no pod is left; returns the exit code that `sweep` has for the same end."""
+        if self._controller is None:  # all runs had ended before
+            return 0
+        self._controller.join()
+        if self._was_deleted.is_set():
+            return 128 + signal.SIGTERM
+        return _SWEEP_FAILED if self.job.failed else 0
+
+    def stop(self) -> None:
+        """What `kubectl delete --cascade=foreground` does."""
+        self._was_deleted.set()
+
+    def kill_driver(self) -> None:
+        """Nothing: the process that prints the Job has ended before the Job begins."""
+
+    def kill_node(self) -> None:
+        """The node with all running pods is lost; they are replaced on another one."""
+        self.job.disrupt(signal.SIGKILL)
+
+    def _control(self) -> None:
+        while self.job.step():
+            if self._was_deleted.is_set():
+                self.job.delete()
+                return
+            time.sleep(_POLL_SECONDS)
