@@ -24,15 +24,7 @@ from tests.builders import ROOT
 
 _BACKOFF_SECONDS = 0.2  # 10 on a cluster, doubled with each failure
 _POLL_SECONDS = 0.05
-_SWEEP_FAILED = 5
-
-
-def printed(root: Path, config: Path, *arguments: object) -> str:
-    """The output of `sweep --launcher k8s --dry-run` for the runs folder `root`."""
-    command = [sys.executable, "-m", "resnet_lab", "sweep", str(config), "--runs", str(root), "--launcher", "k8s", "--dry-run"]
-    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+_SWEEP_FAILED, _CANCELLED = 5, 130
 
 
 def entrypoint() -> list[str]:
@@ -76,6 +68,20 @@ class Job:
         self.failures: Counter[int] = Counter()
         self.succeeded: set[int] = set()
         self.failed: set[int] = set()
+        self.is_deleted = threading.Event()
+
+    @property
+    def exit_code(self) -> int:
+        """What `sweep` exits with after the same end: cancelled by its user, with failed runs, or without."""
+        return _CANCELLED if self.is_deleted.is_set() else _SWEEP_FAILED if self.failed else 0
+
+    def run(self) -> None:
+        """Act as the Job's controller until no pod is left."""
+        while self.step():
+            if self.is_deleted.is_set():
+                self.delete()
+                return
+            time.sleep(_POLL_SECONDS)
 
     def step(self) -> bool:
         """Handle the pods that have ended and start those that have room; returns whether the Job is still active."""
@@ -153,44 +159,50 @@ def _matches(rule: dict[str, Any], pod: Pod) -> bool:
 
 
 class KubernetesHarness:
-    """Drives a sweep for the tests that all launchers share. `root` is the runs folder, called runs."""
+    """A cluster for the tests that all launchers share; `root` stands for the claim, so the studies are in `root/runs`."""
 
     name = "k8s"
+    out = ""  # kubectl reads what the command prints
 
     def __init__(self, root: Path) -> None:
-        assert root.name == "runs"  # as on the claim
         self._root = root
         self._job: Job | None = None
-        self._was_deleted = threading.Event()
         self._controller: threading.Thread | None = None
+        self._notes = ""
 
     @property
     def job(self) -> Job:
+        """The Job that was submitted last."""
         assert self._job is not None
         return self._job
 
-    def start(self, config: Path, *arguments: object) -> None:
-        """Print the Job of the study's remaining runs, and begin to run it."""
-        manifest = printed(self._root, config, *arguments)
-        self._was_deleted.clear()
-        self._job, self._controller = None, None
-        if manifest:
-            self._job = Job(manifest, self._root.parent, Path(tempfile.mkdtemp(dir=self._root.parent)))
-            self._controller = threading.Thread(target=self._control)
+    @property
+    def err(self) -> str:
+        """What the commands have printed on stderr, without line breaks."""
+        return " ".join(self._notes.split())
+
+    def start(self, config: Path, *arguments: str) -> None:
+        """Print the Job of the study's remaining runs, and submit it unless it exists, as `kubectl apply` does."""
+        command = [sys.executable, "-m", "resnet_lab", "sweep", str(config), "--launcher", "k8s", "--dry-run", *arguments]
+        done = subprocess.run(command, cwd=self._root, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        self._notes += done.stderr
+        if done.stdout and self._controller is None:
+            self._job = Job(done.stdout, self._root, Path(tempfile.mkdtemp(dir=self._root)))
+            self._controller = threading.Thread(target=self._job.run)
             self._controller.start()
 
     def finish(self) -> int:
-        """Wait until no pod is left; returns the exit code that `sweep` has for the same end."""
+        """Wait until no pod is left; the exit code that `sweep` has for such an end."""
         if self._controller is None:  # all runs had ended before
             return 0
         self._controller.join()
-        if self._was_deleted.is_set():
-            return 128 + signal.SIGTERM
-        return _SWEEP_FAILED if self.job.failed else 0
+        self._controller = None
+        return self.job.exit_code
 
     def stop(self) -> None:
         """What `kubectl delete --cascade=foreground` does."""
-        self._was_deleted.set()
+        self.job.is_deleted.set()
 
     def kill_driver(self) -> None:
         """Nothing: the process that prints the Job has ended before the Job begins."""
@@ -199,9 +211,8 @@ class KubernetesHarness:
         """The node with all running pods is lost; they are replaced on another one."""
         self.job.disrupt(signal.SIGKILL)
 
-    def _control(self) -> None:
-        while self.job.step():
-            if self._was_deleted.is_set():
-                self.job.delete()
-                return
-            time.sleep(_POLL_SECONDS)
+    def close(self) -> None:
+        """Delete the Job."""
+        if self._controller is not None:
+            self.stop()
+            self.finish()

@@ -1,7 +1,6 @@
 """`sweep --launcher k8s`: a manifest that Kubernetes accepts, and what a cluster makes of it."""
 
 import re
-import signal
 import subprocess
 import sys
 import textwrap
@@ -32,10 +31,9 @@ def manifest(cli, config, *arguments):
 
 @pytest.fixture
 def harness(tmp_path):
-    harness = KubernetesHarness(tmp_path / "runs")
+    harness = KubernetesHarness(tmp_path)
     yield harness
-    harness.stop()
-    harness.finish()
+    harness.close()
 
 
 def wait_for(condition, seconds=180.0):
@@ -196,7 +194,7 @@ def test_disrupted_pods_are_replaced_and_a_deleted_job_saves_checkpoints(tmp_pat
     assert harness.job.failures.total() == 0
     assert sorted(harness.job.starts) == [0, 0, 1, 1]
     harness.stop()
-    assert harness.finish() == 128 + signal.SIGTERM
+    assert harness.finish() == 130
     assert [folder.events()[-1].name for folder in folders] == ["preempted", "preempted"]
 
 
