@@ -69,3 +69,9 @@ def retryable(exit_code: int) -> bool:
     A run that is killed for lack of memory has 137. Other failures, such as invalid settings, would occur again.
     """
     return exit_code > _FIRST_SIGNAL or exit_code == DiskError.exit_code
+
+
+def final_exit_codes() -> list[int]:
+    """The exit codes of a run's errors that would occur again, see `retryable`; a lock is released some time, so not 75."""
+    of_a_run = (ConfigError, DataError, DivergedError, CheckpointError, DiskError)
+    return [kind.exit_code for kind in of_a_run if not retryable(kind.exit_code)]
