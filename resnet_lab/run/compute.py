@@ -2,12 +2,14 @@
 
 import torch
 
-from resnet_lab.config.schema import ComputeConfig, RunConfig
+from resnet_lab.config.compute import ComputeConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.compile import compile_blocks
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.run.device import set_arithmetic, set_threads
+from resnet_lab.train.replicas import Replicas
 from resnet_lab.train.state import TrainState, new_state
 
 
@@ -36,4 +38,6 @@ def initial_state(config: RunConfig, device: torch.device, start: ResNet | None 
                 module.recompute = True
     if config.compute.compile is True:
         compile_blocks(net, cuda_graphs=config.compute.cuda_graphs)
-    return new_state(net, config.recipe, config.model.depth, config.recipe.batch_size if config.compute.compile is True else None)
+    replicas = Replicas(config.compute.statistics_parts)
+    compiled_batch = config.recipe.batch_size // replicas.count if config.compute.compile is True else None
+    return new_state(net, config.recipe, config.model.depth, compiled_batch, replicas)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from resnet_lab.config.schema import ComputeConfig
+from resnet_lab.config.compute import ComputeConfig
 
 _PACKAGES = ("resnet-lab", "torchvision", "numpy", "pillow")
 
@@ -28,6 +28,8 @@ def describe(device: torch.device, threads: int, compute: ComputeConfig, provena
         "precision": compute.precision,
         "compiled": compute.compile is True,
         "cuda_graphs": compute.cuda_graphs,
+        "replicas": compute.replicas,
+        "bn": compute.bn,
         "deterministic": compute.deterministic or device.type == "cpu",
         "git_commit": _git_commit(),
         "data": provenance,
