@@ -59,3 +59,9 @@ class LockedError(LabError):
     """Another process is working on the run."""
 
     exit_code = 75
+
+
+class JobError(LabError):
+    """Another process of a job of several processes has ended; the job can be started again."""
+
+    exit_code = 76

@@ -1,6 +1,7 @@
 """The complete training state of a run, which can be saved and restored exactly."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,16 @@ class TrainState:
                 "lr, such as --set recipe.lr=0.05, or warm-up at this depth, such as --set recipe.warmup.from_depth=8, with "
                 "another --study NAME."
             )
+
+    def digest(self) -> bytes:
+        """The sha256 of all that determines the further training: weights, moving averages, momentum, schedule and windows."""
+        moments = self.optimizer.state_dict()["state"]
+        tensors = [*self.net.state_dict().values(), *(value for index in sorted(moments) for value in moments[index].values())]
+        windows = [(window.loss_sum.item(), window.wrong.item(), window.images) for window in (self.log, self.warmup)]
+        digest = hashlib.sha256(repr((self.step, self.reported_step, self.schedule, windows)).encode())
+        for tensor in tensors:
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.digest()
 
     def state_dict(self) -> dict[str, Any]:
         """The state as tensors and plain values, loadable with `weights_only=True`."""

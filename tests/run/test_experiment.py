@@ -243,7 +243,7 @@ def test_the_environment_file_has_only_the_listed_fields(tmp_path, monkeypatch):
     list(run(tiny(recipe__steps=1), folder))
     environment = folder.read().environment
     assert set(environment) == {
-        "versions", "system", "device", "device_name", "cuda", "cudnn", "tf32", "threads", "precision",
+        "versions", "system", "device", "device_name", "cuda", "cudnn", "tf32", "threads", "processes", "precision",
         "compiled", "cuda_graphs", "replicas", "bn", "deterministic", "git_commit", "data",
     }  # fmt: skip
     assert environment["versions"]["torch"] == torch.__version__
