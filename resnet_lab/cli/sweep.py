@@ -40,9 +40,10 @@ from resnet_lab.cli.options import (
 )
 from resnet_lab.cli.screens import DAY_SECONDS, DownloadLine, decoding_caveat, sweep_screen
 from resnet_lab.config.files import load_study
-from resnet_lab.errors import SweepError
+from resnet_lab.errors import ConfigError, SweepError
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, study_path
+from resnet_lab.run.ranks import num_started
 from resnet_lab.study.values import run_values
 from resnet_lab.text import duration
 
@@ -86,6 +87,8 @@ def sweep(
     Run the same command again to resume unfinished runs; finished runs are skipped. Ctrl-C saves a checkpoint of every run before
     exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
     """
+    if num_started() > 1:
+        raise ConfigError("A sweep starts a process for each run itself: start it without torchrun, which is for `train`.")
     options = {
         "--device": None if device == "auto" else device, "--threads": threads, "--data-dir": data_dir, "--json": as_json,
         "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run, "--time": time_limit, "--partition": partition,

@@ -1,5 +1,7 @@
 """`resnet-lab train`: one run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,7 @@ from resnet_lab.cli.options import (
     Plain,
     Runs,
     Set,
+    Stop,
     StudyName,
     Threads,
     kind_of,
@@ -22,10 +25,11 @@ from resnet_lab.cli.options import (
 from resnet_lab.cli.screens import training_screen
 from resnet_lab.config.files import load_study
 from resnet_lab.config.schema import RunConfig
-from resnet_lab.errors import ConfigError
+from resnet_lab.errors import ConfigError, LabError
 from resnet_lab.record.lines import Event
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, refuse_links, study_path
+from resnet_lab.run.ranks import Ranks, joined, own_rank
 
 
 def train(
@@ -50,9 +54,17 @@ def train(
     """Train one network. Run the same command again to resume it; a finished run is not trained again.
 
     Ctrl-C saves a checkpoint before exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
+
+    `torchrun --nproc-per-node N -m resnet_lab train ... --set compute.replicas=N` trains the network in N processes.
     """
-    kind = kind_of(plain)
-    if run is not None:
+
+    def load() -> tuple[RunConfig, RunFolder]:
+        """The run's settings and folder."""
+        kind = kind_of(plain)
+        if run is None:
+            source = load_study(config, overrides or (), compile=compile)
+            settings = source.run(kind=kind, depth=depth, seed=seed)
+            return settings, RunFolder(study_path(runs, study or source.name) / settings.name)
         given = {
             "--depth": depth,
             "--plain/--residual": kind,
@@ -66,27 +78,55 @@ def train(
         if conflicting:
             raise ConfigError(f"--run reads all settings from the run's folder; drop {', '.join(conflicting)}.")
         refuse_links(run)
-        folder = RunFolder(run)
-        settings = folder.config()
-    else:
-        source = load_study(config, overrides or (), compile=compile)
-        settings = source.run(kind=kind, depth=depth, seed=seed)
-        folder = RunFolder(study_path(runs, study or source.name) / settings.name)
-    _train(settings, folder, data_dir, device, threads, forecast=forecast)
+        return RunFolder(run).config(), RunFolder(run)
+
+    with stop_signals() as stop, _silent_unless_first(), joined() as ranks:
+        if ranks.rank == 0:
+            _train(*load(), data_dir, device, threads, stop, ranks, forecast=forecast)
+        else:
+            _follow(data_dir, device, threads, stop, ranks)
+        [exit_code] = ranks.highest(stop.exit_code if stop else 0)
+    if exit_code:
+        raise typer.Exit(exit_code)
 
 
 def _train(
-    settings: RunConfig, folder: RunFolder, data_dir: Path | None, device: str, threads: int | None, *, forecast: bool
+    settings: RunConfig,
+    folder: RunFolder,
+    data_dir: Path | None,
+    device: str,
+    threads: int | None,
+    stop: Stop,
+    ranks: Ranks,
+    *,
+    forecast: bool,
 ) -> None:
-    with stop_signals() as stop:
-        from resnet_lab.run.device import Resources
-        from resnet_lab.run.experiment import run
+    from resnet_lab.run.device import Resources
+    from resnet_lab.run.experiment import run
 
-        resources = Resources(data_dir, device, threads)
-        with training_screen(folder) as screen:
-            for update in run(settings, folder, resources, stop=lambda: bool(stop), measure_speed=forecast):
-                if isinstance(update, Event):
-                    stop.defer()  # the run has started
-                screen.show(update)
-    if stop:
-        raise typer.Exit(stop.exit_code)
+    resources = Resources(data_dir, ranks.device(device), threads)
+    with training_screen(folder) as screen:
+        for update in run(settings, folder, resources, stop=lambda: bool(stop), measure_speed=forecast, ranks=ranks):
+            if isinstance(update, Event):
+                stop.defer()  # the run has started
+            screen.show(update)
+
+
+def _follow(data_dir: Path | None, device: str, threads: int | None, stop: Stop, ranks: Ranks) -> None:
+    """The work of a rank other than 0, which shows nothing."""
+    from resnet_lab.run.device import Resources
+    from resnet_lab.run.experiment import follow
+
+    for _ in follow(ranks, Resources(data_dir, ranks.device(device), threads), lambda: bool(stop)):
+        stop.defer()
+
+
+@contextmanager
+def _silent_unless_first() -> Iterator[None]:
+    """Exit without a message if a rank other than 0 ends with an error; rank 0 ends with the same one and shows it."""
+    try:
+        yield
+    except LabError as error:
+        if own_rank() == 0:
+            raise
+        raise typer.Exit(error.exit_code) from error

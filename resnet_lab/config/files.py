@@ -12,9 +12,11 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from resnet_lab.config.blocks import BlockType
+from resnet_lab.config.compute import ComputeConfig
 from resnet_lab.config.durations import DURATION_KEYS, Integer
 from resnet_lab.config.identity import identity
-from resnet_lab.config.schema import ComputeConfig, RunConfig, Section
+from resnet_lab.config.schema import RunConfig
+from resnet_lab.config.section import Section
 from resnet_lab.config.settings import Settings, flatten, get, merge
 from resnet_lab.config.slurm import SlurmConfig
 from resnet_lab.config.terms import Kind, Layout, Shortcut

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from resnet_lab.config.schema import Section
+from resnet_lab.config.section import Section
 from resnet_lab.config.settings import Settings
 from resnet_lab.text import shortened
 
