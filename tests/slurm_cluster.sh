@@ -2,9 +2,10 @@
 # A Slurm cluster of one node on this machine, from Debian's packages slurm-wlm and munge, without systemd.
 #   tests/slurm_cluster.sh start FOLDER   starts the daemons; then `export SLURM_CONF=FOLDER/slurm.conf`
 #   tests/slurm_cluster.sh stop FOLDER    cancels all jobs and stops the daemons
+#   tests/slurm_cluster.sh crash FOLDER   kills the node's daemon with all jobs on it, and starts the node again
 # All files of the cluster are in FOLDER, and its ports are free ones, so that several clusters can run at once.
 set -euo pipefail
-usage="usage: $0 start|stop FOLDER"
+usage="usage: $0 start|stop|crash FOLDER"
 action=${1:?$usage}
 mkdir -p "${2:?$usage}"
 folder=$(cd "$2" && pwd)
@@ -47,9 +48,9 @@ PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE
 END
 }
 
-start_munge() {
+start_munge() {  # --force: other users need not reach the socket
   (umask 077 && head -c 1024 /dev/urandom >"$folder/munge.key")
-  munged --key-file="$folder/munge.key" --socket="$folder/munge.socket" --pid-file="$folder/munged.pid" \
+  munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" --pid-file="$folder/munged.pid" \
     --seed-file="$folder/munge.seed" --log-file="$folder/munged.log"
 }
 
@@ -59,6 +60,19 @@ wait_until() {  # SECONDS COMMAND...: repeat the command until it succeeds
   until "$@" >/dev/null 2>&1; do
     [ "$SECONDS" -lt "$end" ] || return 1
     sleep 0.2
+  done
+}
+
+of_node() {  # the processes of this cluster's node: its daemon, and the jobs with their keepers
+  local environment
+  for environment in /proc/[0-9]*/environ; do
+    if tr '\0' '\n' <"$environment" 2>/dev/null | grep -qxF "SLURM_CONF=$SLURM_CONF"; then
+      local process=${environment%/environ}
+      case $(cat "$process/comm" 2>/dev/null) in
+        slurmd|slurmstepd) basename "$process" ;;
+        *) if tr '\0' '\n' <"$environment" 2>/dev/null | grep -q '^SLURM_JOB_ID='; then basename "$process"; fi ;;
+      esac
+    fi
   done
 }
 
@@ -90,6 +104,14 @@ case $action in
         wait_until 30 has_ended "$pid" || kill -KILL "$pid"
       fi
     done
+    ;;
+  crash)
+    for pid in $(of_node); do
+      kill -KILL "$pid" 2>/dev/null || true
+    done
+    scontrol update nodename=localhost state=down reason=crash
+    slurmd -N localhost
+    wait_until 60 scontrol update nodename=localhost state=resume
     ;;
   *)
     echo "$usage" >&2

@@ -149,14 +149,15 @@ class SlurmArray:
 
 
 def left(plan: Plan) -> Left:
-    """Which jobs of a plan are neither in the queue nor held by a process. Raises QueueError."""
+    """Which jobs of a plan are neither in the queue nor held by a process, and have not ended by now. Raises QueueError."""
     busy = queued(plan.study_path)
-    for job in plan.jobs:
+    pending = [job for job in plan.jobs if job.folder.ending() is None]
+    for job in pending:
         name = job.folder.path.name
         if name not in busy and (owner := job.folder.holder()) is not None:
             busy[name] = f"trained by {owner}"
-    names = {job.folder.path.name for job in plan.jobs}
-    jobs = tuple(job for job in plan.jobs if job.folder.path.name not in busy)
+    names = {job.folder.path.name for job in pending}
+    jobs = tuple(job for job in pending if job.folder.path.name not in busy)
     return Left(jobs, {name: state for name, state in busy.items() if name in names})
 
 
