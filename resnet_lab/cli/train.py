@@ -1,6 +1,6 @@
 """`resnet-lab train`: one run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -55,30 +55,16 @@ def train(
 
     Ctrl-C saves a checkpoint before exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
 
-    `torchrun --nproc-per-node N -m resnet_lab train ... --set compute.replicas=N` trains the network in N processes.
+    Started with torchrun, several processes train the network together, on one GPU each or on CPUs: see docs/scale.md.
     """
 
     def load() -> tuple[RunConfig, RunFolder]:
-        """The run's settings and folder."""
-        kind = kind_of(plain)
-        if run is None:
-            source = load_study(config, overrides or (), compile=compile)
-            settings = source.run(kind=kind, depth=depth, seed=seed)
-            return settings, RunFolder(study_path(runs, study or source.name) / settings.name)
-        given = {
-            "--depth": depth,
-            "--plain/--residual": kind,
-            "--seed": seed,
-            "--config": config,
-            "--set": overrides,
-            "--compile/--no-compile": compile,
-            "--study": study,
-        }
-        conflicting = [name for name, value in given.items() if value is not None]
-        if conflicting:
-            raise ConfigError(f"--run reads all settings from the run's folder; drop {', '.join(conflicting)}.")
-        refuse_links(run)
-        return RunFolder(run).config(), RunFolder(run)
+        if run is not None:
+            given = {"--depth": depth, "--plain/--residual": plain, "--seed": seed, "--config": config, "--set": overrides}
+            return _stored(run, given | {"--compile/--no-compile": compile, "--study": study})
+        source = load_study(config, overrides or (), compile=compile)
+        settings = source.run(kind=kind_of(plain), depth=depth, seed=seed)
+        return settings, RunFolder(study_path(runs, study or source.name) / settings.name)
 
     with stop_signals() as stop, _silent_unless_first(), joined() as ranks:
         if ranks.rank == 0:
@@ -88,6 +74,15 @@ def train(
         [exit_code] = ranks.highest(stop.exit_code if stop else 0)
     if exit_code:
         raise typer.Exit(exit_code)
+
+
+def _stored(run: Path, given: Mapping[str, object]) -> tuple[RunConfig, RunFolder]:
+    """The settings in a run's folder. Raises ConfigError if options that define a run are given as well."""
+    conflicting = [name for name, value in given.items() if value is not None]
+    if conflicting:
+        raise ConfigError(f"--run reads all settings from the run's folder; drop {', '.join(conflicting)}.")
+    refuse_links(run)
+    return RunFolder(run).config(), RunFolder(run)
 
 
 def _train(

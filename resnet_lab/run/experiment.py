@@ -8,6 +8,7 @@ Use::
 
 import itertools
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -133,7 +134,8 @@ def train_in(
         state = initial_state(effective, device, start, ranks)
         session = Session(config, FolderJournal(folder, hold), data, state, stop, checkpoint_seconds, ranks)
         environment = describe(device, threads, effective.compute, data.provenance, ranks.size)
-        yield from session.begin(environment, decided.speed)
+        speed = replace(decided.speed, eval_image_seconds=decided.speed.eval_image_seconds / ranks.size)
+        yield from session.begin(environment, speed)
         yield from session.train()
 
 
