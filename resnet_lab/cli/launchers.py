@@ -10,7 +10,10 @@ from resnet_lab.errors import ConfigError
 
 LauncherName = Literal["local", "slurm"]
 LauncherOption = Annotated[
-    LauncherName, typer.Option("--launcher", help="Where to train: on this machine, or on a Slurm cluster.")
+    LauncherName,
+    typer.Option(
+        "--launcher", help="Where to train: on this machine, or on a Slurm cluster, where --jobs is per task (default: one)."
+    ),
 ]
 _SLURM = "On a Slurm cluster"
 Time = Annotated[
