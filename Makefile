@@ -51,6 +51,7 @@ wheel: $(VENV)/installed-dev  ## a wheel that includes the presets
 	for part in page.html.jinja page.css page.js; do \
 		$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/report/$$part || exit 1; done
 	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/sweep/k8s.yaml.jinja
+	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/sweep/slurm_array.sh.jinja
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

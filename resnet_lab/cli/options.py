@@ -25,10 +25,7 @@ Threads = Annotated[
 ConfigArgument = Annotated[str | None, typer.Argument(help="Preset name or TOML file (default: plateau).")]
 ConfigOption = Annotated[str | None, typer.Option("--config", help="Preset name or TOML file (default: plateau).")]
 Depth = Annotated[int | None, typer.Option(help=f"Number of weighted layers: {DEPTH_HELP}.")]
-Jobs = Annotated[
-    int | None,
-    typer.Option(min=1, help="Number of concurrent runs (default: one per core, or one per GPU; in each task on Slurm: one)."),
-]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Number of concurrent runs (default: one per core, or one per GPU).")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as recipe.steps=2000.")
 ]

@@ -1,6 +1,7 @@
 """What a study has submitted to Slurm, and which of its runs are in the queue. Imports no torch."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -64,8 +65,8 @@ def ask(command: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[
     """Run one of Slurm's commands. Raises QueueError if it is missing or does not end."""
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=seconds,
-            start_new_session=True, check=False,
+            command, env=_environment(), capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
+            timeout=seconds, start_new_session=True, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise QueueError(f"{command[0]} gave no answer within {seconds:.0f} s; try again later.") from None
@@ -76,6 +77,16 @@ def ask(command: Sequence[str], seconds: float) -> "subprocess.CompletedProcess[
 def answer_of(ended: "subprocess.CompletedProcess[str]") -> str:
     """What a command printed to explain its failure, on one line."""
     return " ".join(ended.stderr.split()).rstrip(".") or f"exit code {ended.returncode}"
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment without the resources of the job in which it runs, if it does: the new job has its own."""
+    is_in_job = "SLURM_JOB_ID" in os.environ
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not (is_in_job and name.startswith("SLURM_") and name != "SLURM_CONF")
+    }
 
 
 def _squeue(jobs: Sequence[str]) -> list[str]:

@@ -224,6 +224,14 @@ def test_refusal_of_sbatch_is_quoted_and_leaves_no_script(sweep, slurm, tmp_path
     assert list((tmp_path / "runs" / "two" / "slurm").iterdir()) == []
 
 
+def test_submission_within_a_job_does_not_pass_on_its_resources(sweep, slurm, tmp_path, monkeypatch):
+    slurm.write("sbatch", f"env >{shlex.quote(str(tmp_path / 'env'))}; echo 77")
+    for name in ("SLURM_JOB_ID", "SLURM_MEM_PER_CPU", "SLURM_CONF"):
+        monkeypatch.setenv(name, "5")
+    assert sweep().code == 0
+    assert [line for line in (tmp_path / "env").read_text().splitlines() if line.startswith("SLURM")] == ["SLURM_CONF=5"]
+
+
 def test_diverged_run_is_reported_and_not_submitted(sweep, slurm, tmp_path):
     assert sweep().code == 0
     RunFolder(tmp_path / "runs" / "two" / RUNS[0]).append_event("diverged", 5)
