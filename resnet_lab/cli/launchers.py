@@ -1,21 +1,21 @@
-"""The launchers of `resnet-lab sweep`, and the options that only one of them has."""
+"""The options of the launchers of `sweep`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from resnet_lab.errors import ConfigError
 
 if TYPE_CHECKING:
-    from resnet_lab.sweep.launch import Launcher
+    from resnet_lab.sweep.ray import RayPool
 
 LauncherName = Literal["local", "ray"]
 _RAY = "On a Ray cluster"
 _LEAST_GPUS = 0.01
 
-LauncherOption = Annotated[LauncherName, typer.Option("--launcher", help="What starts the runs: local, this machine, or ray.")]
+LauncherOption = Annotated[LauncherName, typer.Option("--launcher", help="Where to train: on this machine, or on a Ray cluster.")]
 Address = Annotated[
     str | None,
     typer.Option(
@@ -42,27 +42,31 @@ GpusPerRun = Annotated[
 ]
 
 
-@contextmanager
-def local_launcher(device: str, threads: int | None, jobs: int | None) -> Iterator["Launcher"]:
-    """Processes on this machine."""
-    from resnet_lab.sweep.local import LocalPool
+def refuse_options_of_others(launcher: LauncherName, options: Mapping[LauncherName, Mapping[str, object]]) -> None:
+    """Raise ConfigError if an option of another launcher is given; `options` has their values by launcher and name."""
+    for owner, values in options.items():
+        given = [name for name, value in values.items() if value is not None]
+        if owner != launcher and given:
+            raise ConfigError(f"{', '.join(given)} {'needs' if len(given) == 1 else 'need'} --launcher {owner}.")
 
-    yield LocalPool(device, threads, jobs)
 
-
-@contextmanager
-def ray_launcher(address: str | None, cpus: int | None, gpus: float | None, jobs: int | None) -> Iterator["Launcher"]:
-    """Tasks on a Ray cluster, connected to until the end. Raises ConfigError."""
-    from resnet_lab.sweep.ray import RayPool
-
+def check_ray(options: Mapping[str, Any], device: str, threads: int | None) -> None:
+    """Raise ConfigError for a fraction of a GPU that is too small, and if options that do not apply are given."""
+    given = [name for name, is_given in {"--device": device != "auto", "--threads": threads is not None}.items() if is_given]
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)} cannot be used with --launcher ray: --gpus-per-run decides on the device, "
+            "and a run has as many threads as --cpus-per-run."
+        )
+    gpus = options["--gpus-per-run"]
     if gpus and gpus < _LEAST_GPUS:
         raise ConfigError(f"--gpus-per-run is 0 or {_LEAST_GPUS} to 1, not {gpus:g}.")
-    with RayPool(address, cpus or 1, gpus, jobs) as pool:
+
+
+@contextmanager
+def ray_pool(options: Mapping[str, Any], jobs: int | None) -> "Iterator[RayPool]":
+    """A cluster as the options, by name, describe it; disconnected at the end. Raises ConfigError."""
+    from resnet_lab.sweep.ray import RayPool
+
+    with RayPool(options["--address"], options["--cpus-per-run"] or 1, options["--gpus-per-run"], jobs) as pool:
         yield pool
-
-
-def check_options(launcher: LauncherName, owner: LauncherName, options: Mapping[str, object]) -> None:
-    """Raise ConfigError if another launcher was chosen than that of these options, and one of them is not None."""
-    for option, value in options.items():
-        if value is not None and launcher != owner:
-            raise ConfigError(f"{option} belongs to --launcher {owner}, not to --launcher {launcher}: drop one of them.")

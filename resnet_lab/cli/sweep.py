@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,9 +13,9 @@ from resnet_lab.cli.launchers import (
     CpusPerRun,
     GpusPerRun,
     LauncherOption,
-    check_options,
-    local_launcher,
-    ray_launcher,
+    check_ray,
+    ray_pool,
+    refuse_options_of_others,
 )
 from resnet_lab.cli.options import (
     Compile,
@@ -67,21 +68,21 @@ def sweep(
     Run the same command again to resume unfinished runs; finished runs are skipped. Ctrl-C saves a checkpoint of every run before
     exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
     """
-    check_options(launcher, "local", {"--device": None if device == "auto" else device, "--threads": threads})
-    check_options(launcher, "ray", {"--address": address, "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run})
+    of_ray = {"--address": address, "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run}
+    refuse_options_of_others(launcher, {"ray": of_ray})
+    if launcher == "ray":
+        check_ray(of_ray, device, threads)
     with stop_signals() as stop:
         begin = time.perf_counter()
+        from resnet_lab.sweep.local import LocalPool
         from resnet_lab.sweep.plan import plan
 
         start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
         source = load_study(config, overrides or (), compile=compile)
         folder = study_path(runs, study or source.name)
         show = DownloadLine().show
-        if launcher == "ray":
-            chosen = ray_launcher(address, cpus_per_run, gpus_per_run, jobs)
-        else:
-            chosen = local_launcher(device, threads, jobs)
-        with chosen as pool:
+        local = nullcontext(LocalPool(device, threads, jobs))
+        with ray_pool(of_ray, jobs) if launcher == "ray" else local as pool:
             planned = plan(source, folder, data_dir, pool, show, must_have_data=not dry_run, start_seconds=start_seconds)
             if planned.stand_in:
                 terminal.stand_in()
