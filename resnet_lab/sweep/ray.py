@@ -49,7 +49,8 @@ class RayPool:
     ) -> None:
         """Raises ConfigError if ray is not installed."""
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
-        self._cpus, self._requested_gpus, self._num_jobs, self._program = cpus, gpus, num_jobs, program
+        self._cpus, self._gpus, self._num_jobs, self._program = cpus, gpus or 0.0, num_jobs, program
+        self._choose_gpus = gpus is None
         self._ray = _import_ray(self._address)
 
     def __enter__(self) -> Self:
@@ -57,6 +58,8 @@ class RayPool:
         _check_address(self._address)
         with _keep_sigterm_handler():
             _connect(self._ray, self._address)
+        if self._choose_gpus and self._ray.cluster_resources().get("GPU"):
+            self._gpus = 1.0
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -125,13 +128,6 @@ class RayPool:
             self._ray.wait(refs, num_returns=num_ended, timeout=seconds)
         elif pending:
             time.sleep(seconds)
-
-    @property
-    def _gpus(self) -> float:
-        """The GPUs of each run."""
-        if self._requested_gpus is None:
-            return 1 if self._ray.cluster_resources().get("GPU") else 0
-        return self._requested_gpus
 
     def _num_places(self, node: _Node) -> int:
         """How many runs fit on a node."""

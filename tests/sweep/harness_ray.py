@@ -26,6 +26,7 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # else runs get little time on a busy machine
             "PYTHONPATH": str(ROOT),
         }
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets allow no long paths

@@ -124,10 +124,10 @@ def test_ray_is_an_extra(cli, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--address", "auto"], "--address belongs to --launcher ray, not to --launcher local: drop one of them."),
-        (["--gpus-per-run", 0], "--gpus-per-run belongs to --launcher ray"),
-        (["--launcher", "ray", "--threads", 2], "--threads belongs to --launcher local, not to --launcher ray"),
-        (["--launcher", "ray", "--device", "cpu"], "--device belongs to --launcher local"),
+        (["--address", "auto"], "--address needs --launcher ray."),
+        (["--gpus-per-run", 0, "--cpus-per-run", 2], "--cpus-per-run, --gpus-per-run need --launcher ray."),
+        (["--launcher", "ray", "--threads", 2], "--threads cannot be used with --launcher ray: --gpus-per-run decides"),
+        (["--launcher", "ray", "--device", "cpu"], "--device cannot be used with --launcher ray"),
         (["--launcher", "ray", "--gpus-per-run", 0.001], "--gpus-per-run is 0 or 0.01 to 1, not 0.001."),
         (["--launcher", "ray", "--address", "head"], "--address 'head' is not HOST:PORT of a Ray head node, `auto` or `local`."),
         (["--launcher", "ray", "--address", "ray://head:10001"], "--address 'ray://head:10001' is not HOST:PORT"),
