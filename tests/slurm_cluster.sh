@@ -64,15 +64,14 @@ wait_until() {  # SECONDS COMMAND...: repeat the command until it succeeds
 }
 
 of_node() {  # the processes of this cluster's node: its daemon, and the jobs with their keepers
-  local environment
-  for environment in /proc/[0-9]*/environ; do
-    if tr '\0' '\n' <"$environment" 2>/dev/null | grep -qxF "SLURM_CONF=$SLURM_CONF"; then
-      local process=${environment%/environ}
-      case $(cat "$process/comm" 2>/dev/null) in
-        slurmd|slurmstepd) basename "$process" ;;
-        *) if tr '\0' '\n' <"$environment" 2>/dev/null | grep -q '^SLURM_JOB_ID='; then basename "$process"; fi ;;
-      esac
-    fi
+  local process environment
+  for process in /proc/[0-9]*; do
+    environment=$(cat "$process/environ" 2>/dev/null | tr '\0' '\n')
+    grep -qxF "SLURM_CONF=$SLURM_CONF" <<<"$environment" || continue
+    case $(cat "$process/comm" 2>/dev/null) in
+      slurmd | slurmstepd) basename "$process" ;;
+      *) if grep -q '^SLURM_JOB_ID=' <<<"$environment"; then basename "$process"; fi ;;
+    esac
   done
 }
 
@@ -111,7 +110,7 @@ case $action in
     done
     scontrol update nodename=localhost state=down reason=crash
     slurmd -N localhost
-    wait_until 60 scontrol update nodename=localhost state=resume
+    wait_until 60 node_is_idle  # it returns by itself, and requeued jobs wait
     ;;
   *)
     echo "$usage" >&2
