@@ -86,6 +86,8 @@ def sweep(
 
     Run the same command again to resume unfinished runs; finished runs are skipped. Ctrl-C saves a checkpoint of every run before
     exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
+
+    With --launcher slurm, the runs are submitted to a cluster instead, and the same command submits those that are left.
     """
     if num_started() > 1:
         raise ConfigError("A sweep starts a process for each run itself: start it without torchrun, which is for `train`.")
