@@ -109,8 +109,6 @@ def sweep(
         folder, show = study_path(runs, study or source.name), DownloadLine().show
         with opened(launcher, source, options, threads, jobs, dry_run=dry_run) as chosen:
             planned = plan(source, folder, data_dir, chosen, show, must_have_data=not dry_run, start_seconds=start_seconds)
-            if planned.stand_in:
-                terminal.stand_in()
             _carry_out(planned, chosen, stop, dry_run=dry_run, as_json=as_json)
 
 
@@ -121,6 +119,8 @@ def _carry_out(
     from resnet_lab.sweep.k8s import KubernetesJob
     from resnet_lab.sweep.slurm import SlurmArray
 
+    if plan.stand_in:
+        terminal.stand_in()
     array = launcher if isinstance(launcher, SlurmArray) else None
     script = slurm.script(array, plan) if array and dry_run else None
     if dry_run and as_json:
