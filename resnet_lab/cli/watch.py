@@ -1,6 +1,7 @@
 """Following runs that other processes train: poll their folders until they have ended, or until Ctrl-C."""
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -27,11 +28,16 @@ def poll(read: Callable[[], Sequence[Study]], pause: float) -> Iterator[Sequence
 
 @contextlib.contextmanager
 def exits_on_ctrl_c() -> Iterator[None]:
-    """Exit silently with code 130 on Ctrl-C."""
+    """Exit silently with code 130 on Ctrl-C, with the terminal as it was."""
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def fingerprint(studies: Iterable[Study]) -> list[object]:

@@ -6,13 +6,16 @@ the store, which is a part of torchrun.
 
 import json
 import os
+import secrets
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.distributed_c10d import _get_default_store
+from torch.distributed.distributed_c10d import PrefixStore, Store, _get_default_store
+from torch.distributed.rendezvous import rendezvous
 
 from resnet_lab import errors
 from resnet_lab.errors import ConfigError, JobError, LabError
@@ -20,6 +23,7 @@ from resnet_lab.run.ranks import Ranks, Row
 
 _Result = TypeVar("_Result")
 _OUTCOME = "resnet-lab/outcome"
+_PAUSE_SECONDS = 0.02
 
 
 class Group(Ranks):
@@ -46,9 +50,14 @@ class Group(Ranks):
         return f"cuda:{self._local_rank}"
 
     def __enter__(self) -> Self:
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        self._exchange(lambda: distributed.init_process_group(backend))
+        self._exchange(self._join)
         return self
+
+    def _join(self) -> None:
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        store, _, _ = next(rendezvous("env://"))
+        store = PrefixStore(agreed_name(store, self.rank, self.size), store)
+        distributed.init_process_group(backend, store=store, rank=self.rank, world_size=self.size)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if error is None:
@@ -107,3 +116,28 @@ class Group(Ranks):
             f"Another process of this job has ended or cannot be reached ({reason}): start the job again to resume the run from "
             "its last checkpoint."
         )
+
+
+def agreed_name(store: Store, rank: int, size: int) -> str:
+    """A name that rank 0 chooses and all ranks of this start of a job agree on.
+
+    torchrun keeps its store when it starts a job again. Without a name, ranks would find the addresses of those that have ended.
+    So every rank answers until its partner has answered to what it says in this start.
+    """
+    own = secrets.token_hex(8)
+    if rank:
+        while True:
+            store.set(f"hello/{rank}", own)
+            name: str
+            name, greeted = store.get(f"name/{rank}").decode().split()
+            if greeted == own:
+                store.set(f"agreed/{name}/{rank}", "")
+                return name
+            time.sleep(_PAUSE_SECONDS)
+    waiting = set(range(1, size))
+    while waiting:
+        for other in waiting:
+            store.set(f"name/{other}", f"{own} {store.get(f'hello/{other}').decode()}")
+        waiting = {other for other in waiting if not store.check([f"agreed/{own}/{other}"])}
+        time.sleep(_PAUSE_SECONDS)
+    return own

@@ -6,17 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
 
 from resnet_lab.errors import ConfigError
 from resnet_lab.record import checkpoint
 from resnet_lab.record.store import RunFolder
 from resnet_lab.run.device import Resources
 from resnet_lab.run.experiment import run
-from resnet_lab.run.group import Group
+from resnet_lab.run.group import Group, agreed_name
 from resnet_lab.run.ranks import ALONE, Ranks
 from tests import ranks
 from tests.builders import CPU, ROOT, kill_at, records_without_times, settings, tiny, write_config
@@ -69,6 +71,21 @@ def test_two_ranks_equal_one_process_and_either_resumes_the_other_exactly(tmp_pa
     assert train_together(first_alone.path) == [0, 0]
     assert results(first_alone) == alone
     assert [event.detail["changed"] for event in first_alone.events() if event.name == "resumed"] == [{}]
+
+
+def test_ranks_of_each_start_agree_on_a_name_though_the_store_has_earlier_ones():
+    store = distributed.HashStore()
+
+    def agree(rank, seconds):
+        time.sleep(seconds)
+        return agreed_name(store, rank, 2)
+
+    names = []
+    for delays in ((0.0, 0.0), (0.0, 0.1), (0.1, 0.0)):
+        with ThreadPoolExecutor(2) as pool:
+            [name] = set(pool.map(agree, range(2), delays))
+        names.append(name)
+    assert len(set(names)) == 3
 
 
 def test_a_sweep_and_other_devices_are_refused_under_torchrun(cli, monkeypatch):
