@@ -1,6 +1,6 @@
 """The launchers of `resnet-lab sweep`, and the options that only some of them have."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -87,17 +87,33 @@ _OWNERS: Mapping[str, tuple[LauncherName, ...]] = {
     "--address": ("ray",),
     **dict.fromkeys(("--image", "--claim", "--namespace"), ("k8s",)),
 }
+# Why an option does not apply to the other clusters.
+_REASONS = {
+    "--device": "--gpus-per-run decides on the device",
+    "--threads": "a run has as many threads as --cpus-per-run",
+    "--data-dir": "images are read from the claim's folder data",
+    "--json": "the output is YAML",
+}
 
 
 def check_options(launcher: LauncherName, options: Mapping[str, object]) -> None:
-    """Raise ConfigError if an option is given that does not apply to this launcher; `options` has their values by name."""
-    for option, value in options.items():
-        owners = _OWNERS[option]
-        if value not in (None, False) and launcher not in owners:
-            raise ConfigError(
-                f"{option} needs --launcher {', '.join(owners[:-1])}{' or ' if owners[1:] else ''}{owners[-1]}; "
-                f"it does not apply to {launcher}."
-            )
+    """Raise ConfigError if options are given that do not apply to this launcher; `options` has their values by name."""
+    given = [option for option, value in options.items() if value is not None and value is not False]
+    wrong = [option for option in given if launcher not in _OWNERS[option]]
+    if not wrong:
+        return
+    owners = _OWNERS[wrong[0]]
+    named = [option for option in wrong if _OWNERS[option] == owners]
+    reasons = " and ".join(_REASONS[option] for option in named if option in _REASONS)
+    raise ConfigError(
+        f"{', '.join(named)} {'needs' if len(named) == 1 else 'need'} --launcher {_either(owners)}"
+        + (f"; with {launcher}, {reasons}." if reasons else ".")
+    )
+
+
+def _either(names: Sequence[str]) -> str:
+    """Such as `a, b or c`."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 @contextmanager

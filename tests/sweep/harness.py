@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -18,17 +18,22 @@ SECONDS = 300.0  # for whatever a test waits for; machines with several processe
 class Harness(Protocol):
     """Sweeps with one launcher in the working directory `root`, whose studies are in `root/runs`.
 
-    Runs train on the CPU with one thread, two at once.
+    Runs train on the CPU with one thread, two at once. `follows` says whether the command lasts as long as the runs. Then it
+    reports on them and its exit code is theirs; else it ends once they are submitted.
     """
 
     name: str
+    follows: bool
 
     def start(self, config: Path, *arguments: str) -> None:
-        """Begin a sweep and return at once. Several may be begun."""
+        """Begin a sweep and return while its runs train. Several may be begun."""
         ...
 
     def finish(self) -> int:
-        """Wait until all that was begun is over; the highest exit code of a sweep."""
+        """Wait until all that was begun is over.
+
+        Returns the highest exit code of a command that follows its runs; else 0 if all runs have finished, and 5 if not.
+        """
         ...
 
     def stop(self) -> None:
@@ -36,7 +41,7 @@ class Harness(Protocol):
         ...
 
     def kill_driver(self) -> None:
-        """SIGKILL the process that the user has started."""
+        """SIGKILL the process that the user has started, if it follows the runs."""
         ...
 
     def kill_node(self) -> None:
@@ -53,9 +58,20 @@ class Harness(Protocol):
         """What the sweeps have printed on stderr, without line breaks."""
         ...
 
+    @property
+    def printed(self) -> str:
+        """What the processes of the runs have printed, without line breaks."""
+        ...
+
+    def close(self) -> None:
+        """End all sweeps and runs."""
+        ...
+
 
 class Commands:
-    """The parts of a harness for launchers whose `resnet-lab sweep` lasts as long as the runs."""
+    """The parts of a harness for launchers whose command follows the runs."""
+
+    follows = True
 
     def __init__(self, root: Path, arguments: list[str], variables: dict[str, str]) -> None:
         self._root, self._arguments, self._variables = root, arguments, variables
@@ -87,7 +103,11 @@ class Commands:
 
     @property
     def err(self) -> str:
-        return " ".join(self._err.read_text().split())
+        return words([self._err])
+
+    @property
+    def printed(self) -> str:
+        return words(folder.log_file for folder in runs_in(self._root) if folder.log_file.exists())
 
     def close(self) -> None:
         """End all sweeps."""
@@ -101,6 +121,32 @@ class Commands:
                 process.kill()
             for folder in runs_in(self._root):
                 end_process(folder)
+
+
+class Submissions:
+    """The parts of a harness for launchers whose command ends once the runs are submitted."""
+
+    follows = False
+
+    def __init__(self, root: Path, arguments: list[str], variables: dict[str, str]) -> None:
+        self.root, self._arguments, self.out, self.err = root, arguments, "", ""
+        self._environment = os.environ | {"COLUMNS": "200", "PYTHONPATH": str(ROOT)} | variables
+
+    def submit(self, config: Path, *arguments: str) -> str:
+        """Run the command to its end; what it has printed on stdout."""
+        argv = [sys.executable, "-m", "resnet_lab", "sweep", str(config), *self._arguments, *arguments]
+        done = subprocess.run(argv, cwd=self.root, env=self._environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        self.err += " ".join(done.stderr.split()) + " "
+        return done.stdout
+
+    def kill_driver(self) -> None:
+        """Nothing: the command has ended."""
+
+
+def words(files: Iterable[Path]) -> str:
+    """The texts of files without line breaks."""
+    return " ".join(word for file in files for word in file.read_text().split())
 
 
 def runs_in(root: Path) -> list[RunFolder]:

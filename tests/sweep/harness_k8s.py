@@ -20,11 +20,12 @@ from typing import Any
 
 import yaml
 
+from resnet_lab.errors import SweepError
 from tests.builders import ROOT
+from tests.sweep.harness import Submissions, words
 
 _BACKOFF_SECONDS = 0.2  # 10 on a cluster, doubled with each failure
 _POLL_SECONDS = 0.05
-_SWEEP_FAILED, _CANCELLED = 5, 130
 
 
 def entrypoint() -> list[str]:
@@ -71,9 +72,9 @@ class Job:
         self.is_deleted = threading.Event()
 
     @property
-    def exit_code(self) -> int:
-        """What `sweep` exits with after the same end: cancelled by its user, with failed runs, or without."""
-        return _CANCELLED if self.is_deleted.is_set() else _SWEEP_FAILED if self.failed else 0
+    def is_complete(self) -> bool:
+        """Whether every index has succeeded."""
+        return len(self.succeeded) == self.spec["completions"]
 
     def run(self) -> None:
         """Act as the Job's controller until no pod is left."""
@@ -158,58 +159,44 @@ def _matches(rule: dict[str, Any], pod: Pod) -> bool:
     return pod.exit_code in rule["onExitCodes"]["values"]
 
 
-class KubernetesHarness:
-    """A cluster for the tests that all launchers share; `root` stands for the claim, so the studies are in `root/runs`."""
+class KubernetesHarness(Submissions):
+    """A cluster on this machine; `root` stands for the claim, so the studies are in `root/runs`."""
 
     name = "k8s"
-    out = ""  # kubectl reads what the command prints
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        super().__init__(root, ["--launcher", "k8s", "--dry-run"], {})
         self._job: Job | None = None
         self._controller: threading.Thread | None = None
-        self._notes = ""
-
-    @property
-    def job(self) -> Job:
-        """The Job that was submitted last."""
-        assert self._job is not None
-        return self._job
-
-    @property
-    def err(self) -> str:
-        """What the commands have printed on stderr, without line breaks."""
-        return " ".join(self._notes.split())
 
     def start(self, config: Path, *arguments: str) -> None:
         """Print the Job of the study's remaining runs, and submit it unless it exists, as `kubectl apply` does."""
-        command = [sys.executable, "-m", "resnet_lab", "sweep", str(config), "--launcher", "k8s", "--dry-run", *arguments]
-        done = subprocess.run(command, cwd=self._root, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        self._notes += done.stderr
-        if done.stdout and self._controller is None:
-            self._job = Job(done.stdout, self._root, Path(tempfile.mkdtemp(dir=self._root)))
+        manifest = self.submit(config, *arguments)
+        if manifest and self._controller is None:
+            self._job = Job(manifest, self.root, Path(tempfile.mkdtemp(prefix="configs-", dir=self.root)))
             self._controller = threading.Thread(target=self._job.run)
             self._controller.start()
 
     def finish(self) -> int:
-        """Wait until no pod is left; the exit code that `sweep` has for such an end."""
-        if self._controller is None:  # all runs had ended before
-            return 0
-        self._controller.join()
-        self._controller = None
-        return self.job.exit_code
+        """Wait until no pod is left."""
+        if self._controller is not None:
+            self._controller.join()
+            self._controller = None
+        return 0 if self._job is None or self._job.is_complete else SweepError.exit_code
 
     def stop(self) -> None:
         """What `kubectl delete --cascade=foreground` does."""
-        self.job.is_deleted.set()
-
-    def kill_driver(self) -> None:
-        """Nothing: the process that prints the Job has ended before the Job begins."""
+        assert self._job is not None
+        self._job.is_deleted.set()
 
     def kill_node(self) -> None:
         """The node with all running pods is lost; they are replaced on another one."""
-        self.job.disrupt(signal.SIGKILL)
+        assert self._job is not None
+        self._job.disrupt(signal.SIGKILL)
+
+    @property
+    def printed(self) -> str:
+        return words(sorted(self.root.glob("configs-*/pod-*.log")))
 
     def close(self) -> None:
         """Delete the Job."""

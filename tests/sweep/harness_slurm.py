@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +12,10 @@ from resnet_lab.errors import SweepError
 from resnet_lab.record.study import read_study, study_folders
 from resnet_lab.sweep.slurm_queue import submissions
 from tests.builders import ROOT
+from tests.sweep.harness import SECONDS, Submissions, words
 
 SCRIPT = ROOT / "tests" / "slurm_cluster.sh"
 _DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scontrol")
-_SECONDS = 300.0
 
 
 def why_not() -> str | None:
@@ -36,57 +35,43 @@ def cluster(folder: Path) -> Iterator[Path]:
         subprocess.run([SCRIPT, "stop", folder], check=True)
 
 
-class SlurmHarness:
+class SlurmHarness(Submissions):
     """Sweeps in a folder `root`, each with its own runs folder, on the cluster with this slurm.conf."""
 
     name = "slurm"
 
     def __init__(self, root: Path, conf: Path) -> None:
-        self.root, self.conf = root, conf
-        self.environment = os.environ | {"SLURM_CONF": str(conf), "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
-        self._driver: subprocess.Popen[str] | None = None
+        super().__init__(root, ["--launcher", "slurm", "--threads", "1"], {"SLURM_CONF": str(conf)})
+        self._conf = conf
         self._delayed_since: dict[str, float] = {}
 
     def start(self, config: Path, *arguments: str) -> None:
-        """Begin a sweep; its process ends as soon as the runs are submitted."""
-        argv = [sys.executable, "-m", "resnet_lab", "sweep", config, "--launcher", "slurm", "--threads", "1", *arguments]
-        self._driver = subprocess.Popen(
-            list(map(str, argv)), cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def submit(self, config: Path, *arguments: str) -> str:
-        """Run the command of a sweep to its end; returns what it said."""
-        self.start(config, *arguments)
-        assert self._driver is not None
-        _, said = self._driver.communicate(timeout=_SECONDS)
-        assert self._driver.returncode == 0, said
-        return said
+        """Submit what is left of a study."""
+        self.out += self.submit(config, *arguments)
 
     def finish(self) -> int:
-        """Wait until nothing is submitted, queued or running; 0 if all runs are finished."""
-        if self._driver is not None:
-            self._driver.communicate(timeout=_SECONDS)
-            if self._driver.returncode > 0:
-                return self._driver.returncode
+        """Wait until none of the tasks is in the queue."""
         self.wait_for(lambda: not self.queue())
         runs = [run for folder in study_folders(self.root / "runs") for run in read_study(folder).runs]
         return 0 if runs and all(run.state == "finished" for run in runs) else SweepError.exit_code
 
     def stop(self) -> None:
-        """Cancel all tasks, as a user would, and wait until they have ended."""
-        self.wait_for(lambda: self._driver is None or self._driver.poll() is not None)
+        """Cancel all tasks, as a user would."""
         self.command("scancel", *self.jobs())
-        self.wait_for(lambda: not self.queue())
-
-    def kill_driver(self) -> None:
-        """Kill the process that submits, unless it has ended: what is submitted goes on without it."""
-        if self._driver is not None:
-            self._driver.kill()
-            self._driver.wait()
 
     def kill_node(self) -> None:
         """Kill all processes of the node at once, and start the node again."""
-        subprocess.run([SCRIPT, "crash", self.conf.parent], check=True)
+        subprocess.run([SCRIPT, "crash", self._conf.parent], check=True)
+
+    @property
+    def printed(self) -> str:
+        return words(sorted(self.root.glob("runs/*/slurm/*.out")))
+
+    def close(self) -> None:
+        """Cancel all tasks, and wait until they have ended."""
+        if self.jobs():
+            self.stop()
+            self.finish()
 
     def jobs(self) -> list[str]:
         """The ids of the jobs that have been submitted, oldest first."""
@@ -108,9 +93,9 @@ class SlurmHarness:
 
     def command(self, *arguments: str) -> str:
         """What one of Slurm's commands prints; a task may have ended in between."""
-        return subprocess.run(arguments, env=self.environment, capture_output=True, text=True, check=False).stdout
+        return subprocess.run(arguments, env=self._environment, capture_output=True, text=True, check=False).stdout
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = _SECONDS) -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float = SECONDS) -> None:
         """Wait until a condition holds."""
         end = time.monotonic() + seconds
         while not condition():

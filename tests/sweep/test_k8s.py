@@ -1,6 +1,7 @@
 """`sweep --launcher k8s`: a manifest that Kubernetes accepts, and what a cluster makes of it."""
 
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,14 +13,11 @@ import pytest
 import yaml
 
 from resnet_lab.errors import final_exit_codes, retryable
-from resnet_lab.record.store import RunFolder
 from resnet_lab.sweep.k8s import IMAGE, job_name
-from tests.builders import ROOT, records_without_times, write_config
+from tests.builders import ROOT, write_config
 from tests.sweep import harness_k8s
-from tests.sweep.harness_k8s import KubernetesHarness
 
 VERSIONS = ("1.29", "1.33", "1.37")  # the oldest that has all fields by default, one in between, the newest
-LONG = {"recipe__steps": 100_000, "recipe__schedule": {"name": "milestones"}, "evaluation__every": 100_000}
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
@@ -27,24 +25,6 @@ def manifest(cli, config, *arguments):
     answer = cli("sweep", config, "--launcher", "k8s", "--dry-run", *arguments)
     assert answer.code == 0, answer.err
     return list(yaml.safe_load_all(answer.out))
-
-
-@pytest.fixture
-def harness(tmp_path):
-    harness = KubernetesHarness(tmp_path)
-    yield harness
-    harness.close()
-
-
-def wait_for(condition, seconds=180.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def begins(folder):
-    return [event for event in folder.events() if event.name in ("started", "resumed")]
 
 
 OPTIONS = (
@@ -135,7 +115,10 @@ def test_studies_with_similar_names_have_different_jobs():
     ("arguments", "message"),
     [
         (("--launcher", "k8s"), "resnet-lab sweep paper --launcher k8s --dry-run | kubectl apply -f -"),
-        (("--launcher", "k8s", "--dry-run", "--json"), "--json cannot be used with --launcher k8s"),
+        (
+            ("--launcher", "k8s", "--dry-run", "--json"),
+            "--json needs --launcher local, slurm or ray; with k8s, the output is YAML.",
+        ),
         (("--launcher", "k8s", "--dry-run", "--device", "cuda"), "--gpus-per-run decides on the device"),
         (("--launcher", "k8s", "--dry-run", "--gpus-per-run", "0.25"), "must be a whole number on Kubernetes"),
         (("--launcher", "k8s", "--dry-run", "--namespace", "A b"), "--namespace expects"),
@@ -171,41 +154,36 @@ def test_the_dockerfile_has_no_fault_that_hadolint_knows():
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_job_trains_the_runs_as_the_local_launcher_does(cli, tmp_path, harness):
-    config = write_config(tmp_path / "two.toml")
-    assert cli("sweep", config, "--threads", 1, "--study", "local").code == 0
-    harness.start(config)
-    assert harness.finish() == 0
-    for name in ("plain-8-s0", "residual-8-s0"):
-        local, pods = (RunFolder(tmp_path / "runs" / study / name) for study in ("local", "two"))
-        assert pods.config() == local.config()
-        assert records_without_times(pods) == records_without_times(local)
-    harness.start(config)  # nothing is left
-    assert harness.finish() == 0
+@pytest.fixture
+def job(cli, tmp_path, monkeypatch):
+    """A function that makes the Job of four runs whose pods run a program instead."""
+
+    def of(program):
+        monkeypatch.setattr(harness_k8s, "entrypoint", lambda: [sys.executable, "-c", program])
+        config = write_config(tmp_path / "four.toml")
+        answer = cli("sweep", config, "--launcher", "k8s", "--dry-run", "--set", "sweep.seeds=[0,1]")
+        return harness_k8s.Job(answer.out, tmp_path, tmp_path)
+
+    return of
 
 
-def test_disrupted_pods_are_replaced_and_a_deleted_job_saves_checkpoints(tmp_path, harness):
-    config = write_config(tmp_path / "long.toml", **LONG)
-    folders = [RunFolder(tmp_path / "runs" / "long" / name) for name in ("plain-8-s0", "residual-8-s0")]
-    harness.start(config)
-    wait_for(lambda: all(folder.exists() and folder.read().train for folder in folders))
-    harness.kill_node()
-    wait_for(lambda: all(len(begins(folder)) == 2 for folder in folders))
-    assert harness.job.failures.total() == 0
-    assert sorted(harness.job.starts) == [0, 0, 1, 1]
-    harness.stop()
-    assert harness.finish() == 130
-    assert [folder.events()[-1].name for folder in folders] == ["preempted", "preempted"]
-
-
-def test_a_kill_is_tried_again_twice_and_a_usage_error_never(cli, tmp_path, monkeypatch):
-    program = "import os, sys; sys.exit([137, 75, 2, 0][int(os.environ['JOB_COMPLETION_INDEX'])])"
-    monkeypatch.setattr(harness_k8s, "entrypoint", lambda: [sys.executable, "-c", program])
-    config = write_config(tmp_path / "four.toml")
-    job = harness_k8s.Job(
-        cli("sweep", config, "--launcher", "k8s", "--dry-run", "--set", "sweep.seeds=[0,1]").out, tmp_path, tmp_path
-    )
-    while job.step():
+def test_disrupted_pods_are_replaced_and_do_not_count_as_failed(job):
+    disrupted = job("import time; time.sleep(60)")
+    disrupted.step()
+    disrupted.disrupt(signal.SIGKILL)
+    end = time.monotonic() + 60
+    while len(disrupted.starts) < 8:
+        assert time.monotonic() < end
+        disrupted.step()
         time.sleep(0.02)
-    assert sorted(job.starts) == [0, 0, 0, 1, 1, 1, 2, 3]
-    assert (job.succeeded, job.failed) == ({3}, {0, 1, 2})
+    disrupted.delete()
+    assert sorted(disrupted.starts) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert disrupted.failures.total() == 0
+
+
+def test_a_kill_is_tried_again_twice_and_a_usage_error_never(job):
+    ended = job("import os, sys; sys.exit([137, 75, 2, 0][int(os.environ['JOB_COMPLETION_INDEX'])])")
+    while ended.step():
+        time.sleep(0.02)
+    assert sorted(ended.starts) == [0, 0, 0, 1, 1, 1, 2, 3]
+    assert (ended.succeeded, ended.failed) == ({3}, {0, 1, 2})

@@ -145,7 +145,7 @@ def test_invalid_setting_is_refused_in_one_sentence(table, problem, tmp_path):
     ("arguments", "problem"),
     [
         (["--time", "3"], "--time: slurm.time: must be a time"),
-        (["--cpus-per-run", "0"], "--cpus-per-run: slurm.cpus_per_run: input should be greater"),
+        (["--at-once", "0"], "--at-once: slurm.at_once: input should be greater"),
         (["--slurm", "=x"], "--slurm: slurm.options: '' is not a long option of sbatch"),
         (["--slurm", "qos=a\nb"], "--slurm: slurm.options: qos must be"),
         (["--set", "slurm=3"], "--set: slurm must be a section [slurm], got 3."),
