@@ -167,10 +167,13 @@ class RayPool:
             probe.unlink(missing_ok=True)
 
     def _report(self, ref: Any, name: str) -> None:
-        """Raise ConfigError if the check of a node failed."""
+        """Raise ConfigError if the check of a node failed. A node that is gone no longer matters; Ray lists it for a while."""
+        errors = self._ray.exceptions
         try:
             self._ray.get(ref)
-        except self._ray.exceptions.RayError as error:
+        except (errors.NodeDiedError, errors.TaskUnschedulableError):
+            return
+        except errors.RayError as error:
             cause = getattr(error, "cause", error)
             if isinstance(cause, ConfigError):
                 raise cause from None

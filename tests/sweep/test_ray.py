@@ -14,7 +14,7 @@ import pytest
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
 from resnet_lab.sweep import ray_task
-from resnet_lab.sweep.ray import _Task
+from resnet_lab.sweep.ray import RayPool, _Task
 from resnet_lab.sweep.ray_task import check_sees, train
 from tests.builders import write_config
 from tests.sweep.harness import of_session
@@ -92,6 +92,16 @@ class Errors:
     NodeDiedError = type("NodeDiedError", (RayError,), {})
     WorkerCrashedError = type("WorkerCrashedError", (RayError,), {})
     OutOfMemoryError = type("OutOfMemoryError", (RayError,), {})
+    TaskUnschedulableError = type("TaskUnschedulableError", (RayError,), {})
+
+
+def fake_ray(error):
+    """A module whose tasks have ended with this error."""
+
+    def get(ref):
+        raise error
+
+    return SimpleNamespace(exceptions=Errors, get=get, wait=lambda refs, timeout: (refs, []))
 
 
 @pytest.mark.parametrize(
@@ -105,13 +115,23 @@ class Errors:
     ],
 )
 def test_what_ends_a_task_has_an_exit_code(error, code, notes):
-    def get(ref):
-        raise error
-
     said = []
-    ray = SimpleNamespace(exceptions=Errors, get=get, wait=lambda refs, timeout: (refs, []))
-    assert _Task(ray, "ref").exit_code("plain-8-s0", said.append) == code
+    assert _Task(fake_ray(error), "ref").exit_code("plain-8-s0", said.append) == code
     assert said == notes
+
+
+def test_the_check_of_a_node_tells_a_fault_from_a_node_that_is_gone(monkeypatch):
+    pytest.importorskip("ray")
+    pool = RayPool()
+    for error in (Errors.NodeDiedError, Errors.TaskUnschedulableError):
+        monkeypatch.setattr(pool, "_ray", fake_ray(error))
+        pool._report("ref", "n")
+    monkeypatch.setattr(pool, "_ray", fake_ray(Errors.RayError))
+    with pytest.raises(ConfigError, match="Node n does not see d"):
+        pool._report("ref", "n")
+    monkeypatch.setattr(RayError, "cause", ModuleNotFoundError("No module named 'resnet_lab'"))
+    with pytest.raises(ConfigError, match=r"Node n of the Ray cluster cannot run resnet-lab \(No module named 'resnet_lab'\)"):
+        pool._report("ref", "n")
 
 
 def test_ray_is_an_extra(cli, tmp_path, monkeypatch):
