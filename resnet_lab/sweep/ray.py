@@ -257,6 +257,10 @@ def _connect(ray: Any, address: str) -> None:
         with _quiet_stderr():
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL, **here)
     except Exception as error:  # Ray raises bare ones, too
+        if address == "local":
+            raise ConfigError(
+                f"Ray does not start on this machine ({_first_line(error)}). Try again when it is less busy."
+            ) from None
         raise ConfigError(
             f"The Ray cluster at {address} cannot be used ({_first_line(error)}). Run the sweep on one of its nodes, with the "
             "same versions of Python and ray, and with RAY_AUTH_MODE=token if the cluster has a token."
