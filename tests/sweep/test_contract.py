@@ -138,7 +138,7 @@ def test_a_sweep_survives_the_loss_of_a_machine(harness, tmp_path, long, referen
 
 
 def test_a_usage_error_is_not_tried_again(harness, tmp_path):
-    harness.start(write_config(tmp_path / "wrong.toml", compute={"compile": False, "cuda_graphs": True}))
+    harness.start(write_config(tmp_path / "wrong.toml", compute={"compile": True, "cuda_graphs": True}))
     code = harness.finish()
     assert code in (2, 5), harness.err
     is_found_at_once = code == 2  # by the launcher that measures the speed here, before it starts a run
