@@ -41,7 +41,7 @@ class SlurmHarness(Submissions):
     name = "slurm"
 
     def __init__(self, root: Path, conf: Path) -> None:
-        super().__init__(root, ["--launcher", "slurm", "--threads", "1"], {"SLURM_CONF": str(conf)})
+        super().__init__(root, ["--launcher", "slurm", "--device", "cpu", "--threads", "1"], {"SLURM_CONF": str(conf)})
         self._conf = conf
         self._delayed_since: dict[str, float] = {}
 
