@@ -51,6 +51,7 @@ class RayPool:
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
         self._cpus, self._gpus, self._num_jobs, self._program = cpus, gpus or 0.0, num_jobs, program
         self._choose_gpus = gpus is None
+        self._has_room = True
         self._ray = _import_ray(self._address)
 
     def __enter__(self) -> Self:
@@ -58,8 +59,6 @@ class RayPool:
         _check_address(self._address)
         with _keep_sigterm_handler():
             _connect(self._ray, self._address)
-        if self._choose_gpus and self._ray.cluster_resources().get("GPU"):
-            self._gpus = 1.0
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -108,7 +107,7 @@ class RayPool:
                 notes.clear()
                 if not updates:
                     self._wait(pending, _POLL_SECONDS, num_ended=1)
-                    yield None
+                    yield self._loss_of_room()
         finally:
             _cancel(pending)
             self._wait(pending, _STOP_SECONDS, num_ended=len(pending.running))
@@ -134,45 +133,68 @@ class RayPool:
         needs = {"CPU": self._cpus, "GPU": self._gpus}
         return min(int(node["Resources"].get(name, 0) / need + 1e-9) for name, need in needs.items() if need)
 
+    def _alive(self) -> list[_Node]:
+        """The nodes that Ray lists as alive; it takes up to half a minute to notice that one is gone."""
+        return [node for node in self._ray.nodes() if node["Alive"]]
+
     def _nodes(self) -> list[_Node]:
-        """The nodes on which runs fit. Raises ConfigError if there are none."""
-        nodes = [node for node in self._ray.nodes() if node["Alive"] and self._num_places(node)]
+        """The nodes on which runs fit; decides on the GPUs of a run. Raises ConfigError if there are none."""
+        alive = self._alive()
+        if self._choose_gpus:
+            self._gpus = float(any(node["Resources"].get("GPU") for node in alive))
+        nodes = [node for node in alive if self._num_places(node)]
         if not nodes:
             raise ConfigError(
-                f"No node of the Ray cluster has the {self._cpus} CPUs and {self._gpus:g} GPUs of a run: "
-                "reduce --cpus-per-run or --gpus-per-run."
+                f"No node of the Ray cluster has the {self._needs()} of a run: reduce --cpus-per-run or --gpus-per-run."
             )
         return nodes
 
+    def _loss_of_room(self) -> str | None:
+        """What to say if no node has room for a run any more; None if one has, or if it has been said."""
+        had_room, self._has_room = self._has_room, any(self._num_places(node) for node in self._alive())
+        if self._has_room or not had_room:
+            return None
+        return f"No node of the Ray cluster has the {self._needs()} of a run any more; waiting for one that joins."
+
+    def _needs(self) -> str:
+        return f"{self._cpus} CPUs and {self._gpus:g} GPUs"
+
     def _check_nodes(self, job: Job, stop: Callable[[], int | None]) -> None:
-        """Check that all nodes on which runs fit see a file that is written now, and the data. Raises ConfigError, DiskError."""
+        """Check that all nodes on which runs fit see a file that is written now, and the data. Raises ConfigError, DiskError.
+
+        A node that is gone, or that Ray cannot use yet, is checked again until it answers or is no longer listed: else runs
+        would wait for its GPUs, or start there unchecked.
+        """
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         check = self._ray.remote(num_cpus=0, max_retries=0)(check_sees)
         probe = job.folder.path.absolute().with_name(f".probe-{secrets.token_hex(8)}")
+        answered: set[str] = set()
+        checks: dict[str, Any] = {}
+        end = time.monotonic() + _CHECK_SECONDS
         try:
             with disk_errors(probe):
                 probe.touch()
-            name_of = {
-                check.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(_needed(job, probe)): _name(node)
-                for node in self._nodes()
-            }
-            refs, end = list(name_of), time.monotonic() + _CHECK_SECONDS
-            while refs and stop() is None:
-                ended, refs = self._ray.wait(refs, timeout=_POLL_SECONDS)
-                for ref in ended:
-                    self._report(ref, name_of[ref])
-                if refs and time.monotonic() > end:
-                    raise ConfigError(f"Node {name_of[refs[0]]} of the Ray cluster does not answer: remove it, or try again.")
+            while stop() is None and (nodes := [node for node in self._nodes() if node["NodeID"] not in answered]):
+                if time.monotonic() > end:
+                    raise ConfigError(f"Node {_name(nodes[0])} of the Ray cluster does not answer: remove it, or try again.")
+                for node in nodes:
+                    key = node["NodeID"]
+                    if key not in checks:
+                        there = strategy(key, soft=False)
+                        checks[key] = check.options(scheduling_strategy=there).remote(_needed(job, probe))
+                    elif self._ray.wait([checks[key]], timeout=0)[0] and self._has_passed(checks.pop(key), _name(node)):
+                        answered.add(key)
+                time.sleep(_POLL_SECONDS)
         finally:
             probe.unlink(missing_ok=True)
 
-    def _report(self, ref: Any, name: str) -> None:
-        """Raise ConfigError if the check of a node failed. A node that is gone no longer matters; Ray lists it for a while."""
+    def _has_passed(self, ref: Any, name: str) -> bool:
+        """Whether the check of a node has passed; False if it could not start or end there. Raises ConfigError if it failed."""
         errors = self._ray.exceptions
         try:
             self._ray.get(ref)
         except (errors.NodeDiedError, errors.TaskUnschedulableError):
-            return
+            return False
         except errors.RayError as error:
             cause = getattr(error, "cause", error)
             if isinstance(cause, ConfigError):
@@ -181,6 +203,7 @@ class RayPool:
                 f"Node {name} of the Ray cluster cannot run resnet-lab ({_first_line(cause)}): "
                 "install the same resnet-lab and ray on every node."
             ) from None
+        return True
 
 
 class _Task:

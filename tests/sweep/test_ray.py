@@ -13,12 +13,13 @@ import pytest
 
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
-from resnet_lab.sweep import ray_task
+from resnet_lab.sweep import ray, ray_task
+from resnet_lab.sweep.launch import Job
 from resnet_lab.sweep.ray import RayPool, _Task
 from resnet_lab.sweep.ray_task import check_sees, train
 from tests.builders import write_config
 from tests.sweep.harness import of_session
-from tests.sweep.harness_ray import Cluster, RayHarness
+from tests.sweep.harness_ray import RayHarness
 
 SLEEPS = """
 import pathlib, signal, sys, time
@@ -118,18 +119,122 @@ def test_what_ends_a_task_has_an_exit_code(error, code, notes):
     assert said == notes
 
 
-def test_the_check_of_a_node_tells_a_fault_from_a_node_that_is_gone(monkeypatch):
+class Node:
+    """A node of FakeRay. Its checks end as `answers` says in turn: None passes, GONE makes Ray list it as dead, or an error."""
+
+    def __init__(self, name, answers, gpus=0):
+        self.name, self.answers = name, list(answers)
+        self.values = {"NodeID": name, "NodeManagerHostname": name, "Alive": True, "Resources": {"CPU": 1.0, "GPU": gpus}}
+
+
+GONE = "gone"
+
+
+class FakeRay:
+    """A cluster whose tasks, apart from checks, end at once with exit code 0."""
+
+    exceptions = Errors
+    util = SimpleNamespace(scheduling_strategies=SimpleNamespace(NodeAffinitySchedulingStrategy=lambda name, soft: name))
+
+    def __init__(self, *nodes):
+        self._nodes = {node.name: node for node in nodes}
+        self.started = []  # the resources of each run
+        self.checked = []
+
+    def nodes(self):
+        return [node.values for node in self._nodes.values()]
+
+    def remote(self, **options):
+        def start(*_):
+            self.started.append(options)
+            return 0
+
+        return lambda _: SimpleNamespace(remote=start, options=self._check)
+
+    def _check(self, scheduling_strategy):
+        self.checked.append(scheduling_strategy)
+        return SimpleNamespace(remote=lambda _: self._nodes[scheduling_strategy])
+
+    def wait(self, refs, timeout, num_returns=1):
+        return refs, []
+
+    def get(self, ref):
+        answer = ref.answers.pop(0) if isinstance(ref, Node) else None
+        if answer == GONE:
+            ref.values["Alive"] = False
+            raise Errors.TaskUnschedulableError
+        if answer is not None:
+            raise answer
+        return 0
+
+
+@pytest.fixture
+def launched(tmp_path, monkeypatch):
+    """Launch a run on a fake cluster; what is yielded."""
     pytest.importorskip("ray")
-    pool = RayPool()
-    for error in (Errors.NodeDiedError, Errors.TaskUnschedulableError):
-        monkeypatch.setattr(pool, "_ray", fake_ray(error))
-        pool._report("ref", "n")
-    monkeypatch.setattr(pool, "_ray", fake_ray(Errors.RayError))
+    monkeypatch.setattr(ray, "_POLL_SECONDS", 0.01)
+    folder = RunFolder(tmp_path / "runs" / "two" / "plain-8-s0")
+    folder.make()
+
+    def launch(cluster):
+        pool = RayPool()
+        pool._ray = cluster
+        allocation = pool.allocate(1)
+        updates = pool.launch([Job(folder, tmp_path)], allocation, lambda: None, lambda _: None)
+        return [update for update in updates if update is not None]
+
+    return launch
+
+
+def test_a_node_is_checked_again_until_it_answers(launched):
+    cluster = FakeRay(Node("a", [None]), Node("b", [Errors.TaskUnschedulableError(), Errors.NodeDiedError(), None]))
+    assert [update.exit_code for update in launched(cluster)] == [0]
+    assert cluster.checked.count("a") == 1
+    assert cluster.checked.count("b") == 3
+
+
+def test_a_fault_of_a_node_that_answers_late_is_found(launched, monkeypatch):
+    def late():
+        return FakeRay(Node("a", [None]), Node("n", [Errors.TaskUnschedulableError(), RayError()]))
+
     with pytest.raises(ConfigError, match="Node n does not see d"):
-        pool._report("ref", "n")
+        launched(late())
     monkeypatch.setattr(RayError, "cause", ModuleNotFoundError("No module named 'resnet_lab'"))
     with pytest.raises(ConfigError, match=r"Node n of the Ray cluster cannot run resnet-lab \(No module named 'resnet_lab'\)"):
-        pool._report("ref", "n")
+        launched(late())
+
+
+def test_a_node_that_never_answers_is_refused(launched, monkeypatch):
+    monkeypatch.setattr(ray, "_CHECK_SECONDS", 0.1)
+    with pytest.raises(ConfigError, match="Node b of the Ray cluster does not answer: remove it, or try again"):
+        launched(FakeRay(Node("a", [None]), Node("b", [Errors.TaskUnschedulableError()] * 1000)))
+
+
+def test_gpus_of_a_node_that_is_gone_are_not_waited_for(launched):
+    cluster = FakeRay(Node("a", [None]), Node("b", [Errors.NodeDiedError(), GONE], gpus=1))
+    launched(cluster)
+    assert cluster.started == [{"num_cpus": 1, "num_gpus": 0.0, "max_retries": 0}]
+    assert cluster.checked == ["b", "b", "a"]
+
+
+def test_a_cluster_whose_nodes_are_all_gone_is_refused(launched):
+    with pytest.raises(ConfigError, match="No node of the Ray cluster has the 1 CPUs and 0 GPUs of a run"):
+        launched(FakeRay(Node("a", [GONE])))
+
+
+def test_a_sweep_says_once_that_no_node_has_room_any_more(launched, monkeypatch):
+    cluster = FakeRay(node := Node("a", [None]))
+    looks = iter([True, True, False, False, False, True, False])
+
+    def wait(refs, timeout, num_returns=1):
+        if refs != [0]:
+            return refs, []
+        node.values["Alive"] = next(looks, None)
+        return (refs if node.values["Alive"] is None else []), []
+
+    monkeypatch.setattr(cluster, "wait", wait)
+    notes = [update for update in launched(cluster) if isinstance(update, str)]
+    assert notes == ["No node of the Ray cluster has the 1 CPUs and 0 GPUs of a run any more; waiting for one that joins."] * 2
 
 
 def test_ray_is_an_extra(cli, tmp_path, monkeypatch):
@@ -223,29 +328,20 @@ def test_runs_share_a_gpu(cluster, tmp_path):
     assert all(each["argv"][-4:] == ["--device", "cuda", "--threads", "1"] for each in seen)
 
 
-@pytest.fixture
-def fresh_cluster():
-    """A cluster in which no node has died; Ray lists those for a while."""
-    pytest.importorskip("ray")
-    cluster = Cluster()
-    yield cluster
-    cluster.close()
-
-
 @pytest.mark.slow
-def test_a_node_with_other_storage_is_refused(fresh_cluster, tmp_path):
+def test_a_node_with_other_storage_is_refused(cluster, tmp_path):
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("This user must not mount, so every node sees the same files")
     study = tmp_path / "runs" / "two"
     study.mkdir(parents=True)
     hide = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(tmp_path / "runs"))
-    harness = RayHarness(tmp_path, fresh_cluster)
-    node = fresh_cluster.add(prefix=hide)
+    harness = RayHarness(tmp_path, cluster)
+    node = cluster.add(prefix=hide)
     try:
         harness.start(write_config(tmp_path / "two.toml"))
         assert harness.finish() == 2, harness.err
     finally:
-        fresh_cluster.kill(node)
+        cluster.kill(node)
     assert f"does not see {study}/.probe-" in harness.err
     assert not list(study.glob(".probe-*"))
     assert all(RunFolder(path).read().state == "planned" for path in study.iterdir())
