@@ -33,7 +33,9 @@ def script(array: "SlurmArray", plan: "Plan") -> str | None:
 def submit(array: "SlurmArray", plan: "Plan") -> dict[str, Any]:
     """Submit what is left of a plan, and say how to watch and cancel it. Returns JSON values."""
     from resnet_lab.sweep.slurm import left
+    from resnet_lab.sweep.slurm_queue import settle
 
+    settle(plan.study_path)
     remaining = left(plan)
     _note_busy(remaining.busy)
     values: dict[str, Any] = {"study": plan.study_path.name, "job": None, "tasks": [], "queue": remaining.busy}

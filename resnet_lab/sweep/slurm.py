@@ -16,12 +16,21 @@ from resnet_lab.record.files import disk_errors
 from resnet_lab.record.store import RunFolder
 from resnet_lab.sweep.launch import THREAD_VARIABLES, Allocation, Job
 from resnet_lab.sweep.plan import Plan
-from resnet_lab.sweep.slurm_queue import QueueError, Submission, answer_of, ask, queued, record, slurm_folder
+from resnet_lab.sweep.slurm_queue import (
+    SBATCH_SECONDS,
+    QueueError,
+    Submission,
+    answer_of,
+    ask,
+    queued,
+    record,
+    record_intent,
+    slurm_folder,
+)
 
 _WARNING_SECONDS = 120  # before the time limit; Slurm may send the signal up to a minute earlier
 _STOPPED = (138, 140, 143)  # exit codes after SIGUSR1, SIGUSR2 and SIGTERM, on Linux
 _NUM_RETRIES = 3
-_SBATCH_SECONDS = 120.0
 _PLAIN = re.compile(r"[\w.,:/@%+=-]+", re.ASCII)
 _RUNS = Path("RUNS")  # stands for the runs of a task
 
@@ -63,15 +72,16 @@ class SlurmArray:
                     file.write(script)
             except FileExistsError:
                 raise LockedError(f"Another process is submitting {study}; run the same command again.") from None
-        ended = ask(["sbatch", "--parsable", str(path.absolute())], _SBATCH_SECONDS)
-        if ended.returncode:
-            path.unlink()
-            raise QueueError(f"sbatch refused the job: {answer_of(ended)}.")
         names = [job.folder.path.name for job in jobs]
         size = self._settings.jobs
         tasks = [names[begin : begin + size] for begin in range(0, len(names), size)]
+        record_intent(study, path.name, tasks)
+        ended = ask(["sbatch", "--parsable", str(path.absolute())], SBATCH_SECONDS)
+        if ended.returncode:
+            path.unlink()
+            raise QueueError(f"sbatch refused the job: {answer_of(ended)}.")
         submission = Submission(ended.stdout.strip().split(";")[0], tasks)  # the name of the cluster may follow
-        record(study, submission)
+        record(study, submission, path.name)
         return submission
 
     def _script(self, study: Path, jobs: Sequence[Job], path: Path) -> str:

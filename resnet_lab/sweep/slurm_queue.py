@@ -2,17 +2,21 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.errors import LabError
-from resnet_lab.record.files import append_line, read_lines
+from resnet_lab.errors import LabError, LockedError
+from resnet_lab.record.files import append_line, disk_errors, read_lines
 
+SBATCH_SECONDS = 120.0
 _SQUEUE_SECONDS = 20.0
+_Tasks = Sequence[Sequence[str]]
 
 
 class QueueError(LabError):
@@ -26,7 +30,7 @@ class Submission:
     """An array job: its id, and the names of the runs of each task."""
 
     job: str
-    tasks: Sequence[Sequence[str]]
+    tasks: _Tasks
 
 
 def slurm_folder(study: Path) -> Path:
@@ -34,14 +38,42 @@ def slurm_folder(study: Path) -> Path:
     return study / "slurm"
 
 
-def record(study: Path, submission: Submission) -> None:
+def record_intent(study: Path, script: str, tasks: _Tasks) -> None:
+    """Append to the study's record that a script is about to be submitted. Raises DiskError."""
+    append_line(_record_file(study), json.dumps({"script": script, "tasks": tasks}) + "\n")
+
+
+def record(study: Path, submission: Submission, script: str) -> None:
     """Append a submission to the study's record. Raises DiskError."""
-    append_line(_record_file(study), json.dumps({"job": submission.job, "tasks": submission.tasks}) + "\n")
+    values = {"job": submission.job, "script": script, "tasks": submission.tasks}
+    append_line(_record_file(study), json.dumps(values) + "\n")
 
 
 def submissions(study: Path) -> list[Submission]:
     """All readable submissions of a study, oldest first."""
-    return list(_parsed(read_lines(_record_file(study))))
+    return [Submission(values["job"], values["tasks"]) for values in _entries(study) if "job" in values]
+
+
+def settle(study: Path) -> None:
+    """Complete the record if a process was killed between the start of sbatch and the record of the job's id.
+
+    The job is found in the queue by its script. If it is not there, sbatch may still be on its way for SBATCH_SECONDS; later,
+    either it was never submitted or it has ended, and the script is removed. Raises QueueError, LockedError, DiskError.
+    """
+    for script, tasks in _interrupted(study).items():
+        path = slurm_folder(study) / script
+        with disk_errors(path):
+            seconds_left = SBATCH_SECONDS - (time.time() - path.stat().st_mtime)
+        if (job := _job_of(path)) is not None:
+            record(study, Submission(job, tasks), script)
+        elif seconds_left > 0:
+            raise LockedError(
+                f"Another process is submitting {study}, or was killed while it did: run the same command again in "
+                f"{seconds_left:.0f} s."
+            )
+        else:
+            with disk_errors(path):
+                path.unlink(missing_ok=True)
 
 
 def can_ask(study: Path) -> bool:
@@ -91,7 +123,18 @@ def _environment() -> dict[str, str]:
 
 def _squeue(jobs: Sequence[str]) -> list[str]:
     """A line `JOB_TASK STATE` for each task in the queue. Raises QueueError."""
-    ended = ask(["squeue", "--noheader", "--array", f"--jobs={','.join(jobs)}", "--format=%F_%K %T"], _SQUEUE_SECONDS)
+    return _lines("--array", f"--jobs={','.join(jobs)}", "--format=%F_%K %T")
+
+
+def _job_of(script: Path) -> str | None:
+    """The id of this user's job in the queue that was submitted with a script. Raises QueueError."""
+    jobs = (line.partition(" ") for line in _lines("--me", "--format=%F %o"))
+    return next((job for job, _, command in jobs if command == str(script.absolute())), None)
+
+
+def _lines(*options: str) -> list[str]:
+    """What squeue prints. Raises QueueError."""
+    ended = ask(["squeue", "--noheader", *options], _SQUEUE_SECONDS)
     if ended.returncode and "Invalid job id" in ended.stderr:  # the only job that was asked for has ended a while ago
         return []
     if ended.returncode:
@@ -99,21 +142,35 @@ def _squeue(jobs: Sequence[str]) -> list[str]:
     return ended.stdout.splitlines()
 
 
-def _parsed(lines: Sequence[str]) -> Iterator[Submission]:
-    for line in lines:
+def _interrupted(study: Path) -> dict[str, _Tasks]:
+    """The tasks by script of each submission whose job is not recorded. The script is removed if sbatch refuses it."""
+    intended: dict[str, _Tasks] = {}
+    for values in _entries(study):
+        if "job" in values:
+            intended.pop(values.get("script", ""), None)
+        else:
+            intended[values["script"]] = values["tasks"]
+    return {script: tasks for script, tasks in intended.items() if (slurm_folder(study) / script).is_file()}
+
+
+def _entries(study: Path) -> Iterator[dict[str, Any]]:
+    """The readable lines of a study's record."""
+    for line in read_lines(_record_file(study)):
         try:
             values = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(values, dict) and _is_valid(values.get("job"), values.get("tasks")):
-            yield Submission(values["job"], values["tasks"])
+        if isinstance(values, dict) and _is_valid(values):
+            yield values
 
 
-def _is_valid(job: Any, tasks: Any) -> bool:
-    is_nested = isinstance(tasks, list) and all(isinstance(names, list) for names in tasks)
-    return (
-        isinstance(job, str) and job.isdecimal() and is_nested and all(isinstance(name, str) for names in tasks for name in names)
-    )
+def _is_valid(values: Mapping[str, Any]) -> bool:
+    job, script, tasks = values.get("job"), values.get("script"), values.get("tasks")
+    has_script = isinstance(script, str) and re.fullmatch(r"array-\d+\.sh", script, re.ASCII) is not None
+    is_submitted = isinstance(job, str) and job.isdecimal() and (script is None or has_script)
+    if not isinstance(tasks, list) or not (is_submitted if "job" in values else has_script):
+        return False
+    return all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in tasks)
 
 
 def _record_file(study: Path) -> Path:

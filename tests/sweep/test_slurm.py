@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import pytest
 from resnet_lab.config.files import load_study
 from resnet_lab.errors import ConfigError, retryable
 from resnet_lab.record.store import RunFolder
-from resnet_lab.sweep.slurm_queue import Submission, queued, record
-from tests.builders import toml, write_config
+from resnet_lab.sweep.slurm_queue import Submission, queued, record, record_intent, settle
+from tests.builders import ROOT, toml, write_config
 
 RUNS = ["plain-8-s0", "residual-8-s0"]
 
@@ -221,7 +222,56 @@ def test_refusal_of_sbatch_is_quoted_and_leaves_no_script(sweep, slurm, tmp_path
     answer = sweep("--partition", "x")
     assert answer.code == 2
     assert "sbatch refused the job: sbatch: error: invalid partition specified: x." in answer.err
-    assert list((tmp_path / "runs" / "two" / "slurm").iterdir()) == []
+    assert [path.name for path in (tmp_path / "runs" / "two" / "slurm").iterdir()] == ["jobs.jsonl"]
+    slurm.write("sbatch", "echo 77")
+    assert sweep().code == 0
+
+
+def test_command_that_was_killed_after_sbatch_submits_nothing_twice(sweep, slurm, tmp_path):
+    slurm.write("sbatch", "kill -KILL $PPID; echo 77")
+    argv = [sys.executable, "-m", "resnet_lab", "sweep", "two.toml", "--launcher", "slurm"]
+    killed = subprocess.run(argv, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=False)
+    assert killed.returncode == -9, killed.stderr
+    script = tmp_path / "runs" / "two" / "slurm" / "array-1.sh"
+    slurm.queue("77_0 RUNNING", "77_1 PENDING")
+    slurm.write("squeue", f"case $* in *%o*) printf '%s\\n' '76 /x' '77 {script}' x ;; *) cat {slurm.folder}/queue ;; esac")
+    for _ in range(2):
+        answer = sweep()
+        assert answer.code == 0, answer.err
+        assert "already: plain-8-s0 (running 77_0), residual-8-s0 (pending 77_1)." in answer.err
+    assert len(slurm.calls("sbatch")) == 1
+    assert [call for call in slurm.calls("squeue") if "%o" in call] == ["squeue --noheader --me --format=%F %o"]
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """The script of a submission that was interrupted."""
+    script = tmp_path / "runs" / "two" / "slurm" / "array-1.sh"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    record_intent(script.parent.parent, script.name, [RUNS])
+    return script
+
+
+def test_submission_that_may_be_on_its_way_is_waited_for(sweep, slurm, interrupted):
+    answer = sweep()
+    assert answer.code == 75
+    assert re.search(r"is submitting \S+two, or was killed while it did: run the same command again in 1\d\d s", answer.err)
+    assert sweep("--dry-run").code == 0
+    assert slurm.calls("sbatch") == []
+    os.utime(interrupted, (0, 0))
+    assert sweep().code == 0
+    assert len(slurm.calls("sbatch")) == 1
+
+
+def test_interrupted_submission_is_not_repeated_while_the_queue_cannot_be_asked(sweep, slurm, interrupted):
+    os.utime(interrupted, (0, 0))
+    slurm.write("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    answer = sweep()
+    assert answer.code == 2
+    assert "squeue failed: slurm_load_jobs error: Unable to contact slurm controller." in answer.err
+    assert slurm.calls("sbatch") == []
+    assert interrupted.exists()
 
 
 def test_submission_within_a_job_does_not_pass_on_its_resources(sweep, slurm, tmp_path, monkeypatch):
@@ -262,7 +312,7 @@ def test_squeue_that_hangs_is_given_up(slurm, tmp_path, monkeypatch):
     monkeypatch.setattr("resnet_lab.sweep.slurm_queue._SQUEUE_SECONDS", 0.2)
     slurm.write("squeue", "exec sleep 60")
     (tmp_path / "slurm").mkdir()
-    record(tmp_path, Submission("5", [["a"]]))
+    record(tmp_path, Submission("5", [["a"]]), "array-1.sh")
     with pytest.raises(Exception, match="squeue gave no answer within 0 s"):
         queued(tmp_path)
 
@@ -270,7 +320,11 @@ def test_squeue_that_hangs_is_given_up(slurm, tmp_path, monkeypatch):
 def test_damaged_record_of_submissions_is_read_as_far_as_it_goes(slurm, tmp_path):
     (tmp_path / "slurm").mkdir()
     lines = ["{", "3", "{}", '{"job": "1,2", "tasks": []}', '{"job": "3", "tasks": [3]}', '{"job": "4", "tasks": [["a", "b"]]}']
+    lines += [f'{{"script": "{name}", "tasks": []}}' for name in ("../x.sh", "array-1.sh")]
+    (tmp_path / "x.sh").touch()
     (tmp_path / "slurm" / "jobs.jsonl").write_text("\n".join(lines))
+    settle(tmp_path)
+    assert (tmp_path / "x.sh").exists()
     slurm.queue("4_0 RUNNING", "4_1 RUNNING", "4_x RUNNING", "3_0 RUNNING", "nonsense")
     assert queued(tmp_path) == {"a": "running 4_0", "b": "running 4_0"}
 

@@ -56,6 +56,8 @@ def test_task_stopped_by_a_signal_is_queued_again_and_goes_on(slurm):
     slurm.start(config)
     wait_until_trained(slurm)
     [job] = slurm.jobs()
+    record = slurm.root / "runs" / "two" / "slurm" / "jobs.jsonl"
+    record.write_text(record.read_text().splitlines()[0])  # as if the command had been killed while sbatch was running
     slurm.start(config)
     assert f"2 runs are queued or running already: plain-8-s0 (running {job}_0), residual-8-s0 (running {job}_1)." in slurm.err
     assert f"running {job}_1" in slurm.command(sys.executable, "-m", "resnet_lab", "runs", str(slurm.root / "runs" / "two"))
