@@ -21,7 +21,8 @@ from resnet_lab.analysis.subject import in_float64
 from resnet_lab.config.files import load_run
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
-from resnet_lab.models.blocks import Block, ConvNorm
+from resnet_lab.models.blocks import Block
+from resnet_lab.models.layers import ConvNorm
 from resnet_lab.models.resnet import ResNet, build
 
 Batch = tuple[Tensor, Tensor]

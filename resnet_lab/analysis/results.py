@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.record.checksums import write_files
 from resnet_lab.record.files import to_json
 from resnet_lab.record.store import RunFolder

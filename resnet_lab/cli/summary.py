@@ -11,7 +11,8 @@ from resnet_lab.cli import terminal
 from resnet_lab.cli.options import ConfigOption, Depth, Json, Plain, Set, kind_of
 from resnet_lab.config.blocks import BLOCK_HELP, DEFAULT_BLOCK, BlockType
 from resnet_lab.config.files import load_study
-from resnet_lab.config.schema import ModelConfig, RunConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.config.terms import Layout, Shortcut
 from resnet_lab.errors import ConfigError
 

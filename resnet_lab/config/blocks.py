@@ -19,7 +19,7 @@ _CONV_NORM_NAMES = (
 
 @dataclass(frozen=True)
 class BlockFacts:
-    """Properties of one block type; its class is in `models/blocks.py`.
+    """Properties of one block type; `models/blocks.py` builds a block from them.
 
     `kernels`: kernel size of each layer of the branch. Every layer has the stage's width, except the last, which has
         `expansion` times as many channels.
@@ -40,6 +40,10 @@ class BlockFacts:
     why_not_identity: str | None = None
     names: tuple[tuple[str, str], ...] = _CONV_NORM_NAMES
     in_torchvision: bool = True
+
+    def strided_layer(self, stride_on: StrideOn) -> int:
+        """The index of the layer that has the block's stride: the first, or the 3x3 layer if that is chosen."""
+        return self.kernels.index(3) if self.chooses_stride and stride_on == "3x3" else 0
 
     @property
     def num_layers(self) -> int:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from resnet_lab.config.blocks import BLOCKS, BlockType
-from resnet_lab.config.schema import Milestones, ModelConfig, RecipeConfig, RunConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import Milestones, RecipeConfig, RunConfig
 
 
 class Recipe(NamedTuple):

@@ -1,26 +1,16 @@
-"""The building blocks of He et al. 2015, Fig. 2 and Fig. 5: a branch of two or three convolutions with an optional shortcut."""
+"""The building blocks of He et al. 2015, Fig. 2 and Fig. 5: a branch of convolutions with an optional shortcut."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_lab.config.blocks import BLOCKS, BlockType, StrideOn
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.models.layers import ConvNorm
 from resnet_lab.models.recompute import recomputed
-
-
-class ConvNorm(nn.Module):
-    """A convolution without bias, followed by batch normalisation but no activation."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, kernel_size: int = 3) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
-        return self.norm(self.conv(x))  # type: ignore[no-any-return]
+from resnet_lab.models.shortcuts import make_shortcut
 
 
 class Block(nn.Module):
@@ -29,13 +19,19 @@ class Block(nn.Module):
     With `recompute`, training stores only the block's input for the backward pass and recomputes the rest.
     """
 
-    shortcut: nn.Module | None
     recompute = False
+
+    def __init__(self, layers: Sequence[nn.Module], shortcut: nn.Module | None) -> None:
+        super().__init__()
+        self._names = tuple(f"conv{number}" for number in range(1, len(layers) + 1))
+        for name, layer in zip(self._names, layers, strict=True):
+            self.add_module(name, layer)
+        self.shortcut = shortcut
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
         """The layers of the branch F in order; a ReLU follows each, for the last one after the addition."""
-        raise NotImplementedError
+        return tuple(getattr(self, name) for name in self._names)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
@@ -45,52 +41,41 @@ class Block(nn.Module):
         return self._output(x)
 
     def _output(self, x: Tensor) -> Tensor:
+        return self.finish(self.join(self.branch(x), x))
+
+    def branch(self, x: Tensor) -> Tensor:
+        """F(x)."""
         *inner, last = self.layers
-        y = x
         for layer in inner:
-            y = functional.relu(layer(y), inplace=True)
-        y = last(y)
+            x = functional.relu(layer(x), inplace=True)
+        return last(x)  # type: ignore[no-any-return]
+
+    def join(self, y: Tensor, x: Tensor) -> Tensor:
+        """The sum of a branch's output `y` and the shortcut of `x`, which replaces `y`."""
         if self.shortcut is not None:
             y += self.shortcut(x)
+        return y
+
+    def finish(self, y: Tensor) -> Tensor:
+        """The block's output from the sum, which it replaces."""
         return functional.relu(y, inplace=True)
 
 
-class BasicBlock(Block):
-    """Two 3x3 convolutions, the first with the stride (Fig. 2)."""
-
-    def __init__(self, in_channels: int, width: int, stride: int, shortcut: nn.Module | None) -> None:
-        super().__init__()
-        self.conv1 = ConvNorm(in_channels, width, stride)
-        self.conv2 = ConvNorm(width, width)
-        self.shortcut = shortcut
-
-    @property
-    def layers(self) -> tuple[nn.Module, ...]:
-        """The two convolutions."""
-        return self.conv1, self.conv2
-
-
-class Bottleneck(Block):
-    """1x1, 3x3 and 1x1 convolutions, the last with four times as many channels (Fig. 5, right).
-
-    The paper and its released models have the stride on the first 1x1 layer; torchvision has it on the 3x3 layer.
-    """
-
-    def __init__(
-        self, in_channels: int, width: int, stride: int, shortcut: nn.Module | None, stride_on: StrideOn = "1x1"
-    ) -> None:
-        super().__init__()
-        first, second = (stride, 1) if stride_on == "1x1" else (1, stride)
-        self.conv1 = ConvNorm(in_channels, width, first, kernel_size=1)
-        self.conv2 = ConvNorm(width, width, second)
-        self.conv3 = ConvNorm(width, BLOCKS["bottleneck"].expansion * width, kernel_size=1)
-        self.shortcut = shortcut
-
-    @property
-    def layers(self) -> tuple[nn.Module, ...]:
-        """The three convolutions."""
-        return self.conv1, self.conv2, self.conv3
+def make_block(config: ModelConfig, in_channels: int, width: int, stride: int) -> Block:
+    """A block of the network; all but its last layer have `width` output channels."""
+    facts = config.block_facts
+    out_channels = facts.expansion * width
+    channels = [in_channels, *[width] * (facts.num_layers - 1), out_channels]
+    strides = [1] * facts.num_layers
+    strides[facts.strided_layer(config.stride_on)] = stride
+    layers = [
+        ConvNorm(before, after, layer_stride, kernel)
+        for (before, after), layer_stride, kernel in zip(pairwise(channels), strides, facts.kernels, strict=True)
+    ]
+    shortcut = make_shortcut(config.kind, config.shortcut, in_channels, out_channels, stride, config.pad_channels)
+    return Block(layers, shortcut)
 
 
-# Called with input channels, stage width, stride, shortcut, and the settings of the block type as keywords.
-BLOCK_CLASSES: Mapping[BlockType, Callable[..., Block]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+def blocks_of(net: nn.Module) -> Iterator[tuple[str, Block]]:
+    """The blocks of a network with their names, such as `stages.0.1`, in forward order."""
+    return ((name, module) for name, module in net.named_modules() if isinstance(module, Block))

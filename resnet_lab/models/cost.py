@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_lab.config.schema import ModelConfig, RunConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.models.shortcuts import Projection

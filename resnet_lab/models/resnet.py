@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_lab.config.schema import ModelConfig
-from resnet_lab.models.blocks import BLOCK_CLASSES, Block, ConvNorm
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.models.blocks import make_block
+from resnet_lab.models.layers import ConvNorm
 from resnet_lab.models.memory_format import memory_format_of
-from resnet_lab.models.shortcuts import make_shortcut
 from resnet_lab.rng import generator
 
 
@@ -28,7 +28,7 @@ class ResNet(nn.Module):
             blocks = []
             for block in range(num_blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(_make_block(config, channels, width, stride))
+                blocks.append(make_block(config, channels, width, stride))
                 channels = config.block_facts.expansion * width
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
@@ -54,15 +54,6 @@ def _make_stem(config: ModelConfig) -> tuple[ConvNorm, nn.MaxPool2d | None]:
     if config.layout == "cifar":
         return ConvNorm(3, config.width), None
     return ConvNorm(3, config.width, stride=2, kernel_size=7), nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-
-
-def _make_block(config: ModelConfig, in_channels: int, width: int, stride: int) -> Block:
-    """A block with its shortcut; `width` is the number of channels of its inner layers."""
-    facts = config.block_facts
-    out_channels = facts.expansion * width
-    shortcut = make_shortcut(config.kind, config.shortcut, in_channels, out_channels, stride, config.pad_channels)
-    settings = {name: getattr(config, name) for name in facts.settings}
-    return BLOCK_CLASSES[config.block](in_channels, width, stride, shortcut, **settings)
 
 
 def build(config: ModelConfig, seed: int, device: torch.device | None = None, num_classes: int | None = None) -> ResNet:

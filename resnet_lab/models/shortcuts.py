@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_lab.config.terms import Kind, Padding, Shortcut
-from resnet_lab.models.blocks import ConvNorm
+from resnet_lab.models.layers import ConvNorm
 
 
 class Identity(nn.Module):

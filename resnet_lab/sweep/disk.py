@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from resnet_lab.config.schema import ModelConfig, RunConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record.checkpoint import NUM_KEPT
 from resnet_lab.record.store import RunFolder

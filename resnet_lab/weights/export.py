@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_lab.config.schema import ModelConfig, RunConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.config.terms import WeightFiles
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError
 from resnet_lab.record.checksums import write_files

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from resnet_lab.config.blocks import BLOCKS, StrideOn
 from resnet_lab.config.datasets import DATASETS, DatasetFacts, FileDataset, with_classes
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.config.terms import Kind, Normalisation, Padding
 from resnet_lab.errors import ConfigError
 from resnet_lab.weights.read import Form, Weights

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from resnet_lab.config.blocks import BLOCKS, BlockType
 from resnet_lab.config.depths import depth_of
-from resnet_lab.config.schema import DataConfig, ModelConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import DataConfig
 from resnet_lab.config.terms import Layout, Shortcut
 from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.models.resnet import ResNet

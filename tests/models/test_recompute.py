@@ -2,7 +2,7 @@
 
 import torch
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.resnet import build
 

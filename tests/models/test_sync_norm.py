@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.resnet import build
 from resnet_lab.models.sync_norm import synchronise
 

@@ -8,7 +8,8 @@ import torch
 import torchvision
 from safetensors import safe_open
 
-from resnet_lab.config.schema import DataConfig, ModelConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import DataConfig
 from resnet_lab.weights import read as weights
 from resnet_lab.weights.read import About
 from resnet_lab.weights.write import safetensors_file, torchvision_differences, torchvision_file

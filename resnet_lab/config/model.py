@@ -1,0 +1,102 @@
+"""The settings of a network."""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFacts, BlockType, StrideOn
+from resnet_lab.config.depths import DEPTH_HELP, depth_problem, stage_blocks
+from resnet_lab.config.durations import Integer
+from resnet_lab.config.identity import Later
+from resnet_lab.config.section import Section, conflicts
+from resnet_lab.config.terms import Kind, Layout, Padding, Shortcut
+
+
+class ModelConfig(Section):
+    """The network (He et al. 2015), in the CIFAR layout of Sec. 4.2 or the ImageNet layout of Table 1."""
+
+    kind: Kind
+    layout: Later[Layout] = Field(
+        "cifar", description="cifar: three stages of n blocks (Sec. 4.2); imagenet: four stages (Table 1)"
+    )
+    block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
+    depth: Integer = Field(le=10_000, description=f"weighted layers: {DEPTH_HELP}")
+    width: Integer = Field(16, ge=1, le=4096, description="filters of the stem and the first stage's 3x3 layers; imagenet: 64")
+    shortcut: Later[Shortcut] = Field(
+        "A", description="of residual blocks (Sec. 4.1): A identity, B projection where shapes change, C projection everywhere"
+    )
+    stride_on: Later[StrideOn] = Field(
+        "1x1", description="the bottleneck layer with the stride: the first 1x1 (as in the paper) or the 3x3 (as in torchvision)"
+    )
+    pad_channels: Later[Padding] = Field(
+        "end", description="position of option A's zero channels: end, or both: half before and half after (other repositories)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _width_of_layout(cls, raw: Any) -> Any:
+        return {"width": 64, **raw} if isinstance(raw, dict) and raw.get("layout") == "imagenet" else raw
+
+    @field_validator("depth")
+    @classmethod
+    def _valid_depth(cls, depth: int, info: ValidationInfo) -> int:
+        layout, block = info.data.get("layout"), info.data.get("block")
+        if layout is None or block is None:
+            return depth  # reported already
+        problem = depth_problem(layout, block, depth)
+        if problem:
+            raise PydanticCustomError("depth", "{problem}", {"problem": problem})
+        return depth
+
+    @model_validator(mode="after")
+    def _has_no_conflicts(self) -> Self:
+        problems = list(_problems(self))
+        if problems:
+            raise conflicts(*problems)
+        return self
+
+    @property
+    def block_facts(self) -> BlockFacts:
+        """Properties of the block type."""
+        return BLOCKS[self.block]
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Blocks per stage: n in each of three stages, or the four numbers of Table 1."""
+        return stage_blocks(self.layout, self.block, self.depth)
+
+    @property
+    def num_classes(self) -> int:
+        """Default number of classes of the layout: 10 (CIFAR-10) or 1000 (ImageNet)."""
+        return 10 if self.layout == "cifar" else 1000
+
+    @property
+    def image_size(self) -> int:
+        """Default input height and width of the layout, in pixels."""
+        return 32 if self.layout == "cifar" else 224
+
+    @property
+    def counterpart(self) -> "ModelConfig":
+        """The plain network with the same layers."""
+        return self.model_copy(update={"kind": "plain", "shortcut": "A"})
+
+    @property
+    def variant(self) -> str:
+        """The kind, with the shortcut unless it is option A: `plain`, `residual`, `residual-B`, `residual-C`."""
+        return self.kind if self.shortcut == "A" else f"{self.kind}-{self.shortcut}"
+
+    @property
+    def family(self) -> str:
+        """The name shared by networks that differ only in depth: `plain`, `residual-B`, `residual-bottleneck`."""
+        defaults = (self.block, DEFAULT_BLOCK), (self.layout, "cifar")
+        return "-".join([self.variant, *(value for value, default in defaults if value != default)])
+
+
+def _problems(model: ModelConfig) -> Iterator[tuple[str, str]]:
+    """Pairs of key and problem, for settings that do not apply to this network."""
+    if model.kind == "plain" and model.shortcut != "A":
+        yield ("model.shortcut", f"option {model.shortcut} does not apply to a plain network, which has no shortcuts: omit it")
+    if model.stride_on != "1x1" and not model.block_facts.chooses_stride:
+        yield "model.stride_on", f"does not apply to {model.block} blocks, which have no 1x1 layers: omit it"
