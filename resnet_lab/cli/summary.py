@@ -178,6 +178,8 @@ def _title(model: ModelConfig) -> str:
         parts.append(f"with shortcuts of option {model.shortcut}")
     elif model.kind == "residual" and model.pad_channels == "both":
         parts.append("with zero channels on both sides")
+    if model.interventions:
+        parts.append(f"({', '.join(f'{name} = {value}' for name, value in model.interventions.items())})")
     return " ".join(parts)
 
 
@@ -197,7 +199,7 @@ def _difference(differences: dict[str, Any]) -> str:
         return "equal in parameters and multiply-adds; the shortcuts are the only difference"
     return (
         f"the residual one has {differences['parameters']:,} more parameters and {differences['multiply_adds']:,} more "
-        "multiply-adds, due to its projections"
+        "multiply-adds, due to projections or learnable scales"
     )
 
 

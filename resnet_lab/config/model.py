@@ -11,7 +11,11 @@ from resnet_lab.config.depths import DEPTH_HELP, depth_problem, stage_blocks
 from resnet_lab.config.durations import Integer
 from resnet_lab.config.identity import Later
 from resnet_lab.config.section import Section, conflicts
-from resnet_lab.config.terms import Kind, Layout, Padding, Shortcut
+from resnet_lab.config.terms import BranchScale, Kind, Layout, Padding, Shortcut
+
+# Settings that change the paper's network; see docs/interventions.md.
+INTERVENTIONS = ("shortcut_scale", "branch_scale")
+_OF_SHORTCUTS = ("shortcut", "shortcut_scale", "branch_scale")  # do not apply to plain networks
 
 
 class ModelConfig(Section):
@@ -33,11 +37,23 @@ class ModelConfig(Section):
     pad_channels: Later[Padding] = Field(
         "end", description="position of option A's zero channels: end, or both: half before and half after (other repositories)"
     )
+    shortcut_scale: Later[float] = Field(
+        1.0, ge=0, le=1, description="factor of the shortcuts, from 0 (the plain network) to 1 (the paper's residual one)"
+    )
+    branch_scale: Later[BranchScale] = Field(
+        "1",
+        description="factor of the branches: 1, 1/sqrt(blocks), or learnable: a scalar per block from 0 (SkipInit, ReZero)",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _width_of_layout(cls, raw: Any) -> Any:
         return {"width": 64, **raw} if isinstance(raw, dict) and raw.get("layout") == "imagenet" else raw
+
+    @field_validator("branch_scale", mode="before")
+    @classmethod
+    def _one_as_text(cls, value: Any) -> Any:
+        return "1" if type(value) in (int, float) and value == 1 else value
 
     @field_validator("depth")
     @classmethod
@@ -78,9 +94,25 @@ class ModelConfig(Section):
         return 32 if self.layout == "cifar" else 224
 
     @property
+    def has_shortcuts(self) -> bool:
+        """Whether the network differs from a plain one: a residual network does, unless its shortcuts are multiplied by 0."""
+        return self.kind == "residual" and self.shortcut_scale > 0
+
+    @property
+    def adds_parameters(self) -> bool:
+        """Whether its shortcuts or scales have parameters, which its plain counterpart lacks."""
+        return self.has_shortcuts and (self.shortcut != "A" or self.branch_scale == "learnable")
+
+    @property
+    def interventions(self) -> dict[str, Any]:
+        """The settings of INTERVENTIONS that differ from the paper's, with their values."""
+        return {name: value for name in INTERVENTIONS if (value := getattr(self, name)) != type(self).model_fields[name].default}
+
+    @property
     def counterpart(self) -> "ModelConfig":
         """The plain network with the same layers."""
-        return self.model_copy(update={"kind": "plain", "shortcut": "A"})
+        plain = {name: type(self).model_fields[name].default for name in _OF_SHORTCUTS}
+        return self.model_copy(update={"kind": "plain", **plain})
 
     @property
     def variant(self) -> str:
@@ -96,7 +128,13 @@ class ModelConfig(Section):
 
 def _problems(model: ModelConfig) -> Iterator[tuple[str, str]]:
     """Pairs of key and problem, for settings that do not apply to this network."""
-    if model.kind == "plain" and model.shortcut != "A":
-        yield ("model.shortcut", f"option {model.shortcut} does not apply to a plain network, which has no shortcuts: omit it")
+    defaults = {name: field.default for name, field in type(model).model_fields.items()}
+    for name in _OF_SHORTCUTS:
+        value = getattr(model, name)
+        if model.kind == "plain" and value != defaults[name]:
+            text = f"option {value} " if name == "shortcut" else ""
+            yield f"model.{name}", f"{text}does not apply to a plain network, which has no shortcuts: omit it"
+    if model.kind == "residual" and model.branch_scale != "1" and not model.has_shortcuts:
+        yield "model.branch_scale", "does not apply to a network without shortcuts: set model.shortcut_scale above 0"
     if model.stride_on != "1x1" and not model.block_facts.chooses_stride:
         yield "model.stride_on", f"does not apply to {model.block} blocks, which have no 1x1 layers: omit it"

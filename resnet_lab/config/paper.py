@@ -162,6 +162,7 @@ def _network(model: ModelConfig, paper: Recipe) -> Iterator[str]:
         )
     elif model.width != paper.width:
         yield f"The stem has {model.width} filters; the paper's has {paper.width}."
+    yield from _interventions(model)
     if model.block not in paper.blocks:
         theirs = " or ".join(BLOCKS[block].plural for block in paper.blocks)
         yield f"Blocks are {model.block_facts.plural}; the paper's {paper.networks} networks use {theirs}."
@@ -170,6 +171,21 @@ def _network(model: ModelConfig, paper: Recipe) -> Iterator[str]:
         return
     if model.shortcut != "A":
         yield f"Shortcuts are option {model.shortcut}; the paper's CIFAR networks use option A."
+
+
+def _interventions(model: ModelConfig) -> Iterator[str]:
+    """Settings that change the paper's network; see docs/interventions.md."""
+    num_blocks = sum(model.stages)
+    branch_scale = {
+        "1": "",
+        "1/sqrt(blocks)": f"1 / sqrt({num_blocks}), with {num_blocks} the number of blocks",
+        "learnable": "a learnable scalar that starts at 0, one more parameter per block",
+    }[model.branch_scale]
+    sentences = {
+        "shortcut_scale": f"Shortcuts are multiplied by {model.shortcut_scale:g}; the paper's are not scaled.",
+        "branch_scale": f"The branch of each block is multiplied by {branch_scale}; the paper's are not scaled.",
+    }
+    return (sentences[name] for name in model.interventions)
 
 
 def _imagenet_network(model: ModelConfig) -> Iterator[str]:

@@ -14,19 +14,23 @@ from resnet_lab.models.shortcuts import make_shortcut
 
 
 class Block(nn.Module):
-    """y = relu(F(x) + shortcut(x)), or y = relu(F(x)) in a plain network, which has the same layers but no shortcut.
+    """y = relu(a F(x) + s shortcut(x)), or y = relu(F(x)) without a shortcut, as in a plain network.
 
+    In the paper the scales a and s are 1. `branch_scale` is a: a number, a learnable scalar, or None for 1.
     With `recompute`, training stores only the block's input for the backward pass and recomputes the rest.
     """
 
     recompute = False
 
-    def __init__(self, layers: Sequence[nn.Module], shortcut: nn.Module | None) -> None:
+    branch_scale: Tensor | float | None
+
+    def __init__(self, config: ModelConfig, layers: Sequence[nn.Module], shortcut: nn.Module | None) -> None:
         super().__init__()
         self._names = tuple(f"conv{number}" for number in range(1, len(layers) + 1))
         for name, layer in zip(self._names, layers, strict=True):
             self.add_module(name, layer)
-        self.shortcut = shortcut
+        self.shortcut, self.shortcut_scale = shortcut, config.shortcut_scale
+        self.branch_scale = _branch_scale(config)
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
@@ -51,10 +55,12 @@ class Block(nn.Module):
         return last(x)  # type: ignore[no-any-return]
 
     def join(self, y: Tensor, x: Tensor) -> Tensor:
-        """The sum of a branch's output `y` and the shortcut of `x`, which replaces `y`."""
-        if self.shortcut is not None:
-            y += self.shortcut(x)
-        return y
+        """The scaled sum of a branch's output `y` and the shortcut of `x`; may replace `y`."""
+        if self.shortcut is None:
+            return y
+        if self.branch_scale is not None:
+            y = y * self.branch_scale
+        return y.add_(self.shortcut(x), alpha=self.shortcut_scale)
 
     def finish(self, y: Tensor) -> Tensor:
         """The block's output from the sum, which it replaces."""
@@ -72,8 +78,14 @@ def make_block(config: ModelConfig, in_channels: int, width: int, stride: int) -
         ConvNorm(before, after, layer_stride, kernel)
         for (before, after), layer_stride, kernel in zip(pairwise(channels), strides, facts.kernels, strict=True)
     ]
-    shortcut = make_shortcut(config.kind, config.shortcut, in_channels, out_channels, stride, config.pad_channels)
-    return Block(layers, shortcut)
+    return Block(config, layers, make_shortcut(config, in_channels, out_channels, stride))
+
+
+def _branch_scale(config: ModelConfig) -> nn.Parameter | float | None:
+    """The factor of a block's branch; None if there is none."""
+    if config.branch_scale == "learnable":
+        return nn.Parameter(torch.zeros(()))
+    return sum(config.stages) ** -0.5 if config.branch_scale == "1/sqrt(blocks)" else None
 
 
 def blocks_of(net: nn.Module) -> Iterator[tuple[str, Block]]:

@@ -178,9 +178,13 @@ def _operation(module: nn.Module) -> str:
 
 
 def _parameters(net: nn.Module, name: str) -> int:
-    """The number of parameters of a layer and its batch normalisation."""
-    owner = net.get_submodule(name.rpartition(".")[0]) if name.endswith(".conv") else net.get_submodule(name)
-    return sum(parameter.numel() for parameter in owner.parameters())
+    """The number of parameters of a layer and its batch normalisation; the scale of a branch counts with its last layer."""
+    path = name.removesuffix(".conv")
+    owner, parent = net.get_submodule(path), net.get_submodule(path.rpartition(".")[0])
+    parameters = [*owner.parameters()]
+    if isinstance(parent, Block) and owner is parent.layers[-1]:
+        parameters += parent.parameters(recurse=False)
+    return sum(parameter.numel() for parameter in parameters)
 
 
 def _bytes(shape: tuple[int, ...]) -> int:

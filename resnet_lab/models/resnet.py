@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_lab.config.model import ModelConfig
-from resnet_lab.models.blocks import make_block
+from resnet_lab.models.blocks import Block, make_block
 from resnet_lab.models.layers import ConvNorm
 from resnet_lab.models.memory_format import memory_format_of
 from resnet_lab.rng import generator
@@ -67,7 +67,9 @@ def build(config: ModelConfig, seed: int, device: torch.device | None = None, nu
 
 @torch.no_grad()
 def initialise(net: nn.Module, seed: int) -> None:
-    """He initialisation of convolutions (arXiv 1502.01852, eq. 10): zero mean, variance 2 / fan-in; BN has scale 1 and shift 0.
+    """He initialisation of convolutions (arXiv 1502.01852, eq. 10): zero mean, variance 2 / fan-in.
+
+    BN has scale 1 and shift 0; learnable scales of branches are 0.
 
     Weights of the final layer are uniform in +-1 / sqrt(fan-in) and its biases zero, as in fb.resnet.torch; the paper does not
     specify them. Every tensor has a generator keyed by its name, so both networks of a matched pair start from equal values.
@@ -82,3 +84,5 @@ def initialise(net: nn.Module, seed: int) -> None:
             module.bias.zero_()
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
+        elif isinstance(module, Block) and isinstance(module.branch_scale, nn.Parameter):
+            module.branch_scale.zero_()

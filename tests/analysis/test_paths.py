@@ -6,7 +6,7 @@ import torch
 from resnet_lab.analysis.paths import block_names, paths, random_removals, without
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.models.fold import folded
-from resnet_lab.models.shortcuts import make_shortcut
+from resnet_lab.models.shortcuts import Identity
 from resnet_lab.train.evaluate import evaluate
 from tests.builders import KINDS, copied_state, random_batch, same_tensors, trained_network, trained_subject
 
@@ -45,7 +45,7 @@ def test_blocks_with_every_kind_of_shortcut_can_be_removed(kind, model):
     net.eval()
     with torch.no_grad():
         block = net.get_submodule("stages.1.0")
-        shortcut = block.shortcut or make_shortcut("residual", "A", *channels(block), 2, pad)
+        shortcut = block.shortcut or Identity(*channels(block), 2, pad)
         x = net.stages[1][1](shortcut(net.stages[0](net.stem(images).relu())).relu())
         expected = net.head(net.stages[2](x).mean((2, 3)))
         for full_net in (net, folded(net)):

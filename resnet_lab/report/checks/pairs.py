@@ -18,7 +18,7 @@ def pairs(runs: Sequence[Run]) -> Check:
         first, second = _digests(plain), _digests(residual)
         not_recorded += not (first and second)
         differing = [name for name in _COMPARED if first and second and first.get(name) != second.get(name)]
-        if residual.config.model.shortcut == "A" and plain.parameters != residual.parameters:
+        if not residual.config.model.adds_parameters and plain.parameters != residual.parameters:
             differing.append("number of parameters")
         if differing:
             faults.append(Fault(f"{plain.name} and {residual.name} differ in: {', '.join(differing)}.", _REMEDY))

@@ -1,0 +1,72 @@
+"""Settings that change the paper's network: the identity of runs, departures, and where they do not apply."""
+
+import pytest
+
+from resnet_lab.config.files import load_study
+from resnet_lab.config.model import INTERVENTIONS, ModelConfig
+from resnet_lab.config.paper import departures
+from resnet_lab.errors import ConfigError
+
+RESIDUAL = load_study("paper").run(kind="residual", depth=56)
+VALUES = {
+    "shortcut_scale": [0.0, 0.5],
+    "branch_scale": ["1/sqrt(blocks)", "learnable"],
+}
+
+
+def residual(*overrides):
+    return load_study("paper", [f"model.{override}" for override in overrides]).run(kind="residual", depth=56)
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in VALUES.items() for value in values])
+def test_each_setting_is_part_of_the_identity_and_one_departure(name, value, cli):
+    changed = residual(f"{name}={value}")
+    assert changed.digest() != RESIDUAL.digest()
+    assert changed.recipe_digest() != RESIDUAL.recipe_digest()
+    assert changed.model.interventions == {name: value}
+    assert len(departures(changed)) == len(departures(RESIDUAL)) + 1
+
+
+def test_the_paper_has_no_interventions():
+    assert set(VALUES) == set(INTERVENTIONS)
+    assert RESIDUAL.model.interventions == {}
+    assert RESIDUAL.digest() == "ae33c642fa6289df09f2e875943aa3d90a3a2c1a9f887470f32d01509e86a46b"
+
+
+@pytest.mark.parametrize(
+    ("kind", "overrides", "sentence"),
+    [
+        ("plain", ["shortcut_scale=0.5"], "model.shortcut_scale: does not apply to a plain network, which has no shortcuts"),
+        ("plain", ["branch_scale=learnable"], "model.branch_scale: does not apply to a plain network, which has no shortcuts"),
+        ("residual", ["shortcut_scale=1.5"], "model.shortcut_scale: input should be less than or equal to 1, got 1.5."),
+        ("residual", ["branch_scale=2"], "model.branch_scale: input should be '1', '1/sqrt(blocks)' or 'learnable', got 2."),
+        (
+            "residual",
+            ["shortcut_scale=0", "branch_scale=learnable"],
+            "model.branch_scale: does not apply to a network without shortcuts: set model.shortcut_scale above 0.",
+        ),
+    ],
+)
+def test_a_setting_that_does_not_apply_is_refused_with_one_sentence(kind, overrides, sentence):
+    study = load_study("paper", [f"model.{override}" for override in overrides])
+    with pytest.raises(ConfigError) as caught:
+        study.run(kind=kind, depth=56)
+    assert str(caught.value).startswith(f"--set: {sentence}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_branch_scale_of_1_may_be_a_number():
+    assert residual("branch_scale=1").model.branch_scale == "1"
+
+
+@pytest.mark.parametrize("value", [True, [1], "one"])
+def test_other_values_of_branch_scale_are_refused(value):
+    with pytest.raises(ValueError, match="branch_scale"):
+        ModelConfig.model_validate({"kind": "residual", "depth": 8, "branch_scale": value})
+
+
+def test_summary_names_the_settings(cli):
+    answer = cli("summary", "--depth", 20, "--residual", "--set", "model.shortcut_scale=0.5")
+    assert "residual network of depth 20 (shortcut_scale = 0.5)" in answer.err
+    more = cli("summary", "--depth", 20, "--pair", "--set", "model.branch_scale=learnable")
+    assert "9 more parameters and 0 more multiply-adds, due to projections or learnable scales" in more.err

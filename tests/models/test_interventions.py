@@ -1,0 +1,75 @@
+"""Settings that change the paper's network: what they compute, what they leave equal, and where they do not apply."""
+
+import pytest
+import torch
+
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.models.cost import count
+from resnet_lab.models.digest import weights_digest
+from resnet_lab.models.resnet import build
+from tests.builders import random_batch, same_tensors, tiny, train_in_memory
+from tests.models.networks import assert_computes, conv, norm, option_a
+
+
+def config(kind="residual", depth=14, **settings):
+    return ModelConfig(kind=kind, depth=depth, width=4, **settings)
+
+
+def branch(p, name, x, stride):
+    """F(x) of a basic block in the paper's order."""
+    x = norm(p, f"{name}.conv1", conv(p, f"{name}.conv1", x, stride)).relu()
+    return norm(p, f"{name}.conv2", conv(p, f"{name}.conv2", x))
+
+
+def outputs(settings):
+    """Logits, gradients and, after 30 updates, weights."""
+    net = build(settings, 0)
+    logits = net(random_batch()[0])
+    logits.square().sum().backward()
+    state, records = train_in_memory(tiny(model=settings.model_dump()))
+    gradients = {name: parameter.grad for name, parameter in net.named_parameters()}
+    return {"logits": logits} | gradients, state.net.state_dict(), [(record.error, record.loss) for record in records]
+
+
+@pytest.mark.parametrize(("scale", "same"), [(0.0, {"kind": "plain"}), (1.0, {"kind": "residual"})])
+def test_shortcuts_scaled_by_0_and_1_give_the_plain_and_the_residual_network_bit_for_bit(scale, same):
+    for ours, expected in zip(outputs(config(shortcut_scale=scale)), outputs(config(**same)), strict=True):
+        assert same_tensors(ours, expected) if isinstance(ours, dict) else ours == expected
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.3, 1.0])
+def test_shortcut_scale_multiplies_the_shortcut(scale):
+    assert_computes(
+        config(shortcut_scale=scale), lambda p, name, x, stride: (branch(p, name, x, stride) + scale * option_a(x, stride)).relu()
+    )
+
+
+def test_branches_are_divided_by_the_root_of_the_number_of_blocks():
+    settings = config(branch_scale="1/sqrt(blocks)")
+    assert sum(settings.stages) == 6
+    assert_computes(settings, lambda p, name, x, stride: (branch(p, name, x, stride) / 6**0.5 + option_a(x, stride)).relu())
+
+
+def test_a_learnable_branch_scale_is_a_scalar_per_block_that_starts_at_0():
+    settings = config(branch_scale="learnable", shortcut_scale=0.5)
+
+    def block(p, name, x, stride):
+        return (p[f"{name}.branch_scale"] * branch(p, name, x, stride) + 0.5 * option_a(x, stride)).relu()
+
+    assert_computes(settings, block)
+    net = build(config(branch_scale="learnable"), 0)
+    scales = [parameter for name, parameter in net.named_parameters() if name.endswith("branch_scale")]
+    assert [scale.tolist() for scale in scales] == [0.0] * 6
+    x = torch.rand(2, 4, 8, 8)
+    assert torch.equal(net.stages[0](x), x)
+    cost, plain = count(settings), count(settings.counterpart)
+    assert cost.parameters == plain.parameters + 6 == sum(layer.parameters for layer in cost.layers)
+
+
+@pytest.mark.parametrize("settings", [{"shortcut_scale": 0.5}, {"branch_scale": "1/sqrt(blocks)"}, {"branch_scale": "learnable"}])
+def test_a_matched_pair_has_equal_initial_weights(settings):
+    residual = config(**settings)
+    assert residual.counterpart == ModelConfig.model_validate(residual.counterpart.model_dump())
+    assert weights_digest(build(residual, 0)) == weights_digest(build(residual.counterpart, 0))
+    changes_parameters = count(residual).parameters != count(residual.counterpart).parameters
+    assert changes_parameters == residual.adds_parameters
