@@ -11,11 +11,12 @@ from resnet_lab.config.depths import DEPTH_HELP, depth_problem, stage_blocks
 from resnet_lab.config.durations import Integer
 from resnet_lab.config.identity import Later
 from resnet_lab.config.section import Section, conflicts
-from resnet_lab.config.terms import BranchScale, Kind, Layout, Padding, Shortcut
+from resnet_lab.config.terms import BranchScale, Kind, Layout, Order, Padding, Shortcut
 
 # Settings that change the paper's network; see docs/interventions.md.
-INTERVENTIONS = ("shortcut_scale", "branch_scale")
+INTERVENTIONS = ("shortcut_scale", "branch_scale", "order", "activation_slope")
 _OF_SHORTCUTS = ("shortcut", "shortcut_scale", "branch_scale")  # do not apply to plain networks
+_ORDERS_OF_SHORTCUTS = ("bn-after-addition", "relu-before-addition")
 
 
 class ModelConfig(Section):
@@ -43,6 +44,13 @@ class ModelConfig(Section):
     branch_scale: Later[BranchScale] = Field(
         "1",
         description="factor of the branches: 1, 1/sqrt(blocks), or learnable: a scalar per block from 0 (SkipInit, ReZero)",
+    )
+    order: Later[Order] = Field(
+        "original",
+        description="of BN, ReLU and addition (He et al. 2016): the paper's, BN and ReLU before each layer, or as the names say",
+    )
+    activation_slope: Later[float] = Field(
+        0.0, ge=0, le=1, description="slope of the activation for negative values: 0 ReLU, between leaky ReLU, 1 the identity"
     )
 
     @model_validator(mode="before")
@@ -112,7 +120,8 @@ class ModelConfig(Section):
     def counterpart(self) -> "ModelConfig":
         """The plain network with the same layers."""
         plain = {name: type(self).model_fields[name].default for name in _OF_SHORTCUTS}
-        return self.model_copy(update={"kind": "plain", **plain})
+        order = "original" if self.order in _ORDERS_OF_SHORTCUTS else self.order
+        return self.model_copy(update={"kind": "plain", "order": order, **plain})
 
     @property
     def variant(self) -> str:
@@ -134,6 +143,8 @@ def _problems(model: ModelConfig) -> Iterator[tuple[str, str]]:
         if model.kind == "plain" and value != defaults[name]:
             text = f"option {value} " if name == "shortcut" else ""
             yield f"model.{name}", f"{text}does not apply to a plain network, which has no shortcuts: omit it"
+    if model.kind == "plain" and model.order in _ORDERS_OF_SHORTCUTS:
+        yield "model.order", f"{model.order} does not apply to a plain network, which has no additions: omit it"
     if model.kind == "residual" and model.branch_scale != "1" and not model.has_shortcuts:
         yield "model.branch_scale", "does not apply to a network without shortcuts: set model.shortcut_scale above 0"
     if model.stride_on != "1x1" and not model.block_facts.chooses_stride:

@@ -181,9 +181,18 @@ def _interventions(model: ModelConfig) -> Iterator[str]:
         "1/sqrt(blocks)": f"1 / sqrt({num_blocks}), with {num_blocks} the number of blocks",
         "learnable": "a learnable scalar that starts at 0, one more parameter per block",
     }[model.branch_scale]
+    order = {
+        "original": "",
+        "preactivation": "Batch normalisation and ReLU precede each convolution of a block",
+        "bn-after-addition": "The last batch normalisation of a block follows the addition",
+        "relu-before-addition": "The last ReLU of a block precedes the addition",
+    }[model.order]
     sentences = {
         "shortcut_scale": f"Shortcuts are multiplied by {model.shortcut_scale:g}; the paper's are not scaled.",
         "branch_scale": f"The branch of each block is multiplied by {branch_scale}; the paper's are not scaled.",
+        "order": f"{order} (He et al. 2016); in the paper, each convolution is followed by batch normalisation, the addition and "
+        "ReLU, in this order.",
+        "activation_slope": f"The activation is leaky ReLU with slope {model.activation_slope:g}; the paper's is ReLU.",
     }
     return (sentences[name] for name in model.interventions)
 

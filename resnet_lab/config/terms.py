@@ -7,6 +7,7 @@ Shortcut = Literal["A", "B", "C"]
 Layout = Literal["cifar", "imagenet"]
 Padding = Literal["end", "both"]
 BranchScale = Literal["1", "1/sqrt(blocks)", "learnable"]
+Order = Literal["original", "preactivation", "bn-after-addition", "relu-before-addition"]
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
 RecordFiles = Literal["csv", "tensorboard"]  # export formats of records
 WeightFiles = Literal["torchvision", "safetensors"]  # export formats of weights

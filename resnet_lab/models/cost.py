@@ -178,12 +178,16 @@ def _operation(module: nn.Module) -> str:
 
 
 def _parameters(net: nn.Module, name: str) -> int:
-    """The number of parameters of a layer and its batch normalisation; the scale of a branch counts with its last layer."""
+    """The number of parameters of a layer and its batch normalisation;
+    The scale of a branch counts with its last layer, and the batch normalisation that precedes the head with the head.
+    """
     path = name.removesuffix(".conv")
     owner, parent = net.get_submodule(path), net.get_submodule(path.rpartition(".")[0])
     parameters = [*owner.parameters()]
     if isinstance(parent, Block) and owner is parent.layers[-1]:
         parameters += parent.parameters(recurse=False)
+    if name == "head":
+        parameters += net.get_submodule("tail").parameters()
     return sum(parameter.numel() for parameter in parameters)
 
 

@@ -1,6 +1,7 @@
-"""The layers of blocks: a convolution with its batch normalisation."""
+"""The layers of networks: convolutions with their batch normalisation."""
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class ConvNorm(nn.Module):
@@ -8,9 +9,46 @@ class ConvNorm(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, kernel_size: int = 3) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+        self.conv = _convolution(in_channels, out_channels, stride, kernel_size)
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
         return self.norm(self.conv(x))  # type: ignore[no-any-return]
+
+
+class ConvBesideNorm(nn.Module):
+    """A convolution without bias, and a batch normalisation of `norm_channels` that the block applies at another place.
+
+    Without `norm_channels` there is none.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, kernel_size: int, norm_channels: int | None) -> None:
+        super().__init__()
+        self.conv = _convolution(in_channels, out_channels, stride, kernel_size)
+        self.norm = None if norm_channels is None else nn.BatchNorm2d(norm_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution: `(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
+        return self.conv(x)  # type: ignore[no-any-return]
+
+
+class NormActivation(nn.Module):
+    """Batch normalisation and activation, which end a network with pre-activation."""
+
+    def __init__(self, channels: int, slope: float) -> None:
+        super().__init__()
+        self.norm, self.slope = nn.BatchNorm2d(channels), slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, H, W)` to the same shape."""
+        return activation(self.norm(x), self.slope)
+
+
+def activation(x: Tensor, slope: float) -> Tensor:
+    """ReLU, or leaky ReLU with a slope above 0 for negative values; in place."""
+    return functional.relu(x, inplace=True) if slope == 0 else functional.leaky_relu(x, slope, inplace=True)
+
+
+def _convolution(in_channels: int, out_channels: int, stride: int, kernel_size: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)

@@ -4,11 +4,10 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.blocks import Block, make_block
-from resnet_lab.models.layers import ConvNorm
+from resnet_lab.models.layers import ConvNorm, NormActivation, activation
 from resnet_lab.models.memory_format import memory_format_of
 from resnet_lab.rng import generator
 
@@ -20,7 +19,7 @@ class ResNet(nn.Module):
 
     def __init__(self, config: ModelConfig, num_classes: int | None = None) -> None:
         super().__init__()
-        channels = config.width
+        channels, self.slope = config.width, config.activation_slope
         self.stem, self.pool = _make_stem(config)
         stages = []
         for stage, num_blocks in enumerate(config.stages):
@@ -28,19 +27,20 @@ class ResNet(nn.Module):
             blocks = []
             for block in range(num_blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(make_block(config, channels, width, stride))
+                blocks.append(make_block(config, channels, width, stride, is_first=stage == block == 0))
                 channels = config.block_facts.expansion * width
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
+        self.tail = NormActivation(channels, self.slope) if config.order == "preactivation" else nn.Identity()
         self.head = nn.Linear(channels, num_classes or config.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images `(N, 3, H, W)` to logits `(N, num_classes)`."""
         x = x.contiguous(memory_format=self.memory_format)
-        x = functional.relu(self.stem(x), inplace=True)
+        x = activation(self.stem(x), self.slope)
         if self.pool is not None:
             x = self.pool(x)
-        x = self.stages(x)
+        x = self.tail(self.stages(x))
         return self.head(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
     def move(self, device: torch.device) -> Self:

@@ -11,6 +11,8 @@ RESIDUAL = load_study("paper").run(kind="residual", depth=56)
 VALUES = {
     "shortcut_scale": [0.0, 0.5],
     "branch_scale": ["1/sqrt(blocks)", "learnable"],
+    "order": ["preactivation", "bn-after-addition", "relu-before-addition"],
+    "activation_slope": [0.01, 1.0],
 }
 
 
@@ -38,6 +40,9 @@ def test_the_paper_has_no_interventions():
     [
         ("plain", ["shortcut_scale=0.5"], "model.shortcut_scale: does not apply to a plain network, which has no shortcuts"),
         ("plain", ["branch_scale=learnable"], "model.branch_scale: does not apply to a plain network, which has no shortcuts"),
+        ("plain", ["order=bn-after-addition"], "model.order: bn-after-addition does not apply to a plain network"),
+        ("plain", ["order=relu-before-addition"], "model.order: relu-before-addition does not apply to a plain network"),
+        ("residual", ["activation_slope=-0.1"], "model.activation_slope: input should be greater than or equal to 0, got -0.1."),
         ("residual", ["shortcut_scale=1.5"], "model.shortcut_scale: input should be less than or equal to 1, got 1.5."),
         ("residual", ["branch_scale=2"], "model.branch_scale: input should be '1', '1/sqrt(blocks)' or 'learnable', got 2."),
         (

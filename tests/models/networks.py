@@ -31,13 +31,25 @@ def option_a(x: Tensor, stride: int) -> Tensor:
     return x if stride == 1 else torch.cat([x[:, :, ::2, ::2], torch.zeros_like(x[:, :, ::2, ::2])], 1)
 
 
-def network(p: Parameters, config: ModelConfig, block: BlockFunction, images: Tensor) -> Tensor:
-    """Logits of a network of the CIFAR layout with these blocks."""
-    x = norm(p, "stem", conv(p, "stem", images)).relu()
+def projection(p: Parameters, name: str, x: Tensor, stride: int) -> Tensor:
+    """A 1x1 convolution with batch normalisation."""
+    return norm(p, f"{name}.shortcut", conv(p, f"{name}.shortcut", x, stride))
+
+
+def network(
+    p: Parameters,
+    config: ModelConfig,
+    block: BlockFunction,
+    images: Tensor,
+    relu: Callable[[Tensor], Tensor] = torch.relu,
+    tail: Callable[[Tensor], Tensor] = lambda x: x,
+) -> Tensor:
+    """Logits of a network of the CIFAR layout with these blocks; `tail` precedes the average pooling."""
+    x = relu(norm(p, "stem", conv(p, "stem", images)))
     for stage, number in enumerate(config.stages):
         for place in range(number):
             x = block(p, f"stages.{stage}.{place}", x, 2 if stage > 0 and place == 0 else 1)
-    return functional.linear(x.mean((2, 3)), p["head.weight"], p["head.bias"])
+    return functional.linear(tail(x).mean((2, 3)), p["head.weight"], p["head.bias"])
 
 
 def assert_computes(config: ModelConfig, block: BlockFunction, whole=network) -> None:

@@ -8,7 +8,7 @@ from resnet_lab.models.cost import count
 from resnet_lab.models.digest import weights_digest
 from resnet_lab.models.resnet import build
 from tests.builders import random_batch, same_tensors, tiny, train_in_memory
-from tests.models.networks import assert_computes, conv, norm, option_a
+from tests.models.networks import assert_computes, conv, network, norm, option_a, projection
 
 
 def config(kind="residual", depth=14, **settings):
@@ -66,10 +66,88 @@ def test_a_learnable_branch_scale_is_a_scalar_per_block_that_starts_at_0():
     assert cost.parameters == plain.parameters + 6 == sum(layer.parameters for layer in cost.layers)
 
 
-@pytest.mark.parametrize("settings", [{"shortcut_scale": 0.5}, {"branch_scale": "1/sqrt(blocks)"}, {"branch_scale": "learnable"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shortcut_scale": 0.5},
+        {"branch_scale": "1/sqrt(blocks)"},
+        {"branch_scale": "learnable"},
+        {"order": "preactivation"},
+        {"order": "bn-after-addition"},
+        {"order": "relu-before-addition"},
+        {"activation_slope": 0.5},
+    ],
+)
 def test_a_matched_pair_has_equal_initial_weights(settings):
     residual = config(**settings)
     assert residual.counterpart == ModelConfig.model_validate(residual.counterpart.model_dump())
     assert weights_digest(build(residual, 0)) == weights_digest(build(residual.counterpart, 0))
     changes_parameters = count(residual).parameters != count(residual.counterpart).parameters
     assert changes_parameters == residual.adds_parameters
+
+
+def test_batch_normalisation_may_follow_the_addition():
+    def block(p, name, x, stride):
+        y = norm(p, f"{name}.conv1", conv(p, f"{name}.conv1", x, stride)).relu()
+        return norm(p, f"{name}.conv2", conv(p, f"{name}.conv2", y) + option_a(x, stride)).relu()
+
+    assert_computes(config(order="bn-after-addition"), block)
+
+
+def test_the_last_relu_may_precede_the_addition():
+    assert_computes(
+        config(order="relu-before-addition", branch_scale="learnable"),
+        lambda p, name, x, stride: p[f"{name}.branch_scale"] * branch(p, name, x, stride).relu() + option_a(x, stride),
+    )
+    assert_computes(
+        config(order="relu-before-addition"), lambda p, name, x, stride: branch(p, name, x, stride).relu() + option_a(x, stride)
+    )
+
+
+@pytest.mark.parametrize("option", ["A", "B", "C"])
+def test_preactivation_precedes_each_convolution_and_the_shortcut_where_it_is_not_the_identity(option):
+    def activated(p, name, x):
+        return norm(p, name, x).relu() if f"{name}.norm.weight" in p else x
+
+    def block(p, name, x, stride):
+        y = activated(p, f"{name}.conv1", x)
+        is_projected = f"{name}.shortcut.conv.weight" in p
+        skipped = projection(p, name, y, stride) if is_projected else option_a(y if stride == 2 else x, stride)
+        y = conv(p, f"{name}.conv1", y, stride)
+        return conv(p, f"{name}.conv2", activated(p, f"{name}.conv2", y)) + skipped
+
+    def whole(p, settings, block, images):
+        assert "stages.0.0.conv1.norm.weight" not in p
+        return network(p, settings, block, images, tail=lambda x: norm(p, "tail", x).relu())
+
+    assert_computes(config(order="preactivation", shortcut=option), block, whole)
+    assert count(config(order="preactivation", shortcut=option)).parameters == count(config(shortcut=option)).parameters
+
+
+def test_a_plain_network_with_preactivation_is_the_plain_network_with_other_names():
+    """Without additions, BN and ReLU lie between the same convolutions."""
+    nets = [build(config("plain", order=order), 0) for order in ("original", "preactivation")]
+    images = random_batch()[0]
+    logits = [net(images) for net in nets]
+    assert torch.equal(*logits)
+    gradients = [
+        torch.autograd.grad(values.square().sum(), list(net.parameters())) for net, values in zip(nets, logits, strict=True)
+    ]
+    kernels = [[gradient for gradient in gradients_of_one if gradient.dim() == 4] for gradients_of_one in gradients]
+    assert all(torch.equal(*pair) for pair in zip(*kernels, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_a_leaky_activation_has_the_slope_everywhere(kind):
+    def leaky(x):
+        return torch.where(x > 0, x, 0.3 * x)
+
+    def block(p, name, x, stride):
+        y = leaky(norm(p, f"{name}.conv1", conv(p, f"{name}.conv1", x, stride)))
+        y = norm(p, f"{name}.conv2", conv(p, f"{name}.conv2", y))
+        return leaky(y if kind == "plain" else y + option_a(x, stride))
+
+    def whole(p, settings, block, images):
+        return network(p, settings, block, images, relu=leaky)
+
+    assert_computes(config(kind, activation_slope=0.3), block, whole)
