@@ -6,7 +6,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFacts, BlockType, StrideOn
+from resnet_lab.config.blocks import BLOCK_HELP, DEFAULT_BLOCK, DEFAULT_SPAN, BlockFacts, BlockType, Span, StrideOn, facts_of
 from resnet_lab.config.depths import DEPTH_HELP, depth_problem, stage_blocks
 from resnet_lab.config.durations import Integer
 from resnet_lab.config.identity import Later
@@ -14,7 +14,7 @@ from resnet_lab.config.section import Section, conflicts
 from resnet_lab.config.terms import BranchScale, Kind, Layout, Order, Padding, Shortcut
 
 # Settings that change the paper's network; see docs/interventions.md.
-INTERVENTIONS = ("shortcut_scale", "branch_scale", "order", "activation_slope")
+INTERVENTIONS = ("shortcut_scale", "branch_scale", "order", "span", "activation_slope")
 _OF_SHORTCUTS = ("shortcut", "shortcut_scale", "branch_scale")  # do not apply to plain networks
 _ORDERS_OF_SHORTCUTS = ("bn-after-addition", "relu-before-addition")
 
@@ -27,6 +27,9 @@ class ModelConfig(Section):
         "cifar", description="cifar: three stages of n blocks (Sec. 4.2); imagenet: four stages (Table 1)"
     )
     block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
+    span: Later[Span] = Field(
+        DEFAULT_SPAN, description="layers of a basic block, which a shortcut spans: 1, 2 or 3; the depth is 3n, 6n or 9n + 2"
+    )
     depth: Integer = Field(le=10_000, description=f"weighted layers: {DEPTH_HELP}")
     width: Integer = Field(16, ge=1, le=4096, description="filters of the stem and the first stage's 3x3 layers; imagenet: 64")
     shortcut: Later[Shortcut] = Field(
@@ -66,10 +69,10 @@ class ModelConfig(Section):
     @field_validator("depth")
     @classmethod
     def _valid_depth(cls, depth: int, info: ValidationInfo) -> int:
-        layout, block = info.data.get("layout"), info.data.get("block")
-        if layout is None or block is None:
+        layout, block, span = (info.data.get(name) for name in ("layout", "block", "span"))
+        if layout is None or block is None or span is None:
             return depth  # reported already
-        problem = depth_problem(layout, block, depth)
+        problem = depth_problem(layout, block, depth, span)
         if problem:
             raise PydanticCustomError("depth", "{problem}", {"problem": problem})
         return depth
@@ -84,12 +87,12 @@ class ModelConfig(Section):
     @property
     def block_facts(self) -> BlockFacts:
         """Properties of the block type."""
-        return BLOCKS[self.block]
+        return facts_of(self.block, self.span)
 
     @property
     def stages(self) -> tuple[int, ...]:
         """Blocks per stage: n in each of three stages, or the four numbers of Table 1."""
-        return stage_blocks(self.layout, self.block, self.depth)
+        return stage_blocks(self.layout, self.block, self.depth, self.span)
 
     @property
     def num_classes(self) -> int:
@@ -145,6 +148,10 @@ def _problems(model: ModelConfig) -> Iterator[tuple[str, str]]:
             yield f"model.{name}", f"{text}does not apply to a plain network, which has no shortcuts: omit it"
     if model.kind == "plain" and model.order in _ORDERS_OF_SHORTCUTS:
         yield "model.order", f"{model.order} does not apply to a plain network, which has no additions: omit it"
+    if model.span != DEFAULT_SPAN and not model.block_facts.chooses_span:
+        yield "model.span", f"does not apply to {model.block} blocks, which have {model.block_facts.num_layers} layers: omit it"
+    if model.span != DEFAULT_SPAN and model.layout != "cifar":
+        yield "model.span", f"does not apply to the {model.layout} layout, whose blocks are those of Table 1: omit it"
     if model.kind == "residual" and model.branch_scale != "1" and not model.has_shortcuts:
         yield "model.branch_scale", "does not apply to a network without shortcuts: set model.shortcut_scale above 0"
     if model.stride_on != "1x1" and not model.block_facts.chooses_stride:

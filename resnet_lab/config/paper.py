@@ -192,6 +192,7 @@ def _interventions(model: ModelConfig) -> Iterator[str]:
         "branch_scale": f"The branch of each block is multiplied by {branch_scale}; the paper's are not scaled.",
         "order": f"{order} (He et al. 2016); in the paper, each convolution is followed by batch normalisation, the addition and "
         "ReLU, in this order.",
+        "span": f"Blocks have {model.span} layer{'s' if model.span > 1 else ''}; the paper's have 2.",
         "activation_slope": f"The activation is leaky ReLU with slope {model.activation_slope:g}; the paper's is ReLU.",
     }
     return (sentences[name] for name in model.interventions)

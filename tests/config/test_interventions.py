@@ -12,6 +12,7 @@ VALUES = {
     "shortcut_scale": [0.0, 0.5],
     "branch_scale": ["1/sqrt(blocks)", "learnable"],
     "order": ["preactivation", "bn-after-addition", "relu-before-addition"],
+    "span": [1, 3],
     "activation_slope": [0.01, 1.0],
 }
 
@@ -40,6 +41,8 @@ def test_the_paper_has_no_interventions():
     [
         ("plain", ["shortcut_scale=0.5"], "model.shortcut_scale: does not apply to a plain network, which has no shortcuts"),
         ("plain", ["branch_scale=learnable"], "model.branch_scale: does not apply to a plain network, which has no shortcuts"),
+        ("residual", ["span=4"], "model.span: input should be 1, 2 or 3, got 4."),
+        ("residual", ["span=3", "block=bottleneck"], "model.span: does not apply to bottleneck blocks, which have 3 layers"),
         ("plain", ["order=bn-after-addition"], "model.order: bn-after-addition does not apply to a plain network"),
         ("plain", ["order=relu-before-addition"], "model.order: relu-before-addition does not apply to a plain network"),
         ("residual", ["activation_slope=-0.1"], "model.activation_slope: input should be greater than or equal to 0, got -0.1."),
@@ -58,6 +61,24 @@ def test_a_setting_that_does_not_apply_is_refused_with_one_sentence(kind, overri
         study.run(kind=kind, depth=56)
     assert str(caught.value).startswith(f"--set: {sentence}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("depth", "span", "sentence"),
+    [
+        (32, 3, "Depth 32 is not of the form 9n+2 (n blocks of 3 layers per stage); nearest valid: 29 and 38."),
+        (21, 1, "Depth 21 is not of the form 3n+2 (n blocks of 1 layer per stage); nearest valid: 20 and 23."),
+    ],
+)
+def test_a_depth_that_the_span_does_not_divide_is_refused(depth, span, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_study("paper", [f"model.span={span}"]).run(kind="plain", depth=depth)
+    assert str(caught.value) == sentence
+
+
+def test_blocks_of_three_layers_are_not_those_of_table_1():
+    with pytest.raises(ConfigError, match=r"model\.span: does not apply to the imagenet layout"):
+        load_study("paper", ["model.span=3"]).run(kind="plain", depth=18, layout="imagenet")
 
 
 def test_a_branch_scale_of_1_may_be_a_number():

@@ -75,6 +75,8 @@ def test_a_learnable_branch_scale_is_a_scalar_per_block_that_starts_at_0():
         {"order": "preactivation"},
         {"order": "bn-after-addition"},
         {"order": "relu-before-addition"},
+        {"span": 1},
+        {"span": 3, "depth": 11},
         {"activation_slope": 0.5},
     ],
 )
@@ -151,3 +153,31 @@ def test_a_leaky_activation_has_the_slope_everywhere(kind):
         return network(p, settings, block, images, relu=leaky)
 
     assert_computes(config(kind, activation_slope=0.3), block, whole)
+
+
+@pytest.mark.parametrize("span", [1, 3])
+@pytest.mark.parametrize("depth", [20, 56])
+def test_a_shortcut_may_span_one_or_three_layers_at_equal_depth(span, depth):
+    spanned, usual = count(config(depth=depth, span=span)), count(config(depth=depth))
+    assert (len(spanned.layers), spanned.parameters, spanned.multiply_adds) == (depth, usual.parameters, usual.multiply_adds)
+    assert len(spanned.blocks) == (depth - 2) / span
+    assert [layer.output_shape for layer in spanned.layers] == [layer.output_shape for layer in usual.layers]
+
+
+@pytest.mark.parametrize("span", [1, 3])
+def test_a_block_has_as_many_layers_as_its_shortcut_spans(span):
+    def block(p, name, x, stride):
+        y = norm(p, f"{name}.conv1", conv(p, f"{name}.conv1", x, stride))
+        for number in range(2, span + 1):
+            y = norm(p, f"{name}.conv{number}", conv(p, f"{name}.conv{number}", y.relu()))
+        return (y + option_a(x, stride)).relu()
+
+    assert_computes(config(depth=11, span=span), block)
+
+
+def test_in_a_plain_network_the_span_only_names_the_layers():
+    nets = [build(config("plain", depth=20, span=span), 0) for span in (1, 2, 3)]
+    for net in nets[1:]:
+        net.load_state_dict(dict(zip(net.state_dict(), nets[0].state_dict().values(), strict=True)))
+    outputs = [net(random_batch()[0]) for net in nets]
+    assert all(torch.equal(output, outputs[0]) for output in outputs)
