@@ -11,10 +11,10 @@ from resnet_lab.config.depths import DEPTH_HELP, depth_problem, stage_blocks
 from resnet_lab.config.durations import Integer
 from resnet_lab.config.identity import Later
 from resnet_lab.config.section import Section, conflicts
-from resnet_lab.config.terms import BranchScale, Kind, Layout, Order, Padding, Shortcut
+from resnet_lab.config.terms import BranchScale, Init, Kind, Layout, Order, Padding, Shortcut
 
 # Settings that change the paper's network; see docs/interventions.md.
-INTERVENTIONS = ("shortcut_scale", "branch_scale", "order", "span", "activation_slope")
+INTERVENTIONS = ("shortcut_scale", "branch_scale", "order", "span", "init", "activation_slope")
 _OF_SHORTCUTS = ("shortcut", "shortcut_scale", "branch_scale")  # do not apply to plain networks
 _ORDERS_OF_SHORTCUTS = ("bn-after-addition", "relu-before-addition")
 
@@ -51,6 +51,9 @@ class ModelConfig(Section):
     order: Later[Order] = Field(
         "original",
         description="of BN, ReLU and addition (He et al. 2016): the paper's, BN and ReLU before each layer, or as the names say",
+    )
+    init: Later[Init] = Field(
+        "he", description="initial weights: he (as in the paper), dirac (the identity where shapes allow), or delta-orthogonal"
     )
     activation_slope: Later[float] = Field(
         0.0, ge=0, le=1, description="slope of the activation for negative values: 0 ReLU, between leaky ReLU, 1 the identity"

@@ -187,12 +187,18 @@ def _interventions(model: ModelConfig) -> Iterator[str]:
         "bn-after-addition": "The last batch normalisation of a block follows the addition",
         "relu-before-addition": "The last ReLU of a block precedes the addition",
     }[model.order]
+    init = {
+        "he": "",
+        "dirac": "the identity where they keep the shape, and from He initialisation elsewhere",
+        "orthogonal": "orthogonal matrices at the centre of their kernels (delta-orthogonal)",
+    }[model.init]
     sentences = {
         "shortcut_scale": f"Shortcuts are multiplied by {model.shortcut_scale:g}; the paper's are not scaled.",
         "branch_scale": f"The branch of each block is multiplied by {branch_scale}; the paper's are not scaled.",
         "order": f"{order} (He et al. 2016); in the paper, each convolution is followed by batch normalisation, the addition and "
         "ReLU, in this order.",
         "span": f"Blocks have {model.span} layer{'s' if model.span > 1 else ''}; the paper's have 2.",
+        "init": f"Convolutions start from {init}; the paper's start from He initialisation.",
         "activation_slope": f"The activation is leaky ReLU with slope {model.activation_slope:g}; the paper's is ReLU.",
     }
     return (sentences[name] for name in model.interventions)

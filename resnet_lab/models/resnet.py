@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from resnet_lab.config.model import ModelConfig
-from resnet_lab.models.blocks import Block, make_block
+from resnet_lab.models.blocks import make_block
+from resnet_lab.models.initial import initialise
 from resnet_lab.models.layers import ConvNorm, NormActivation, activation
 from resnet_lab.models.memory_format import memory_format_of
-from resnet_lab.rng import generator
 
 
 class ResNet(nn.Module):
@@ -61,28 +61,5 @@ def build(config: ModelConfig, seed: int, device: torch.device | None = None, nu
     with torch.device("meta"):
         net = ResNet(config, num_classes)
     net.to_empty(device=torch.device("cpu"))
-    initialise(net, seed)
+    initialise(net, config, seed)
     return net.move(device or torch.device("cpu"))
-
-
-@torch.no_grad()
-def initialise(net: nn.Module, seed: int) -> None:
-    """He initialisation of convolutions (arXiv 1502.01852, eq. 10): zero mean, variance 2 / fan-in.
-
-    BN has scale 1 and shift 0; learnable scales of branches are 0.
-
-    Weights of the final layer are uniform in +-1 / sqrt(fan-in) and its biases zero, as in fb.resnet.torch; the paper does not
-    specify them. Every tensor has a generator keyed by its name, so both networks of a matched pair start from equal values.
-    """
-    for name, module in net.named_modules():
-        source = generator(seed, f"init/{name}.weight")
-        if isinstance(module, nn.Conv2d):
-            module.weight.copy_(torch.randn(module.weight.shape, generator=source) * (2 / module.weight[0].numel()) ** 0.5)
-        elif isinstance(module, nn.Linear):
-            uniform = torch.rand(module.weight.shape, generator=source) * 2 - 1
-            module.weight.copy_(uniform / module.in_features**0.5)
-            module.bias.zero_()
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-        elif isinstance(module, Block) and isinstance(module.branch_scale, nn.Parameter):
-            module.branch_scale.zero_()

@@ -13,6 +13,7 @@ VALUES = {
     "branch_scale": ["1/sqrt(blocks)", "learnable"],
     "order": ["preactivation", "bn-after-addition", "relu-before-addition"],
     "span": [1, 3],
+    "init": ["dirac", "orthogonal"],
     "activation_slope": [0.01, 1.0],
 }
 

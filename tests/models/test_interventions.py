@@ -77,6 +77,8 @@ def test_a_learnable_branch_scale_is_a_scalar_per_block_that_starts_at_0():
         {"order": "relu-before-addition"},
         {"span": 1},
         {"span": 3, "depth": 11},
+        {"init": "dirac"},
+        {"init": "orthogonal"},
         {"activation_slope": 0.5},
     ],
 )
