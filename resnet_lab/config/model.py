@@ -11,10 +11,10 @@ from resnet_lab.config.depths import DEPTH_HELP, depth_problem, stage_blocks
 from resnet_lab.config.durations import Integer
 from resnet_lab.config.identity import Later
 from resnet_lab.config.section import Section, conflicts
-from resnet_lab.config.terms import BranchScale, Init, Kind, Layout, Order, Padding, Shortcut
+from resnet_lab.config.terms import BranchScale, Init, Kind, Layout, Norm, Order, Padding, Shortcut
 
 # Settings that change the paper's network; see docs/interventions.md.
-INTERVENTIONS = ("shortcut_scale", "branch_scale", "order", "span", "init", "activation_slope")
+INTERVENTIONS = ("shortcut_scale", "branch_scale", "order", "span", "init", "norm", "activation_slope")
 _OF_SHORTCUTS = ("shortcut", "shortcut_scale", "branch_scale")  # do not apply to plain networks
 _ORDERS_OF_SHORTCUTS = ("bn-after-addition", "relu-before-addition")
 
@@ -54,6 +54,9 @@ class ModelConfig(Section):
     )
     init: Later[Init] = Field(
         "he", description="initial weights: he (as in the paper), dirac (the identity where shapes allow), or delta-orthogonal"
+    )
+    norm: Later[Norm] = Field(
+        "batch", description="batch normalisation, or none: scalar biases and, where there are shortcuts, Fixup's initial weights"
     )
     activation_slope: Later[float] = Field(
         0.0, ge=0, le=1, description="slope of the activation for negative values: 0 ReLU, between leaky ReLU, 1 the identity"
@@ -118,6 +121,11 @@ class ModelConfig(Section):
         return self.has_shortcuts and (self.shortcut != "A" or self.branch_scale == "learnable")
 
     @property
+    def uses_fixup(self) -> bool:
+        """Whether the initial weights are Fixup's; a scale of the branches is another way to do without batch normalisation."""
+        return self.norm == "none" and self.has_shortcuts and self.branch_scale == "1"
+
+    @property
     def interventions(self) -> dict[str, Any]:
         """The settings of INTERVENTIONS that differ from the paper's, with their values."""
         return {name: value for name in INTERVENTIONS if (value := getattr(self, name)) != type(self).model_fields[name].default}
@@ -155,7 +163,18 @@ def _problems(model: ModelConfig) -> Iterator[tuple[str, str]]:
         yield "model.span", f"does not apply to {model.block} blocks, which have {model.block_facts.num_layers} layers: omit it"
     if model.span != DEFAULT_SPAN and model.layout != "cifar":
         yield "model.span", f"does not apply to the {model.layout} layout, whose blocks are those of Table 1: omit it"
+    yield from _problems_without_norm(model) if model.norm == "none" else ()
     if model.kind == "residual" and model.branch_scale != "1" and not model.has_shortcuts:
         yield "model.branch_scale", "does not apply to a network without shortcuts: set model.shortcut_scale above 0"
     if model.stride_on != "1x1" and not model.block_facts.chooses_stride:
         yield "model.stride_on", f"does not apply to {model.block} blocks, which have no 1x1 layers: omit it"
+
+
+def _problems_without_norm(model: ModelConfig) -> Iterator[tuple[str, str]]:
+    """Like `_problems`, for settings that need batch normalisation."""
+    if model.order != "original":
+        yield "model.order", "does not apply to a network without batch normalisation: omit it, or model.norm"
+    if model.shortcut != "A":
+        yield "model.shortcut", "projections need batch normalisation: choose option A, or omit model.norm"
+    if model.init != "he" and model.uses_fixup:
+        yield "model.init", "does not apply with Fixup's initial weights (model.norm = none): omit it, or set model.branch_scale"

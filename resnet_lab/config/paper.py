@@ -42,14 +42,17 @@ def recipe_for(config: RunConfig) -> Recipe:
     return IMAGENET if config.data.facts.is_folder else CIFAR10
 
 
+_FINAL_LAYER = (
+    "Weights of the final layer are drawn uniformly from +-1 / sqrt(fan-in) and its biases are zero; the paper does not specify "
+    "this initialisation."
+)
 # Departures of every run, whatever its config.
 ALWAYS = (
     "BN statistics for evaluation are moving averages (momentum 0.1); the authors' released models average over a large batch "
     "after training.",
-    "Pixels are divided by 255 before the per-pixel mean is subtracted; the paper does not state a scale. Batch normalisation "
-    "follows the first layer, so this affects only the scale of that layer's weights.",
-    "Weights of the final layer are drawn uniformly from +-1 / sqrt(fan-in) and its biases are zero; the paper does not specify "
-    "this initialisation.",
+    "Pixels are divided by 255 before the per-pixel mean is subtracted; the paper does not state a scale.",
+    "Batch normalisation follows the first layer, so the scale of the pixels affects only the scale of that layer's weights.",
+    _FINAL_LAYER,
 )
 # Further departures of runs on a folder of images.
 ON_FOLDERS = (
@@ -61,12 +64,16 @@ ON_FOLDERS = (
     "The lr is divided according to the error on images held out from the training set; the paper does not state which images "
     "it uses.",
 )
+_ON_NORM = ("BN statistics", "Batch normalisation")  # how the sentences on batch normalisation begin
 
 
 def always(config: RunConfig) -> tuple[str, ...]:
     """The departures of every run on images of this kind, one sentence each."""
     paper = recipe_for(config)
-    return (*_bn_statistics(config, paper), *(ON_FOLDERS if paper is IMAGENET else ()), *ALWAYS)
+    sentences = (*_bn_statistics(config, paper), *(ON_FOLDERS if paper is IMAGENET else ()), *ALWAYS)
+    if config.model.norm == "none":
+        sentences = tuple(sentence for sentence in sentences if not sentence.startswith(_ON_NORM))
+    return tuple(sentence for sentence in sentences if not (config.model.uses_fixup and sentence == _FINAL_LAYER))
 
 
 def _bn_statistics(config: RunConfig, paper: Recipe) -> Iterator[str]:
@@ -187,6 +194,7 @@ def _interventions(model: ModelConfig) -> Iterator[str]:
         "bn-after-addition": "The last batch normalisation of a block follows the addition",
         "relu-before-addition": "The last ReLU of a block precedes the addition",
     }[model.order]
+    fixup = ", and initial weights are rescaled as in Fixup" if model.uses_fixup else ""
     init = {
         "he": "",
         "dirac": "the identity where they keep the shape, and from He initialisation elsewhere",
@@ -199,6 +207,7 @@ def _interventions(model: ModelConfig) -> Iterator[str]:
         "ReLU, in this order.",
         "span": f"Blocks have {model.span} layer{'s' if model.span > 1 else ''}; the paper's have 2.",
         "init": f"Convolutions start from {init}; the paper's start from He initialisation.",
+        "norm": f"There is no batch normalisation, but learnable scalars{fixup}; the paper's networks have batch normalisation.",
         "activation_slope": f"The activation is leaky ReLU with slope {model.activation_slope:g}; the paper's is ReLU.",
     }
     return (sentences[name] for name in model.interventions)

@@ -9,6 +9,7 @@ Padding = Literal["end", "both"]
 BranchScale = Literal["1", "1/sqrt(blocks)", "learnable"]
 Order = Literal["original", "preactivation", "bn-after-addition", "relu-before-addition"]
 Init = Literal["he", "dirac", "orthogonal"]
+Norm = Literal["batch", "none"]
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
 RecordFiles = Literal["csv", "tensorboard"]  # export formats of records
 WeightFiles = Literal["torchvision", "safetensors"]  # export formats of weights

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resnet_lab.config.model import ModelConfig
 from resnet_lab.config.terms import Order
-from resnet_lab.models.layers import ConvBesideNorm, ConvNorm, activation
+from resnet_lab.models.layers import ConvBesideNorm, ConvNorm, ScalarConv, activation
 from resnet_lab.models.recompute import recomputed
 from resnet_lab.models.shortcuts import Identity, make_shortcut
 
@@ -150,9 +150,12 @@ def make_block(config: ModelConfig, in_channels: int, width: int, stride: int, *
 
 def _make_layer(config: ModelConfig, place: int, shape: tuple[int, int, int, int], *, is_first: bool) -> nn.Module:
     """The layer at this place of a block's branch; `shape` is in_channels, out_channels, stride and kernel_size."""
+    is_last = place == config.block_facts.num_layers - 1
+    if config.norm == "none":
+        return ScalarConv(shape, is_last=is_last)
     if config.order == "preactivation":
         return ConvBesideNorm(*shape, norm_channels=None if is_first and place == 0 else shape[0])
-    if config.order == "bn-after-addition" and place == config.block_facts.num_layers - 1:
+    if config.order == "bn-after-addition" and is_last:
         return ConvBesideNorm(*shape, norm_channels=shape[1])
     return ConvNorm(*shape)
 

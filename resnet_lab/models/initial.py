@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from resnet_lab.config.model import ModelConfig
-from resnet_lab.models.blocks import Block
+from resnet_lab.models.blocks import Block, blocks_of
+from resnet_lab.models.layers import ScalarBias, ScalarConv
 from resnet_lab.rng import generator
 
 
@@ -23,10 +24,27 @@ def initialise(net: nn.Module, config: ModelConfig, seed: int) -> None:
             uniform = torch.rand(module.weight.shape, generator=source) * 2 - 1
             module.weight.copy_(uniform / module.in_features**0.5)
             module.bias.zero_()
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d | ScalarConv | ScalarBias):
             module.reset_parameters()
         elif isinstance(module, Block) and isinstance(module.branch_scale, nn.Parameter):
             module.branch_scale.zero_()
+    if config.uses_fixup:
+        _apply_fixup(net, config)
+
+
+def _apply_fixup(net: nn.Module, config: ModelConfig) -> None:
+    """Rescale the initial weights as Fixup does (Zhang et al. 2019, arXiv 1901.09321, Sec. 3), with L blocks of m layers.
+
+    The final layer and the last layer of each branch start at 0; the other layers of a branch are multiplied by
+    L^(-1 / (2m - 2)).
+    """
+    num_blocks, num_layers = sum(config.stages), config.block_facts.num_layers
+    for _, block in blocks_of(net):
+        *inner, last = (layer.get_parameter("conv.weight") for layer in block.layers)
+        for weight in inner:
+            weight.mul_(num_blocks ** (-1 / (2 * num_layers - 2)))
+        last.zero_()
+    net.get_parameter("head.weight").zero_()
 
 
 def _kernel(config: ModelConfig, name: str, conv: nn.Conv2d, source: torch.Generator) -> Tensor:
@@ -40,13 +58,14 @@ def _kernel(config: ModelConfig, name: str, conv: nn.Conv2d, source: torch.Gener
     variance = 2 / (1 + config.activation_slope**2)
     keeps_shape = conv.in_channels == conv.out_channels and conv.stride == (1, 1)
     if config.init == "dirac" and keeps_shape and name != "stem.conv":
-        return nn.init.dirac_(torch.empty(conv.weight.shape))
+        return nn.init.dirac_(torch.empty(conv.weight.shape))  # type: ignore[no-any-return]
     if config.init == "orthogonal":
         kernel = torch.zeros(conv.weight.shape)
         centre = conv.kernel_size[0] // 2
         kernel[:, :, centre, centre] = _orthogonal(conv.out_channels, conv.in_channels, source) * variance**0.5
         return kernel
-    return torch.randn(conv.weight.shape, generator=source) * (variance / conv.weight[0].numel()) ** 0.5
+    fan_in = conv.weight[0].numel()
+    return torch.randn(conv.weight.shape, generator=source) * (variance / fan_in) ** 0.5
 
 
 def _orthogonal(rows: int, columns: int, source: torch.Generator) -> Tensor:

@@ -1,5 +1,6 @@
 """The layers of networks: convolutions with their batch normalisation."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,6 +32,48 @@ class ConvBesideNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The convolution: `(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
         return self.conv(x)  # type: ignore[no-any-return]
+
+
+class ScalarConv(nn.Module):
+    """A convolution with learnable scalars instead of batch normalisation (Zhang et al. 2019, *Fixup*, arXiv 1901.09321).
+
+    y = scale conv(x + bias_before) + bias_after, with the scale in the last layer of a branch only.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int], *, is_last: bool) -> None:
+        super().__init__()
+        self.conv = _convolution(*shape)
+        self.bias_before, self.bias_after = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+        self.scale = nn.Parameter(torch.ones(())) if is_last else None
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Set the scalars to their initial values: biases 0, scale 1."""
+        nn.init.zeros_(self.bias_before)
+        nn.init.zeros_(self.bias_after)
+        if self.scale is not None:
+            nn.init.ones_(self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
+        y = self.conv(x + self.bias_before)
+        return (y if self.scale is None else y * self.scale) + self.bias_after
+
+
+class ScalarBias(nn.Module):
+    """A learnable scalar, added before the head of a network without batch normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def reset_parameters(self) -> None:
+        """Set the scalar to 0."""
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, H, W)` to the same shape."""
+        return x + self.bias
 
 
 class NormActivation(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.blocks import make_block
 from resnet_lab.models.initial import initialise
-from resnet_lab.models.layers import ConvNorm, NormActivation, activation
+from resnet_lab.models.layers import ConvNorm, NormActivation, ScalarBias, ScalarConv, activation
 from resnet_lab.models.memory_format import memory_format_of
 
 
@@ -31,7 +31,7 @@ class ResNet(nn.Module):
                 channels = config.block_facts.expansion * width
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
-        self.tail = NormActivation(channels, self.slope) if config.order == "preactivation" else nn.Identity()
+        self.tail = _make_tail(config, channels)
         self.head = nn.Linear(channels, num_classes or config.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,11 +49,19 @@ class ResNet(nn.Module):
         return self.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
-def _make_stem(config: ModelConfig) -> tuple[ConvNorm, nn.MaxPool2d | None]:
+def _make_stem(config: ModelConfig) -> tuple[nn.Module, nn.MaxPool2d | None]:
     """The first layer, followed in the ImageNet layout by max pooling, together with a stride of 4."""
-    if config.layout == "cifar":
-        return ConvNorm(3, config.width), None
-    return ConvNorm(3, config.width, stride=2, kernel_size=7), nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+    stride, size = (1, 3) if config.layout == "cifar" else (2, 7)
+    shape = (3, config.width, stride, size)
+    stem = ConvNorm(*shape) if config.norm == "batch" else ScalarConv(shape, is_last=False)
+    return stem, None if config.layout == "cifar" else nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+
+
+def _make_tail(config: ModelConfig, channels: int) -> nn.Module:
+    """What precedes the average pooling: nothing in the paper's networks."""
+    if config.order == "preactivation":
+        return NormActivation(channels, config.activation_slope)
+    return ScalarBias() if config.norm == "none" else nn.Identity()
 
 
 def build(config: ModelConfig, seed: int, device: torch.device | None = None, num_classes: int | None = None) -> ResNet:

@@ -4,7 +4,7 @@ import pytest
 
 from resnet_lab.config.files import load_study
 from resnet_lab.config.model import INTERVENTIONS, ModelConfig
-from resnet_lab.config.paper import departures
+from resnet_lab.config.paper import always, departures
 from resnet_lab.errors import ConfigError
 
 RESIDUAL = load_study("paper").run(kind="residual", depth=56)
@@ -14,6 +14,7 @@ VALUES = {
     "order": ["preactivation", "bn-after-addition", "relu-before-addition"],
     "span": [1, 3],
     "init": ["dirac", "orthogonal"],
+    "norm": ["none"],
     "activation_slope": [0.01, 1.0],
 }
 
@@ -44,6 +45,13 @@ def test_the_paper_has_no_interventions():
         ("plain", ["branch_scale=learnable"], "model.branch_scale: does not apply to a plain network, which has no shortcuts"),
         ("residual", ["span=4"], "model.span: input should be 1, 2 or 3, got 4."),
         ("residual", ["span=3", "block=bottleneck"], "model.span: does not apply to bottleneck blocks, which have 3 layers"),
+        ("residual", ["norm=none", "shortcut=B"], "model.shortcut: projections need batch normalisation: choose option A"),
+        (
+            "residual",
+            ["norm=none", "order=preactivation"],
+            "model.order: does not apply to a network without batch normalisation",
+        ),
+        ("residual", ["norm=none", "init=dirac"], "model.init: does not apply with Fixup's initial weights"),
         ("plain", ["order=bn-after-addition"], "model.order: bn-after-addition does not apply to a plain network"),
         ("plain", ["order=relu-before-addition"], "model.order: relu-before-addition does not apply to a plain network"),
         ("residual", ["activation_slope=-0.1"], "model.activation_slope: input should be greater than or equal to 0, got -0.1."),
@@ -80,6 +88,14 @@ def test_a_depth_that_the_span_does_not_divide_is_refused(depth, span, sentence)
 def test_blocks_of_three_layers_are_not_those_of_table_1():
     with pytest.raises(ConfigError, match=r"model\.span: does not apply to the imagenet layout"):
         load_study("paper", ["model.span=3"]).run(kind="plain", depth=18, layout="imagenet")
+
+
+def test_departures_on_batch_normalisation_are_those_of_networks_that_have_it():
+    usual, without = (" ".join(always(residual(*overrides))) for overrides in ([], ["norm=none"]))
+    for words in ("BN statistics", "Batch normalisation follows", "Weights of the final layer"):
+        assert words in usual
+        assert words not in without
+    assert "Pixels are divided by 255" in without
 
 
 def test_a_branch_scale_of_1_may_be_a_number():

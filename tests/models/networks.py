@@ -43,9 +43,10 @@ def network(
     images: Tensor,
     relu: Callable[[Tensor], Tensor] = torch.relu,
     tail: Callable[[Tensor], Tensor] = lambda x: x,
+    stem: Callable[[Parameters, str, Tensor], Tensor] = lambda p, name, x: norm(p, name, conv(p, name, x)),
 ) -> Tensor:
     """Logits of a network of the CIFAR layout with these blocks; `tail` precedes the average pooling."""
-    x = relu(norm(p, "stem", conv(p, "stem", images)))
+    x = relu(stem(p, "stem", images))
     for stage, number in enumerate(config.stages):
         for place in range(number):
             x = block(p, f"stages.{stage}.{place}", x, 2 if stage > 0 and place == 0 else 1)

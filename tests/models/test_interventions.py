@@ -6,6 +6,7 @@ import torch
 from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.cost import count
 from resnet_lab.models.digest import weights_digest
+from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import build
 from tests.builders import random_batch, same_tensors, tiny, train_in_memory
 from tests.models.networks import assert_computes, conv, network, norm, option_a, projection
@@ -79,6 +80,8 @@ def test_a_learnable_branch_scale_is_a_scalar_per_block_that_starts_at_0():
         {"span": 3, "depth": 11},
         {"init": "dirac"},
         {"init": "orthogonal"},
+        {"norm": "none", "branch_scale": "learnable"},
+        {"norm": "none", "branch_scale": "1/sqrt(blocks)", "init": "orthogonal"},
         {"activation_slope": 0.5},
     ],
 )
@@ -183,3 +186,73 @@ def test_in_a_plain_network_the_span_only_names_the_layers():
         net.load_state_dict(dict(zip(net.state_dict(), nets[0].state_dict().values(), strict=True)))
     outputs = [net(random_batch()[0]) for net in nets]
     assert all(torch.equal(output, outputs[0]) for output in outputs)
+
+
+def scalar_conv(p, name, x, stride=1):
+    """A layer without batch normalisation."""
+    y = conv(p, name, x + p[f"{name}.bias_before"], stride) * p.get(f"{name}.scale", 1)
+    return y + p[f"{name}.bias_after"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("plain", {}),
+        ("residual", {}),
+        ("residual", {"branch_scale": "learnable"}),
+        ("residual", {"branch_scale": "1/sqrt(blocks)", "activation_slope": 0.0}),
+    ],
+)
+def test_scalars_replace_batch_normalisation(kind, settings):
+    factor = 6**-0.5 if settings.get("branch_scale") == "1/sqrt(blocks)" else 1
+
+    def block(p, name, x, stride):
+        y = scalar_conv(p, f"{name}.conv2", scalar_conv(p, f"{name}.conv1", x, stride).relu())
+        y = y * p.get(f"{name}.branch_scale", factor)
+        return (y if kind == "plain" else y + option_a(x, stride)).relu()
+
+    def whole(p, settings, block, images):
+        assert not any(name.endswith("norm.weight") for name in p)
+        return network(p, settings, block, images, stem=scalar_conv, tail=lambda x: x + p["tail.bias"])
+
+    assert_computes(config(kind, norm="none", **settings), block, whole)
+
+
+@pytest.mark.parametrize(("span", "depth", "exponent"), [(1, 8, None), (2, 14, -1 / 2), (3, 20, -1 / 4)])
+def test_fixup_rescales_the_initial_weights_of_a_network_with_shortcuts(span, depth, exponent):
+    settings = config(norm="none", span=span, depth=depth)
+    he, fixup = (build(model, 0) for model in (config("plain", norm="none", span=span, depth=depth), settings))
+    assert (settings.uses_fixup, settings.counterpart.uses_fixup) == (True, False)
+    assert count(settings).parameters == count(settings.counterpart).parameters
+    number = sum(settings.stages)
+    for name, weight in he.named_parameters():
+        own = fixup.get_parameter(name)
+        if name == "head.weight" or name.endswith(f".conv{span}.conv.weight"):
+            assert own.count_nonzero() == 0
+            assert weight.count_nonzero() > 0
+        elif name.startswith("stages.") and name.endswith(".conv.weight"):
+            torch.testing.assert_close(own, weight * number**exponent)
+        else:
+            assert torch.equal(own, weight)
+    x = torch.rand(2, 4, 8, 8)
+    assert torch.equal(fixup.stages[0](x), x)
+
+
+def test_without_normalisation_a_plain_dirac_stage_is_the_identity():
+    x = torch.rand(2, 4, 8, 8)
+    assert torch.equal(build(config("plain", norm="none", init="dirac"), 0).stages[0](x), x)
+
+
+def test_only_fixup_changes_the_initial_weights_of_a_pair():
+    for scale, same in (("1", False), ("learnable", True), ("1/sqrt(blocks)", True)):
+        residual = config(norm="none", branch_scale=scale)
+        assert (weights_digest(build(residual, 0)) == weights_digest(build(residual.counterpart, 0))) == same
+        cost = count(residual)
+        assert cost.parameters == sum(layer.parameters for layer in cost.layers)
+
+
+def test_folding_leaves_a_network_without_normalisation_as_it_is():
+    net = build(config(norm="none"), 0)
+    assert same_tensors(folded(net).state_dict(), net.state_dict())
+    images = random_batch()[0]
+    assert torch.equal(folded(net)(images), net.eval()(images))
