@@ -58,14 +58,14 @@ def _kernel(config: ModelConfig, name: str, conv: nn.Conv2d, source: torch.Gener
     variance = 2 / (1 + config.activation_slope**2)
     keeps_shape = conv.in_channels == conv.out_channels and conv.stride == (1, 1)
     if config.init == "dirac" and keeps_shape and name != "stem.conv":
-        return nn.init.dirac_(torch.empty(conv.weight.shape))  # type: ignore[no-any-return]
+        return nn.init.dirac_(torch.empty(conv.weight.shape))
     if config.init == "orthogonal":
         kernel = torch.zeros(conv.weight.shape)
         centre = conv.kernel_size[0] // 2
         kernel[:, :, centre, centre] = _orthogonal(conv.out_channels, conv.in_channels, source) * variance**0.5
         return kernel
-    fan_in = conv.weight[0].numel()
-    return torch.randn(conv.weight.shape, generator=source) * (variance / fan_in) ** 0.5
+    deviation: float = (variance / conv.weight[0].numel()) ** 0.5
+    return torch.randn(conv.weight.shape, generator=source) * deviation
 
 
 def _orthogonal(rows: int, columns: int, source: torch.Generator) -> Tensor:
@@ -76,5 +76,5 @@ def _orthogonal(rows: int, columns: int, source: torch.Generator) -> Tensor:
     """
     gaussian = torch.randn(max(rows, columns), min(rows, columns), generator=source, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
-    q *= r.diagonal().sign()
-    return (q if rows >= columns else q.T).float()
+    matrix: Tensor = q * r.diagonal().sign()
+    return (matrix if rows >= columns else matrix.T).float()

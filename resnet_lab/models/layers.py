@@ -56,7 +56,7 @@ class ScalarConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
-        y = self.conv(x + self.bias_before)
+        y: Tensor = self.conv(x + self.bias_before)
         return (y if self.scale is None else y * self.scale) + self.bias_after
 
 

@@ -49,7 +49,7 @@ class ResNet(nn.Module):
         return self.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
-def _make_stem(config: ModelConfig) -> tuple[nn.Module, nn.MaxPool2d | None]:
+def _make_stem(config: ModelConfig) -> tuple[ConvNorm | ScalarConv, nn.MaxPool2d | None]:
     """The first layer, followed in the ImageNet layout by max pooling, together with a stride of 4."""
     stride, size = (1, 3) if config.layout == "cifar" else (2, 7)
     shape = (3, config.width, stride, size)
