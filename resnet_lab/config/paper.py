@@ -34,7 +34,7 @@ IMAGENET = Recipe("Sec. 3.4", "ImageNet", "imagenet", ("basic", "bottleneck"), 6
 
 
 # Settings of a recipe whose departures are described by sentences of their own.
-_DESCRIBED = ("steps", "batch_size", "lr", "lr_factor", "momentum", "weight_decay", "schedule", "warmup")
+_DESCRIBED = ("steps", "batch_size", "lr", "lr_factor", "optimizer", "momentum", "weight_decay", "schedule", "warmup")
 
 
 def recipe_for(config: RunConfig) -> Recipe:
@@ -119,6 +119,9 @@ def _optimisation(config: RunConfig, paper: Recipe) -> Iterator[str]:
         yield f"Training takes {recipe.steps:,} steps; the paper's takes {paper.steps:,}."
     if recipe.batch_size != paper.batch_size:
         yield f"The batch has {recipe.batch_size} images; the paper's has {paper.batch_size}."
+    if recipe.optimizer != "sgd":
+        name = {"adamw": "AdamW", "muon": "Muon, with AdamW for all parameters but convolutions"}[recipe.optimizer]
+        yield f"The optimiser is {name}, with decoupled weight decay; the paper's is SGD with momentum."
     if recipe.lr != paper.lr:
         yield f"The lr starts at {recipe.lr:g}; the paper's starts at {paper.lr:g}."
     yield from _schedule(recipe, paper)

@@ -14,6 +14,7 @@ from resnet_lab.config.identity import Later, digest
 from resnet_lab.config.model import ModelConfig
 from resnet_lab.config.section import Section, conflicts
 from resnet_lab.config.settings import Settings, flatten, get
+from resnet_lab.config.terms import Optimizer
 
 
 class DataConfig(Section):
@@ -101,10 +102,16 @@ class RecipeConfig(Section):
 
     steps: Duration = Field(64_000, ge=0)
     batch_size: Integer = Field(128, ge=1)
-    lr: float = Field(0.1, gt=0)
+    optimizer: Later[Optimizer] = Field(
+        "sgd",
+        description="sgd with momentum, adamw, or muon for the convolutions and adamw for the rest; see docs/interventions.md",
+    )
+    lr: float = Field(0.1, gt=0, description="usual values: 0.1 for sgd, 0.001 for adamw and muon")
     lr_factor: float = Field(0.1, gt=0, lt=1, description="factor applied to the lr at each drop")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0, description="on all parameters")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and muon (usual: 0.95); beta_1 of adamw (beta_2 is 0.999)")
+    weight_decay: float = Field(
+        1e-4, ge=0, description="on all parameters; sgd adds it to the gradient, adamw and muon decouple it (usual: 0.01 to 0.1)"
+    )
     schedule: Annotated[Plateau | Milestones, Field(discriminator="name")]
     warmup: Warmup = Warmup()
 

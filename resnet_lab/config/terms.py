@@ -11,6 +11,7 @@ Order = Literal["original", "preactivation", "bn-after-addition", "relu-before-a
 Init = Literal["he", "dirac", "orthogonal"]
 Norm = Literal["batch", "none"]
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
+Optimizer = Literal["sgd", "adamw", "muon"]
 RecordFiles = Literal["csv", "tensorboard"]  # export formats of records
 WeightFiles = Literal["torchvision", "safetensors"]  # export formats of weights
 
