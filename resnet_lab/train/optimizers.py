@@ -72,7 +72,7 @@ class Muon:
             kernel = self._parameters[index]
             assert kernel.grad is not None
             matrix.grad = _as_matrix(kernel.grad, kernel)
-        self._muon.step()
+        self._muon.step()  # type: ignore[no-untyped-call]
         self._adamw.step()
 
     def state_dict(self) -> dict[str, Any]:

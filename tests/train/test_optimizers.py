@@ -30,7 +30,7 @@ def orthogonalised(matrix):
     x = x.T if len(x) > len(x.T) else x
     for _ in range(5):
         gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     return (x.T if matrix.shape[0] > matrix.shape[1] else x).to(matrix.dtype)
 
 
@@ -43,6 +43,7 @@ def test_the_update_is_that_of_the_literature(optimizer):
     first, second = ([torch.zeros_like(parameter) for parameter in parameters] for _ in range(2))
     for step in range(1, 4):
         images, labels = random_batch(seed=step)
+        before = copied_state(net)
         update(state, (images, labels), 0.003, "fp32")
         gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(net(images), labels), parameters)
         with torch.no_grad():
@@ -50,15 +51,17 @@ def test_the_update_is_that_of_the_literature(optimizer):
                 m.mul_(0.9).add_(0.1 * gradient)
                 parameter.mul_(1 - 0.003 * 0.05)
                 if optimizer == "muon" and parameter.dim() == 4:
-                    matrix = (0.1 * gradient + 0.9 * m).flatten(1)  # Nesterov
-                    change = 0.2 * max(matrix.shape) ** 0.5 * orthogonalised(matrix).view_as(parameter)
+                    matrix = (0.1 * gradient + 0.9 * m).permute(0, 2, 3, 1).flatten(1)  # Nesterov
+                    orthogonal = orthogonalised(matrix).unflatten(1, parameter.shape[2:] + parameter.shape[1:2])
+                    change = 0.2 * max(matrix.shape) ** 0.5 * orthogonal.permute(0, 3, 1, 2)
                 else:
                     v.mul_(0.999).add_(0.001 * gradient**2)
                     change = (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
                 parameter.sub_(0.003 * change)
         for (name, ours), expected in zip(state.net.named_parameters(), parameters, strict=True):
-            tolerance = 6e-5 if optimizer == "muon" else 1e-5  # a tenth of the update, since it is computed in bf16
-            torch.testing.assert_close(ours, expected, rtol=1e-3, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}")
+            change = (expected - before[name]).norm()
+            tolerance = 0.02 if optimizer == "muon" else 0.001  # Muon computes in bf16
+            assert (ours - expected).norm() < tolerance * change, name
         net.load_state_dict(state.net.state_dict())  # so that rounding does not add up
 
 
