@@ -36,6 +36,11 @@ def deepened(config: RunConfig, depth: int) -> RunConfig:
         raise ConfigError(
             f"No construction exists for {config.name}: a plain {model.block} block cannot be the identity, because {reason}."
         )
+    others = [f"model.{name} = {value}" for name, value in model.interventions.items() if name not in ("init", "span")]
+    if others:
+        raise ConfigError(
+            f"No construction exists for {config.name} with {', '.join(others)}: it is that of the paper's networks."
+        )
     if depth <= model.depth:
         raise ConfigError(
             f"--depth {depth} is not deeper than {config.name}: the construction goes from a shallower network to a deeper one."

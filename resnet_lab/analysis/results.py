@@ -51,7 +51,7 @@ def projection_names(model: ModelConfig) -> list[str]:
     """Return the names of a network's projections: of option B where the shape changes, of option C in every block."""
     same = ["stages.0.0"] if model.block_facts.expansion == 1 else []
     changing = [name for name in block_names(model) if name.endswith(".0") and name not in same]
-    blocks = {"A": [], "B": changing, "C": block_names(model)}[model.shortcut]
+    blocks = {"A": [], "B": changing, "C": block_names(model)}[model.shortcut if model.has_shortcuts else "A"]
     return [f"{block}.shortcut" for block in blocks]
 
 

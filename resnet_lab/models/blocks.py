@@ -13,7 +13,7 @@ from resnet_lab.config.model import ModelConfig
 from resnet_lab.config.terms import Order
 from resnet_lab.models.layers import ConvBesideNorm, ConvNorm, ScalarConv, activation
 from resnet_lab.models.recompute import recomputed
-from resnet_lab.models.shortcuts import Identity, make_shortcut
+from resnet_lab.models.shortcuts import Projection, make_shortcut
 
 
 class Block(nn.Module):
@@ -103,6 +103,13 @@ class Preactivation(Block):
     of the network's first block has no activation of its own: that of the stem precedes it.
     """
 
+    def __init__(self, config: ModelConfig, layers: Sequence[nn.Module], shortcut: nn.Module | None) -> None:
+        super().__init__(config, layers, shortcut)
+        convolutions = [module for layer in layers for module in layer.modules() if isinstance(module, nn.Conv2d)]
+        keeps_width = convolutions[0].in_channels == convolutions[-1].out_channels
+        keeps_shape = keeps_width and all(conv.stride == (1, 1) for conv in convolutions)
+        self._shares_activation = isinstance(shortcut, Projection) or not keeps_shape
+
     def enter(self, x: Tensor) -> Tensor:
         """See Block."""
         return self._activated(self.layers[0], x) if self._shares_activation else x
@@ -118,10 +125,6 @@ class Preactivation(Block):
     def finish(self, y: Tensor) -> Tensor:
         """See Block."""
         return y
-
-    @property
-    def _shares_activation(self) -> bool:
-        return not (isinstance(self.shortcut, Identity) and self.shortcut.is_exact)
 
     def _activated(self, layer: nn.Module, x: Tensor) -> Tensor:
         assert isinstance(layer, ConvBesideNorm)

@@ -22,14 +22,9 @@ class Identity(nn.Module):
         self.stride, self.before = stride, extra // 2 if pad == "both" else 0
         self.after = extra - self.before
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether the output is the input itself."""
-        return self.stride == 1 and self.after == 0
-
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
-        if self.is_exact:
+        if self.stride == 1 and self.after == 0:
             return x
         strided = x[:, :, :: self.stride, :: self.stride]
         return functional.pad(strided, (0, 0, 0, 0, self.before, self.after))
