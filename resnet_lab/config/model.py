@@ -45,7 +45,7 @@ class ModelConfig(Section):
         1.0, ge=0, le=1, description="factor of the shortcuts, from 0 (the plain network) to 1 (the paper's residual one)"
     )
     branch_scale: Later[BranchScale] = Field(
-        "1",
+        1,
         description="factor of the branches: 1, 1/sqrt(blocks), or learnable: a scalar per block from 0 (SkipInit, ReZero)",
     )
     order: Later[Order] = Field(
@@ -66,11 +66,6 @@ class ModelConfig(Section):
     @classmethod
     def _width_of_layout(cls, raw: Any) -> Any:
         return {"width": 64, **raw} if isinstance(raw, dict) and raw.get("layout") == "imagenet" else raw
-
-    @field_validator("branch_scale", mode="before")
-    @classmethod
-    def _one_as_text(cls, value: Any) -> Any:
-        return "1" if type(value) in (int, float) and value == 1 else value
 
     @field_validator("depth")
     @classmethod
@@ -123,7 +118,7 @@ class ModelConfig(Section):
     @property
     def uses_fixup(self) -> bool:
         """Whether the initial weights are Fixup's; a scale of the branches is another way to do without batch normalisation."""
-        return self.norm == "none" and self.has_shortcuts and self.branch_scale == "1"
+        return self.norm == "none" and self.has_shortcuts and self.branch_scale == 1
 
     @property
     def interventions(self) -> dict[str, Any]:
@@ -164,7 +159,7 @@ def _problems(model: ModelConfig) -> Iterator[tuple[str, str]]:
     if model.span != DEFAULT_SPAN and model.layout != "cifar":
         yield "model.span", f"does not apply to the {model.layout} layout, whose blocks are those of Table 1: omit it"
     yield from _problems_without_norm(model) if model.norm == "none" else ()
-    if model.kind == "residual" and model.branch_scale != "1" and not model.has_shortcuts:
+    if model.kind == "residual" and model.branch_scale != 1 and not model.has_shortcuts:
         yield "model.branch_scale", "does not apply to a network without shortcuts: set model.shortcut_scale above 0"
     if model.stride_on != "1x1" and not model.block_facts.chooses_stride:
         yield "model.stride_on", f"does not apply to {model.block} blocks, which have no 1x1 layers: omit it"

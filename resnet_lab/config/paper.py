@@ -187,7 +187,7 @@ def _interventions(model: ModelConfig) -> Iterator[str]:
     """Settings that change the paper's network; see docs/interventions.md."""
     num_blocks = sum(model.stages)
     branch_scale = {
-        "1": "",
+        1: "",
         "1/sqrt(blocks)": f"1 / sqrt({num_blocks}), with {num_blocks} the number of blocks",
         "learnable": "a learnable scalar that starts at 0, one more parameter per block",
     }[model.branch_scale]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_lab.config.schema import RecipeConfig
+from resnet_lab.config.terms import Optimizer as OptimizerName
 
 BETA_2 = 0.999  # of AdamW
 
@@ -42,7 +43,7 @@ class Muon:
         self._matrices = {
             index: nn.Parameter(_as_matrix(parameter.detach(), parameter))
             for index, parameter in enumerate(self._parameters)
-            if parameter.dim() == 4
+            if _is_kernel(parameter)
         }
         self._others = {index: parameter for index, parameter in enumerate(self._parameters) if index not in self._matrices}
         self._muon = torch.optim.Muon(
@@ -97,11 +98,21 @@ class Muon:
                 self._adamw.state[self._others[index]] = dict(values)
 
 
-def moments_like(optimizer: "torch.optim.Optimizer | Muon", parameter: Tensor) -> dict[str, Tensor]:
+def name_of(optimizer: torch.optim.Optimizer | Muon) -> OptimizerName:
+    """The setting that gives this optimiser."""
+    names: dict[type, OptimizerName] = {torch.optim.SGD: "sgd", torch.optim.AdamW: "adamw", Muon: "muon"}
+    return names[type(optimizer)]
+
+
+def moments_like(optimizer: OptimizerName, parameter: Tensor) -> dict[str, Tensor]:
     """Tensors of the shapes, types and formats of those that the optimiser keeps for a parameter, by name."""
-    if isinstance(optimizer, torch.optim.AdamW) or (isinstance(optimizer, Muon) and parameter.dim() != 4):
-        return {"step": torch.zeros((), device=parameter.device), "exp_avg": parameter, "exp_avg_sq": parameter}
-    return {"momentum_buffer": parameter}
+    if optimizer == "sgd" or (optimizer == "muon" and _is_kernel(parameter)):
+        return {"momentum_buffer": parameter}
+    return {"step": torch.zeros((), device=parameter.device), "exp_avg": parameter, "exp_avg_sq": parameter}
+
+
+def _is_kernel(parameter: Tensor) -> bool:
+    return parameter.dim() == 4
 
 
 def _as_matrix(value: Tensor, kernel: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resnet_lab.config.schema import RecipeConfig
 from resnet_lab.errors import DivergedError
-from resnet_lab.train.optimizers import Muon, make_optimizer, moments_like
+from resnet_lab.train.optimizers import Muon, make_optimizer, moments_like, name_of
 from resnet_lab.train.replicas import WHOLE, Replicas
 from resnet_lab.train.schedule import ScheduleState, start
 
@@ -157,7 +157,7 @@ def _moments(net: nn.Module, optimizer: torch.optim.Optimizer | Muon, saved: Any
         raise ValueError("optimizer belongs to another network")
     copies: dict[int, dict[str, Tensor]] = {}
     for index, values in moments.items():
-        own = moments_like(optimizer, parameters[index].detach())
+        own = moments_like(name_of(optimizer), parameters[index].detach())
         _require_form(values, own, f"optimizer.{index}")
         copies[index] = {name: torch.empty_like(value).copy_(values[name]) for name, value in own.items()}
     return copies

@@ -244,7 +244,7 @@ def test_without_normalisation_a_plain_dirac_stage_is_the_identity():
 
 
 def test_only_fixup_changes_the_initial_weights_of_a_pair():
-    for scale, same in (("1", False), ("learnable", True), ("1/sqrt(blocks)", True)):
+    for scale, same in ((1, False), ("learnable", True), ("1/sqrt(blocks)", True)):
         residual = config(norm="none", branch_scale=scale)
         assert (weights_digest(build(residual, 0)) == weights_digest(build(residual.counterpart, 0))) == same
         cost = count(residual)
