@@ -129,6 +129,20 @@ def test_the_state_of_another_optimiser_is_refused(optimizer, other):
             states[1].load_state_dict(states[0].state_dict())
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_replicas_of_a_batch_train_networks_without_batch_normalisation_as_the_whole_batch(optimizer):
+    """The mean gradient of the parts is that of the batch, as their numbers do not depend on each other."""
+    model = {"kind": "residual", "depth": 8, "width": 4, "norm": "none", "branch_scale": "learnable"}
+    states = [
+        initial_state(config(optimizer, model=model, compute={"compile": False, "replicas": number}), torch.device("cpu"))
+        for number in (1, 2)
+    ]
+    for state in states:
+        update(state, random_batch(), 0.003, "fp32")
+    for whole, parts in zip(*(state.net.parameters() for state in states), strict=True):
+        assert (whole - parts).norm() <= 0.02 * 0.003 * whole.numel() ** 0.5
+
+
 def test_the_optimiser_is_part_of_the_identity_and_a_departure():
     usual, *others = (load_study("paper", [f"recipe.optimizer={name}"]).run(kind="plain", depth=20) for name in OPTIMIZERS)
     assert departures(usual) == []
