@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from resnet_lab.config.blocks import BlockType
+from resnet_lab.config.blocks import BlockType, Span
 from resnet_lab.config.compute import ComputeConfig
 from resnet_lab.config.durations import DURATION_KEYS, Integer
 from resnet_lab.config.identity import identity
@@ -79,6 +79,7 @@ class StudyConfig:
         shortcut: Shortcut | None = None,
         block: BlockType | None = None,
         layout: Layout | None = None,
+        span: Span | None = None,
         seed: int | None = None,
         of_sweep: bool = False,
     ) -> RunConfig:
@@ -87,7 +88,7 @@ class StudyConfig:
         Raises ConfigError, which lists every problem. It attributes the arguments to command-line options, or to the file's
         `[sweep]` section with `of_sweep`.
         """
-        network = {"kind": kind, "depth": depth, "shortcut": shortcut, "block": block, "layout": layout}
+        network = {"kind": kind, "depth": depth, "shortcut": shortcut, "block": block, "layout": layout, "span": span}
         model = {key: value for key, value in network.items() if value is not None}
         seeds: Settings = {} if seed is None else {"seed": seed}
         settings = merge(self._settings, {"model": model, **seeds})

@@ -247,13 +247,13 @@ def _runs(runs: Sequence[Run]) -> Section:
 def command(config: RunConfig) -> str:
     """The command line that trains this config: the nearest preset, and the settings that differ from it."""
     model = config.model
-    network: dict[str, Any] = {"kind": model.kind, "depth": model.depth, "block": model.block, "layout": model.layout}
+    network: dict[str, Any] = {name: getattr(model, name) for name in ("kind", "depth", "block", "layout", "span")}
     candidates = {name: study.run(**network, seed=config.seed) for name, study in _presets().items()}
     preset = min(candidates, key=lambda name: (len(differences(candidates[name], config)), name))
     changed = [(key, value) for key, _, value in differences(candidates[preset], config) if value is not None]
     parts = ["resnet-lab", "train", "--config", preset, "--depth", str(model.depth), f"--{model.kind}"]
     parts += ["--seed", str(config.seed)] if config.seed else []
-    defaults = {"model.block": "basic", "model.layout": "cifar"}
+    defaults = {"model.block": "basic", "model.layout": "cifar", "model.span": 2}
     changed += [(key, value) for key in defaults if (value := network[key.removeprefix("model.")]) != defaults[key]]
     parts += [word for key, value in changed for word in ("--set", f"{key}={json.dumps(value)}")]
     return shlex.join(parts)
