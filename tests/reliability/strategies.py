@@ -112,6 +112,7 @@ def run_settings(draw: DrawFn) -> Settings:
             "recompute_blocks": draw(st.booleans()) if compile is False else False,
             "deterministic": draw(st.booleans()),
         },
+        "varied": draw(st.lists(st.sampled_from(["recipe.lr", "model.width", "recipe.warmup.lr"]), max_size=2)),
     }
 
 

@@ -1,0 +1,71 @@
+"""The `[sweep]` section: which runs a study consists of."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Self
+
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from resnet_lab.config.durations import Integer
+from resnet_lab.config.section import Section
+from resnet_lab.config.settings import flatten
+from resnet_lab.config.terms import Kind, Shortcut
+from resnet_lab.config.varied import variable_problem
+
+KIND = "model.kind"
+_GRID_SCHEMA = {"type": "object", "examples": [{"recipe.lr": [0.05, 0.2]}]}
+Grid = dict[str, tuple[Any, ...]]  # the values of each setting, by dotted key
+
+
+class SweepConfig(Section):
+    """The runs of a study: every kind at every depth with every seed, and residual ones with every shortcut.
+
+    `vary` adds runs with other settings to the deepest networks: every combination of the values in each grid. A grid may be
+    restricted to some of the kinds by `model.kind`.
+    """
+
+    depths: tuple[Integer, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
+    kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1)
+    shortcuts: tuple[Shortcut, ...] = Field(("A",), strict=False, min_length=1)
+    seeds: tuple[Integer, ...] = Field((0,), strict=False, min_length=1)
+    vary: Annotated[
+        tuple[dict[str, Any], ...],
+        WithJsonSchema({"anyOf": [_GRID_SCHEMA, {"type": "array", "items": _GRID_SCHEMA}]}),
+    ] = Field((), strict=False, description="further settings of the deepest networks: a grid of values, or a list of grids")
+
+    @field_validator("depths", "kinds", "shortcuts", "seeds")
+    @classmethod
+    def _values_are_unique(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(values)) < len(values):
+            raise PydanticCustomError("duplicates", "values must be unique")
+        return values
+
+    @field_validator("vary", mode="before")
+    @classmethod
+    def _dotted_keys(cls, raw: Any) -> Any:
+        """A single grid is a list of one; a nested key is the same as a dotted one."""
+        grids = [raw] if isinstance(raw, dict) else raw
+        return [dict(flatten(grid)) if isinstance(grid, dict) else grid for grid in grids] if _is_list(grids) else grids
+
+    @model_validator(mode="after")
+    def _grids_are_valid(self) -> Self:
+        problems = [("sweep.vary", problem) for grid in self.vary for problem in self._problems(grid)]
+        if problems:
+            raise PydanticCustomError("conflicts", "{message}", {"message": str(problems), "problems": problems})
+        return self
+
+    def _problems(self, grid: Grid) -> list[str]:
+        problems = []
+        for key, values in grid.items():
+            if not _is_list(values) or not values:
+                problems.append(f"{key} needs a list of values, such as [0.05, 0.2]")
+            elif key == KIND:
+                others = [value for value in values if value not in self.kinds]
+                problems += [f"{KIND} must be among sweep.kinds ({', '.join(self.kinds)}), got {others[0]!r}"] if others else []
+            elif (problem := variable_problem(key)) is not None:
+                problems.append(f"{key} {problem}")
+        return problems
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
