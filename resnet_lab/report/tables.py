@@ -90,6 +90,29 @@ def difference_table(comparison: Comparison) -> Table:
     return Table(f"{caption} {NO_INTERVAL}" if few else caption, ("difference", "seeds", "training error", "test error"), rows)
 
 
+def case_table(comparison: Comparison) -> Table:
+    """The networks with varied settings: errors, change against the base, and what remains of the base's gap."""
+    rows = tuple(
+        (
+            case.network,
+            case.label,
+            str(len(case.seeds)),
+            *("-" if error is None else spread(error) for error in (case.train_error, case.test_error)),
+            *("-" if value is None else with_interval(value, "{:+.2f}") for value in (case.change, case.remaining_gap)),
+            case.effect,
+        )
+        for case in comparison.cases
+    )
+    header = ("network", "varied", "seeds", "training error", "test error", "change", "remaining gap", "effect")
+    caption = (
+        "Networks with varied settings: error in percent at the last evaluation, and in percentage points the change of the "
+        "training error against the base runs of the same network and the remaining gap to the shallowest one, paired over "
+        "seeds, with Student's 95 % interval."
+    )
+    few = any(len(case.paired) < FEWEST_FOR_INTERVAL for case in comparison.cases)
+    return Table(f"{caption} {NO_INTERVAL}" if few else caption, header, rows)
+
+
 def with_interval(value: Spread, form: str) -> str:
     """A mean and its interval in percent or points, such as `+5.31 [+4.80, +5.82]`; without an interval, the mean alone."""
     mean = form.format(100 * value.mean)
