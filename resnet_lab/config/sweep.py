@@ -1,7 +1,7 @@
 """The `[sweep]` section: which runs a study consists of."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeGuard
 
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -11,10 +11,10 @@ from resnet_lab.config.section import Section
 from resnet_lab.config.settings import flatten
 from resnet_lab.config.terms import Kind, Shortcut
 from resnet_lab.config.varied import variable_problem
+from resnet_lab.text import shortened
 
 KIND = "model.kind"
 _GRID_SCHEMA = {"type": "object", "examples": [{"recipe.lr": [0.05, 0.2]}]}
-Grid = dict[str, tuple[Any, ...]]  # the values of each setting, by dotted key
 
 
 class SweepConfig(Section):
@@ -49,23 +49,24 @@ class SweepConfig(Section):
 
     @model_validator(mode="after")
     def _grids_are_valid(self) -> Self:
-        problems = [("sweep.vary", problem) for grid in self.vary for problem in self._problems(grid)]
+        problems = [
+            (f"sweep.vary.{key}", problem)
+            for grid in self.vary
+            for key, values in grid.items()
+            if (problem := self._problem(key, values)) is not None
+        ]
         if problems:
             raise PydanticCustomError("conflicts", "{message}", {"message": str(problems), "problems": problems})
         return self
 
-    def _problems(self, grid: Grid) -> list[str]:
-        problems = []
-        for key, values in grid.items():
-            if not _is_list(values) or not values:
-                problems.append(f"{key} needs a list of values, such as [0.05, 0.2]")
-            elif key == KIND:
-                others = [value for value in values if value not in self.kinds]
-                problems += [f"{KIND} must be among sweep.kinds ({', '.join(self.kinds)}), got {others[0]!r}"] if others else []
-            elif (problem := variable_problem(key)) is not None:
-                problems.append(f"{key} {problem}")
-        return problems
+    def _problem(self, key: str, values: object) -> str | None:
+        if not _is_list(values) or not values:
+            return "needs a list of values, such as [0.05, 0.2]"
+        if key != KIND:
+            return variable_problem(key)
+        other = next((value for value in values if value not in self.kinds), None)
+        return None if other is None else f"must be among sweep.kinds ({', '.join(self.kinds)}), got {shortened(other)}"
 
 
-def _is_list(value: object) -> bool:
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str)

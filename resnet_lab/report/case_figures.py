@@ -90,7 +90,7 @@ def side_by_side(comparison: Comparison) -> Figure:
         axes = figure.subplots()
         axes.set_xlabel(_ERROR)
         axes.grid(axis="y", color="0.93", linewidth=0.6)
-        axes.set_yticks(range(len(cases)), [shorten(f"{case.network}, {case.label}", _MOST_CHARACTERS) for case in cases])
+        axes.set_yticks(range(len(cases)), [_row_label(case) for case in cases])
         axes.set_ylim(len(cases) - 0.5, -0.5)
         for row, case in enumerate(cases):
             colour = palette[case.variant, case.depth]
@@ -106,14 +106,17 @@ def side_by_side(comparison: Comparison) -> Figure:
                     markersize=4.5,
                     capsize=3,
                 )
-            if case.diverged:
-                axes.annotate("diverged", (0.01, row), xycoords=("axes fraction", "data"), color="0.4", va="center")
         lines = _lines(comparison)
         for line in lines:
             axes.axvline(line.error, zorder=0, **line.style)
         handles = [Line2D([], [], label=name, **style) for name, _, style in lines]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     return figure
+
+
+def _row_label(case: Case) -> str:
+    text = shorten(f"{case.network}, {case.label}", _MOST_CHARACTERS, placeholder=" ...")
+    return f"{text} (diverged)" if case.diverged else text
 
 
 def _points(comparison: Comparison, network: Network, key: str) -> list[tuple[float, Spread]]:

@@ -86,7 +86,7 @@ def compare(study: Study) -> Comparison:
         *missing,
         *others,
         *_other_sizes(compared),
-        *unfinished(compared),
+        *unfinished([*chosen, *(run for run in varied if run.state != "diverged")]),
         *lacking(cells, gaps),
     ]
     stand_in = any(run.is_stand_in for run in compared)
