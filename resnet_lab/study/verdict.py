@@ -56,7 +56,7 @@ def verdict_on_case(case: Case) -> str:
     if effect == "removes" and case.remaining_gap is not None and case.base_gap is not None:
         return (
             f"{subject} removes the degradation of {network}: {points(case.remaining_gap.mean)} points from "
-            f"{case.variant}-{case.shallow}{_certainty(case.remaining_gap)}, {points(case.base_gap.mean)} without it."
+            f"{case.variant}-{case.shallow}{_certainty(case.remaining_gap)}, {points(case.base_gap.mean)} points without it."
         )
     share = "" if case.removed is None else f" by {100 * case.removed:.0f} % of the gap"
     lead = {
