@@ -1,5 +1,7 @@
 """Errors reported to the user: a one-sentence message with a remedy, and an exit code for scripts."""
 
+_FIRST_SIGNAL = 128  # a process that is ended by signal n has the exit code 128 + n
+
 
 class LabError(Exception):
     """An error that the user can fix; the command line prints the message and exits with `exit_code`."""
@@ -59,3 +61,11 @@ class LockedError(LabError):
     """Another process is working on the run."""
 
     exit_code = 75
+
+
+def retryable(exit_code: int) -> bool:
+    """Whether a run that ended with this exit code is worth another start: after a signal (128 + n) or a full disk.
+
+    A run that is killed for lack of memory has 137. Other failures, such as invalid settings, would occur again.
+    """
+    return exit_code > _FIRST_SIGNAL or exit_code == DiskError.exit_code

@@ -192,7 +192,8 @@ class SweepScreen:
 
     def _progress(self, runs: Sequence[Run]) -> str:
         share, seconds = self._plan.progress(runs, time.monotonic() - self._begin)
-        return f"{100 * share:.0f} % of the work done, about {duration(seconds)} left."
+        left = "" if seconds is None else f", about {duration(seconds)} left"
+        return f"{100 * share:.0f} % of the work done{left}."
 
     def ended(self, outcome: "Outcome") -> None:
         """Report that a run's process has ended."""

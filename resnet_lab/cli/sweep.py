@@ -30,7 +30,7 @@ from resnet_lab.study.values import run_values
 from resnet_lab.text import duration
 
 if TYPE_CHECKING:
-    from resnet_lab.sweep.launch import Outcome
+    from resnet_lab.sweep.launch import Launcher, Outcome
     from resnet_lab.sweep.plan import Plan
 
 
@@ -62,8 +62,8 @@ def sweep(
         start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
         source = load_study(config, overrides or (), compile=compile)
         folder = study_path(runs, study or source.name)
-        pool, show = LocalPool(device, threads, jobs), DownloadLine().show
-        planned = plan(source, folder, data_dir, pool, show, must_have_data=not dry_run, start_seconds=start_seconds)
+        launcher, show = LocalPool(device, threads, jobs), DownloadLine().show
+        planned = plan(source, folder, data_dir, launcher, show, must_have_data=not dry_run, start_seconds=start_seconds)
         if planned.stand_in:
             terminal.stand_in()
         if dry_run and as_json:
@@ -71,15 +71,15 @@ def sweep(
         else:
             _show_plan(planned)
         if not dry_run:
-            _run(planned, stop, as_json=as_json)
+            _run(planned, launcher, stop, as_json=as_json)
 
 
-def _run(plan: "Plan", stop: Stop, *, as_json: bool) -> None:
+def _run(plan: "Plan", launcher: "Launcher", stop: Stop, *, as_json: bool) -> None:
     """Run a planned sweep and show its outcome. Raises SweepError if runs failed."""
     stop.defer()
     with sweep_screen(plan) as screen:
         outcomes = []
-        for update in plan.start(lambda: stop.signal):
+        for update in plan.start(launcher, lambda: stop.signal):
             screen.refresh()
             if isinstance(update, str):
                 terminal.note(update)
@@ -117,18 +117,18 @@ def _show_plan(plan: "Plan") -> None:
             f"{run.forecast.parameters:,}",
             f"{run.forecast.multiply_adds / 1e6:.1f} M",
             f"{run.forecast.config.recipe.steps:,}",
-            duration(run.forecast.seconds),
+            duration(run.forecast.seconds) if plan.is_measured else "-",
         )
         for run in plan.runs
     ]
     terminal.note_table(("run", "state", "parameters", "mult-adds", "steps", "time left"), rows)
     allocation = plan.allocation
+    cost = f" on {allocation.device}: about {duration(plan.seconds)}" if plan.is_measured else ""
     terminal.note(
         f"{plan.study_path}: {len(plan.jobs)} of {len(plan.runs)} runs left, {allocation.num_jobs} at once with "
-        f"{allocation.threads} thread{'s' if allocation.threads > 1 else ''} each on {allocation.device}: "
-        f"about {duration(plan.seconds)}.{decoding_caveat(plan.runs[0].forecast)}"
+        f"{allocation.threads} thread{'s' if allocation.threads > 1 else ''} each{cost}.{decoding_caveat(plan.runs[0].forecast)}"
     )
-    if plan.seconds > DAY_SECONDS:
+    if plan.is_measured and plan.seconds > DAY_SECONDS:
         terminal.note("That is more than a day here; the presets quick (an hour or two) and demo (minutes) are shorter.")
     if (shortage := plan.disk.shortage(plan.study_path)) is not None:
         terminal.note(shortage)
@@ -143,7 +143,7 @@ def _plan_values(plan: "Plan") -> dict[str, Any]:
             "parameters": run.forecast.parameters,
             "multiply_adds": run.forecast.multiply_adds,
             "steps": run.forecast.config.recipe.steps,
-            "seconds": run.forecast.seconds,
+            "seconds": run.forecast.seconds if plan.is_measured else None,
         }
         for run in plan.runs
     ]
@@ -151,7 +151,7 @@ def _plan_values(plan: "Plan") -> dict[str, Any]:
         "study": plan.study_path.name,
         "jobs": plan.allocation.num_jobs,
         "threads": plan.allocation.threads,
-        "seconds": plan.seconds,
+        "seconds": plan.seconds if plan.is_measured else None,
         "disk_bytes": plan.disk.needed,
         "free_bytes": plan.disk.free,
         "runs": runs,

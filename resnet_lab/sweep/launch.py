@@ -11,15 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from resnet_lab.errors import DivergedError, LockedError
+from resnet_lab.errors import DivergedError, LockedError, retryable
 from resnet_lab.record.store import RunFolder
 
 _MAX_RETRIES = 2  # of each run in a sweep
-_RETRIED = {
-    128 + number: name
-    for name in ("SIGKILL", "SIGSEGV", "SIGBUS", "SIGABRT")
-    if (number := getattr(signal, name, None)) is not None
-}
+_SIGKILL = 9
 _NOT_FAILED = (DivergedError.exit_code, LockedError.exit_code)  # a diverged run records that itself; a locked one runs elsewhere
 
 
@@ -51,46 +47,52 @@ class Outcome:
         """Whether the run ended with an error without having been stopped by the sweep."""
         return self.exit_code != 0 and not self.was_stopped
 
+    @property
+    def killed_by(self) -> int | None:
+        """The number of the signal that ended the process; None if it ended by itself."""
+        return self.exit_code - 128 if self.exit_code > 128 else None
+
 
 @dataclass(frozen=True)
 class Allocation:
     """A launcher's resources for a sweep: the number of concurrent runs, and the CPU threads and the device of each.
 
-    The planner measures the speed with this number of threads on this device; `cuda` means all GPUs.
+    The planner measures the speed with this number of threads on this device; `cuda` means all GPUs. The device is None if other
+    machines train, whose speed is not measured.
     """
 
     num_jobs: int
     threads: int
-    device: str
+    device: str | None
 
 
 class Retries:
-    """Decides which runs of a sweep are started again: those whose process was killed by a signal that the sweep did not send.
-
-    Other failures, such as invalid settings or a full disk, would occur again.
-    """
+    """Decides which runs of a sweep are started again, at most twice each: see `retryable`, unless the sweep stopped them."""
 
     def __init__(self) -> None:
         self._counts: Counter[RunFolder] = Counter()
 
     def retry(self, outcome: Outcome) -> str | None:
         """What to say of a run that is to be started again now, which counts; None if it is not."""
-        if outcome.was_stopped or outcome.exit_code not in _RETRIED or self._counts[outcome.folder] == _MAX_RETRIES:
+        if outcome.was_stopped or not retryable(outcome.exit_code) or self._counts[outcome.folder] == _MAX_RETRIES:
             return None
         self._counts[outcome.folder] += 1
-        reason = ", perhaps for lack of memory" if _RETRIED[outcome.exit_code] == "SIGKILL" else ""
-        return (
-            f"{outcome.folder.path.name} was killed (signal {outcome.exit_code - 128}){reason}; "
-            f"starting it again, {self._counts[outcome.folder]} of {_MAX_RETRIES}."
-        )
+        number = outcome.killed_by
+        reason = f"ended with exit code {outcome.exit_code}" if number is None else f"was killed (signal {number})"
+        reason += ", perhaps for lack of memory" if number == _SIGKILL else ""
+        return f"{outcome.folder.path.name} {reason}; starting it again, {self._counts[outcome.folder]} of {_MAX_RETRIES}."
 
 
-class Launcher(Protocol):
-    """Runs jobs on resources that it allocates itself."""
+class Allocator(Protocol):
+    """Knows the resources that a sweep has."""
 
     def allocate(self, num_runs: int) -> Allocation:
         """Return the resources for a sweep of this many runs. Raises ConfigError."""
         ...
+
+
+class Launcher(Allocator, Protocol):
+    """Runs jobs on resources that it allocates itself."""
 
     def launch(
         self,
@@ -115,6 +117,13 @@ def start(
     for update in launcher.launch(jobs, allocation, stop, Retries().retry):
         if isinstance(update, Outcome) and update.failed and update.exit_code not in _NOT_FAILED:
             step = max((record.step for record in update.folder.records()), default=0)
-            killed_by = {"signal": _RETRIED[update.exit_code]} if update.exit_code in _RETRIED else {}
-            update.folder.append_event("failed", step, exit_code=update.exit_code, **killed_by)
+            signalled = {} if update.killed_by is None else {"signal": _signal_name(update.killed_by)}
+            update.folder.append_event("failed", step, exit_code=update.exit_code, **signalled)
         yield update
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # of another system
+        return str(number)

@@ -55,6 +55,7 @@ class LocalPool:
         retry: Callable[[Outcome], str | None],
     ) -> Iterator[Outcome | str | None]:
         """See Launcher. A run that another process of this machine holds takes a place, since it uses the same cores."""
+        assert allocation.device is not None
         devices = itertools.cycle(self._devices(allocation.device))
         pending = _Pending([(job, next(devices)) for job in jobs])
         signalled = False

@@ -9,7 +9,7 @@ import torch
 
 from resnet_lab.config.files import StudyConfig
 from resnet_lab.config.schema import RunConfig, with_compile
-from resnet_lab.config.terms import Kind
+from resnet_lab.config.terms import KINDS, Kind
 from resnet_lab.data.load import data_root, prepare
 from resnet_lab.data.progress import DownloadProgress
 from resnet_lab.models.cost import count_run
@@ -20,10 +20,11 @@ from resnet_lab.run.compute import set_up
 from resnet_lab.run.estimate import UNMEASURED, Forecast, Speed, background_training, forecast, measure, measuring_seconds
 from resnet_lab.sweep.disk import DiskSpace, disk_space, free_bytes
 from resnet_lab.sweep.grid import expand, folder_of
-from resnet_lab.sweep.launch import Allocation, Job, Launcher, Outcome, start
+from resnet_lab.sweep.launch import Allocation, Allocator, Job, Launcher, Outcome, start
 
 _ENDED: tuple[RunState, ...] = ("finished", "diverged")
 _LEAST_SHARE = 0.05  # of the work to be done before the estimate is scaled by the observed speed
+_NOMINAL = 10**9  # multiply-adds per image of a network that takes a second for a step
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,21 @@ class Plan:
     study_path: Path
     runs: tuple[PlannedRun, ...]
     jobs: tuple[Job, ...]
-    launcher: Launcher
     allocation: Allocation
     stand_in: bool
     trial_seconds: float
     disk: DiskSpace
 
-    def progress(self, runs: Sequence[Run], elapsed: float) -> tuple[float, float]:
+    @property
+    def is_measured(self) -> bool:
+        """Whether times are those of the machine that trains; else they are of use only in relation to each other."""
+        return self.allocation.device is not None
+
+    def progress(self, runs: Sequence[Run], elapsed: float) -> tuple[float, float | None]:
         """Return the share of the planned work that is done, and the seconds left, `elapsed` seconds after the start.
 
-        The time left is at first the planned one. Later it is scaled by the ratio of elapsed to planned time so far.
+        The time left is at first the planned one, or None if the speed was not measured. Later it is scaled by the ratio of
+        elapsed to planned time so far.
         """
         left = []
         for planned, run in zip(self.runs, runs, strict=True):
@@ -69,8 +75,9 @@ class Plan:
         done = total - sum(left)
         expected = makespan(sorted(left, reverse=True), self.allocation.num_jobs)
         share = done / total if total else 1.0
-        slowdown = elapsed * self.allocation.num_jobs / done if share >= _LEAST_SHARE else 1.0
-        return share, expected * slowdown
+        if share < _LEAST_SHARE:
+            return share, expected if self.is_measured else None
+        return share, expected * elapsed * self.allocation.num_jobs / done
 
     @property
     def diverged(self) -> tuple[RunFolder, ...]:
@@ -82,11 +89,15 @@ class Plan:
         """Estimated wall time of the sweep."""
         return makespan([run.seconds for run in self.runs], self.allocation.num_jobs) + self.trial_seconds
 
-    def start(self, stop: Callable[[], int | None]) -> Iterator[Outcome | str | None]:
-        """Write the config of every run, then launch the jobs. See Launcher.launch."""
+    def create(self) -> None:
+        """Write the config of every run."""
         for run in self.runs:
             run.folder.create(run.forecast.config)
-        return start(self.launcher, self.jobs, self.allocation, stop)
+
+    def start(self, launcher: Launcher, stop: Callable[[], int | None]) -> Iterator[Outcome | str | None]:
+        """Write the config of every run, then launch the jobs. See Launcher.launch."""
+        self.create()
+        return start(launcher, self.jobs, self.allocation, stop)
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,7 @@ class Outlook:
     allocation: Allocation
 
 
-def outlook(source: StudyConfig, launcher: Launcher, start_seconds: float = 0.0) -> Outlook:
+def outlook(source: StudyConfig, launcher: Allocator, start_seconds: float = 0.0) -> Outlook:
     """Measure this machine's speed for a sweep, without a trial of compiled blocks. Raises ConfigError.
 
     `start_seconds` is the start-up time of a run's process.
@@ -115,14 +126,16 @@ def plan(
     source: StudyConfig,
     study_path: Path,
     data_dir: Path | None,
-    launcher: Launcher,
+    launcher: Allocator,
     show: Callable[[DownloadProgress | str], None],
     *,
     must_have_data: bool = True,
     start_seconds: float = 0.0,
     free: Callable[[Path], int] = free_bytes,
 ) -> Plan:
-    """Plan a sweep: check settings, existing runs and data, and measure this machine's speed. Writes no run and starts none.
+    """Plan a sweep: check settings, existing runs and data, and measure the speed if this machine trains.
+
+    Writes no run and starts none.
 
     `start_seconds` is the start-up time of a run's process; `free` returns the free bytes of a folder's disk. Raises ConfigError,
     and DataError unless `must_have_data` is False.
@@ -153,7 +166,7 @@ def plan(
     stand_in = configs[0].data.facts.is_stand_in
     left = [(run.forecast.config, run.folder) for run in runs if run.state not in _ENDED]
     disk = disk_space(left, allocation.num_jobs, study_path, free)
-    return Plan(study_path, tuple(runs), jobs, launcher, allocation, stand_in, measured.trial_seconds, disk)
+    return Plan(study_path, tuple(runs), jobs, allocation, stand_in, measured.trial_seconds, disk)
 
 
 def makespan(seconds: Iterable[float], num_jobs: int) -> float:
@@ -178,7 +191,14 @@ class _Measured:
 
 
 def _measured(configs: list[RunConfig], allocation: Allocation, show: Callable[[str], None], *, may_try: bool) -> _Measured:
-    """Measure the shallowest net of each kind, with as many threads and concurrent runs as in the sweep."""
+    """Measure the shallowest net of each kind, with as many threads and concurrent runs as in the sweep.
+
+    If other machines train, the speed is a nominal one, and blocks are compiled only on request, since there is no trial.
+    """
+    if allocation.device is None:
+        images = 3 * configs[0].recipe.batch_size  # that are evaluated with the work of one step
+        nominal = dict.fromkeys(KINDS, (_NOMINAL, Speed({"forward": 1.0}, 1 / images)))
+        return _Measured([with_compile(config, config.compute.compile is True) for config in configs], nominal)
     device = torch.device(allocation.device)
     set_up(configs[0].compute, device, allocation.threads)
     by_depth = sorted(configs, key=lambda config: config.model.depth)

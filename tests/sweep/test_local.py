@@ -83,7 +83,13 @@ def test_process_that_is_killed_once_finishes(folder):
     assert folder.events() == []
 
 
-@pytest.mark.parametrize("code", [1, 2, 3, 4, 6, 74, 130, 143])
+def test_process_that_a_full_disk_ended_is_started_again_twice(folder):
+    *messages, outcome = updates_of([folder], 1, 1, "raise SystemExit(74)")
+    assert messages == [f"plain-8-s0 ended with exit code 74; starting it again, {again} of 2." for again in (1, 2)]
+    assert outcome.exit_code == 74
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 6])
 def test_process_that_ends_with_an_error_is_not_started_again(code, folder):
     [outcome] = updates_of([folder], 1, 1, f"raise SystemExit({code})")
     assert outcome.exit_code == code
