@@ -69,7 +69,7 @@ def compare(study: Study) -> Comparison:
     chosen, missing = _one_recipe(study.runs)
     finished = [run for run in chosen if run.state == "finished" and run.final is not None]
     cells = tuple(cells_of(chosen, finished))
-    gaps = tuple(gaps_of(finished))
+    gaps = tuple(gaps_of(finished, study.design))
     gains = tuple(gains_of(finished))
     missing = [*study.faults, *missing, *_other_sizes(chosen), *unfinished(chosen), *lacking(cells, gaps)]
     stand_in = any(run.is_stand_in for run in chosen)
