@@ -88,6 +88,7 @@ def draw(results: Mapping[Network, Sequence[Correlation]], colours: Colours) -> 
             values = _means(members)
             left.plot(range(len(values) + 1), [1.0, *values], color=colours[network], **style.line_style(network))
         _draw_depths(right, results, colours)
+        right.set_xticks(sorted({depth for _, depth in results}))
         left.set_ylim(min(0.0, left.get_ylim()[0]), 1.02)
         style.legend(figure, results, colours)
     return figure
@@ -132,9 +133,9 @@ ANALYSIS = Analysis(
         "correlated (cosine over pixels) with that of the input a number of steps, the lag, further on. BN normalises by "
         "statistics over four training batches, the same for all inputs. A correlation of zero means gradients like white noise. "
         "For inputs that activate different units, the paper derives that the correlation falls as 1/2^L with the number of "
-        "layers L in plain networks without BN, and as 1/sqrt(L) in residual networks with BN. Dotted: 1/sqrt(depth), through the "
-        "shallowest residual network. The decay of plain networks is not drawn, since inputs at lag 1 activate mostly the same "
-        "units."
+        "layers L in plain networks without BN, and as 1/sqrt(L) in residual networks with BN. Dotted: 1/sqrt(depth), through "
+        "the shallowest residual network. The decay of plain networks is not drawn, since inputs at lag 1 activate mostly the "
+        "same units."
     ),
     table=table,
     figures=figures,
