@@ -40,6 +40,7 @@ def command(arguments: list[str], folder: Path, log: str = "/dev/null") -> None:
     """The command line with these arguments, in a folder; what it prints goes to `log`."""
     from resnet_lab.cli.main import main
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if a shell runs the tests in the background
     os.chdir(folder)
     with Path(log).open("w") as file:
         for stream in (1, 2):

@@ -57,6 +57,7 @@ def test_a_run_stopped_after_any_step_resumes_to_identical_results(name, tmp_pat
 
 
 @pytest.mark.skipif(not SOAK, reason="compiles for minutes: make soak; tests/models/test_compile.py resumes a compiled run")
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of itself
 def test_a_compiled_run_stopped_after_any_step_resumes_to_identical_results(tmp_path, figure):
     values = stateful(compute={"compile": True})
     list(run(RunConfig.model_validate(values), RunFolder(tmp_path / "whole"), CPU, measure_speed=False))
