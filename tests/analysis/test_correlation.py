@@ -11,6 +11,8 @@ from resnet_lab.analysis.subject import subjects, subset
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.images import normalise
 from resnet_lab.record.store import RunFolder
+from resnet_lab.report.write import write_report
+from resnet_lab.study.compare import compare_study
 from tests.builders import CPU, KINDS, copied_state, random_batch, same_tensors
 
 
@@ -80,6 +82,7 @@ def test_command_analyses_the_initial_network_unless_a_step_is_named(study, cli)
         assert answer.code == 0, answer.err
         assert {result["step"] for result in json.loads(answer.out)["results"]} == {step}
     assert (study / "correlation.png").stat().st_size > 10_000
+    assert "<h3>Correlation of gradients</h3>" in write_report(compare_study(study))[0].read_text()
 
 
 def test_gradients_that_overflow_are_refused_in_a_sentence(study, cli, monkeypatch):
