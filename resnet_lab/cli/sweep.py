@@ -84,24 +84,16 @@ def sweep(
         if dry_run:
             _show_dry_run(planned, sequence, as_json=as_json)
             return
-        _show_plan(planned)
         if sequence:
             sequence.declare()
         failed = _run(planned, launcher, stop)
         while sequence and not failed and not stop:
-            gap = sequence.gap()
-            sequence = sequence.with_look(gap)
-            longer = sequence.continued(gap)
-            _show_look(sequence, gap, longer)
+            sequence, longer = _look(sequence)
             if longer is None:
                 break
             sequence, planned = longer, planned_sweep(longer.study)
-            _show_plan(planned)
             failed = _run(planned, launcher, stop)
-        _show_result(planned, sequence, as_json=as_json)
-        if stop:
-            raise typer.Exit(stop.exit_code)
-        _raise_if_failed(planned, failed)
+        _end(planned, sequence, failed, stop, as_json=as_json)
 
 
 def _sequence(source: StudyConfig, folder: Path, max_seeds: int | None, *, until_decided: bool) -> SequentialSweep | None:
@@ -114,7 +106,8 @@ def _sequence(source: StudyConfig, folder: Path, max_seeds: int | None, *, until
 
 
 def _run(plan: "Plan", launcher: "Launcher", stop: Stop) -> list[RunFolder]:
-    """Run a planned sweep on a live screen; returns the folders of the runs that failed or have diverged."""
+    """Show a planned sweep and run it; returns the folders of the runs that failed or have diverged."""
+    _show_plan(plan)
     stop.defer()
     with sweep_screen(plan) as screen:
         outcomes = []
@@ -128,8 +121,21 @@ def _run(plan: "Plan", launcher: "Launcher", stop: Stop) -> list[RunFolder]:
     return [*plan.diverged, *(outcome.folder for outcome in outcomes if outcome.failed)]
 
 
-def _show_result(plan: "Plan", sequence: SequentialSweep | None, *, as_json: bool) -> None:
-    """Show how the sweep ended."""
+def _look(sequence: SequentialSweep) -> tuple[SequentialSweep, SequentialSweep | None]:
+    """Record and show a look at the verdict; the second sequence has one more seed, or is None if no more are run."""
+    gap = sequence.gap()
+    sequence = sequence.with_look(gap)
+    longer = sequence.continued(gap)
+    terminal.note(verdict_on([] if gap is None else [gap])[0])
+    if longer is not None:
+        terminal.note(f"Adding seed {longer.seeds[-1]}.")
+    elif gap is None or gap.degradation == "undecided":
+        terminal.note(f"All {sequence.design.max_seeds} seeds are used up.")
+    return sequence, longer
+
+
+def _end(plan: "Plan", sequence: SequentialSweep | None, failed: list[RunFolder], stop: Stop, *, as_json: bool) -> None:
+    """Show how the sweep ended. Raises Exit after a signal, and SweepError if runs failed."""
     ended = [run.folder.read() for run in plan.runs]
     if as_json:
         values = {"study": plan.study_path.name, "runs": [run_values(run) for run in ended]}
@@ -138,9 +144,8 @@ def _show_result(plan: "Plan", sequence: SequentialSweep | None, *, as_json: boo
         terminal.note(
             f"All {len(ended)} runs of {plan.study_path} are finished; `resnet-lab compare {plan.study_path}` compares them."
         )
-
-
-def _raise_if_failed(plan: "Plan", failed: list[RunFolder]) -> None:
+    if stop:
+        raise typer.Exit(stop.exit_code)
     if failed:
         names = ", ".join(f"{folder.path.name} ({folder.read().state})" for folder in failed)
         raise SweepError(
@@ -195,15 +200,6 @@ def _outlook(sequence: SequentialSweep, gap: "Gap | None") -> str:
         return f"No more seeds are needed. {verdict_on([gap])[0]}"
     seeds = f"{gap.seeds_needed} more seed{'s' if gap.seeds_needed > 1 else ''}"
     return f"If mean and deviation stay as they are, {seeds} will decide the verdict; at most {most} are run in all."
-
-
-def _show_look(sequence: SequentialSweep, gap: "Gap | None", longer: SequentialSweep | None) -> None:
-    """The verdict at a look, and what follows from it."""
-    terminal.note(verdict_on([] if gap is None else [gap])[0])
-    if longer is not None:
-        terminal.note(f"Adding seed {longer.seeds[-1]}.")
-    elif gap is None or gap.degradation == "undecided":
-        terminal.note(f"All {sequence.design.max_seeds} seeds are used up.")
 
 
 def _sequence_values(sequence: SequentialSweep) -> dict[str, Any]:
