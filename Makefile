@@ -18,8 +18,8 @@ test: $(VENV)/installed-dev  ## every feature, in minutes
 test-slow: $(VENV)/installed-dev  ## slow tests that rarely fail
 	$(BIN)/python -m pytest -m slow
 
-test-avx2: $(VENV)/installed-dev  ## all tests but those of the page, as on a CPU without AVX-512
-	$(AVX2) $(BIN)/python -m pytest --ignore tests/report/test_page.py --ignore tests/reliability
+test-avx2: $(VENV)/installed-dev  ## all tests of what computes, as on a CPU without AVX-512
+	$(AVX2) $(BIN)/python -m pytest --ignore tests/report/test_page.py --ignore tests/reliability --ignore tests/sweep
 
 soak: $(VENV)/installed-dev  ## the figures of docs/reliability.md, an hour or two; prints their table
 	rm -f build/figures.jsonl && mkdir -p build
@@ -50,6 +50,8 @@ wheel: $(VENV)/installed-dev  ## a wheel that includes the presets
 	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/py.typed
 	for part in page.html.jinja page.css page.js; do \
 		$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/report/$$part || exit 1; done
+	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/sweep/k8s.yaml.jinja
+	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/sweep/slurm_array.sh.jinja
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -82,12 +82,17 @@ def middle(values: Sequence[float], digits: int = 0) -> str:
     return shown if len(values) == 1 else f"{shown} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a Markdown table, followed by a description of the machine."""
+def print_markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a Markdown table."""
     print("| " + " | ".join(header) + " |")
     print("|" + "---|" * len(header))
     for row in rows:
         print("| " + " | ".join(map(str, row)) + " |")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a Markdown table, followed by a description of the machine."""
+    print_markdown(header, rows)
     models = [line.partition(":")[2].strip() for line in _cpu_info() if line.startswith("model name")]
     name = models[0] if models else platform.machine()
     print(f"\n{os.cpu_count()} cores of {name}, torch {torch.__version__}, {torch.get_num_threads()} threads by default.")

@@ -63,9 +63,22 @@ class LockedError(LabError):
     exit_code = 75
 
 
+class JobError(LabError):
+    """Another process of a job of several processes has ended; the job can be started again."""
+
+    exit_code = 76
+
+
 def retryable(exit_code: int) -> bool:
-    """Whether a run that ended with this exit code is worth another start: after a signal (128 + n) or a full disk.
+    """Whether a run that ended with this exit code is worth another start: after a signal (128 + n), a full disk, or the end of
+    another process of its job.
 
     A run that is killed for lack of memory has 137. Other failures, such as invalid settings, would occur again.
     """
-    return exit_code > _FIRST_SIGNAL or exit_code == DiskError.exit_code
+    return exit_code > _FIRST_SIGNAL or exit_code in (DiskError.exit_code, JobError.exit_code)
+
+
+def final_exit_codes() -> list[int]:
+    """The exit codes of a run's errors that would occur again, see `retryable`; a lock is released some time, so not 75."""
+    of_a_run = (ConfigError, DataError, DivergedError, CheckpointError, DiskError)
+    return [kind.exit_code for kind in of_a_run if not retryable(kind.exit_code)]

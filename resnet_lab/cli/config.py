@@ -1,6 +1,5 @@
 """`resnet-lab config`: the settings of a config, and their JSON schema."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -9,6 +8,8 @@ from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Set
 from resnet_lab.config.files import SweepConfig, load_study, presets
 from resnet_lab.config.schema import RunConfig
+from resnet_lab.config.settings import to_toml
+from resnet_lab.config.slurm import SlurmConfig
 
 app = typer.Typer(help="Show presets, settings and their schema.", no_args_is_help=True)
 
@@ -28,10 +29,12 @@ def show(
     values = example.model_dump(mode="json", exclude={"model": {"kind", "depth"}}) | {
         "sweep": study.sweep.model_dump(mode="json")
     }
+    if slurm := study.slurm().model_dump(mode="json", exclude_defaults=True):
+        values["slurm"] = slurm
     if as_json:
         terminal.result_json(values)
         return
-    terminal.result(_toml(values))
+    terminal.result(to_toml(values))
 
 
 @app.command()
@@ -40,6 +43,8 @@ def schema() -> None:
     run = RunConfig.model_json_schema()
     run["$defs"]["SweepConfig"] = SweepConfig.model_json_schema()
     run["properties"]["sweep"] = {"$ref": "#/$defs/SweepConfig"}
+    run["$defs"]["SlurmConfig"] = SlurmConfig.model_json_schema()
+    run["properties"]["slurm"] = {"$ref": "#/$defs/SlurmConfig"}
     for section in (run, *run["$defs"].values()):
         section.pop("required", None)
     terminal.result_json(run)
@@ -52,10 +57,3 @@ def _list(as_json: bool) -> None:
         return
     for header in headers.values():
         terminal.result(header)
-
-
-def _toml(values: dict[str, object], prefix: str = "") -> str:
-    """Settings as TOML, whose numbers, strings and lists are written as in JSON."""
-    own = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
-    tables = [f"\n[{prefix}{key}]\n{_toml(value, f'{prefix}{key}.')}" for key, value in values.items() if isinstance(value, dict)]
-    return "\n".join([*own, *tables])

@@ -21,6 +21,7 @@ from resnet_lab.cli import (
     runs,
     summary,
     sweep,
+    task,
     terminal,
     train,
     verify,
@@ -46,6 +47,7 @@ app.command("runs")(runs.runs)
 app.command("summary")(summary.summary)
 app.command("bench")(bench.bench)
 app.command("data")(data.data)
+app.command("task", hidden=True)(task.task)
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(config.app, name="config")
 

@@ -1,18 +1,25 @@
 """`resnet-lab runs`: the state of runs."""
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Runs
-from resnet_lab.cli.screens import RUN_HEADER, run_row, runs_screen
+from resnet_lab.cli.screens import runs_screen, study_table
 from resnet_lab.cli.watch import exits_on_ctrl_c, poll
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import Follower, RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, Study, find_study, read_study, study_folders
 from resnet_lab.study.values import run_values
+from resnet_lab.sweep.slurm_queue import QueueError, can_ask, queued
+
+_QUEUE_SECONDS = 15.0  # between questions to Slurm, which many users ask
 
 
 def runs(
@@ -25,15 +32,17 @@ def runs(
     if watch and as_json:
         raise ConfigError("--watch prints repeatedly, but --json prints one object; drop one of them.")
 
-    read_run = Follower().read if watch else RunFolder.read
+    read_run, queues = Follower().read if watch else RunFolder.read, _Queues()
 
     def _read() -> list[Study]:
-        return [read_study(folder, read_run) for folder in ([find_study(runs, study)] if study else study_folders(runs))]
+        folders = [find_study(runs, study)] if study else study_folders(runs)
+        return [queues.added(read_study(folder, read_run)) for folder in folders]
 
     studies = _read()
     if as_json:
         listed = [
             {"study": study.name, "runs": [run_values(run) for run in study.runs], "faults": list(study.faults)}
+            | ({} if study.queue is None else {"queue": study.queue})
             for study in studies
         ]
         terminal.result_json({"studies": listed})
@@ -47,12 +56,32 @@ def runs(
         _show(studies)
 
 
+class _Queues:
+    """Adds to studies that were submitted to Slurm what its queue says, asked anew every `_QUEUE_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[float, Mapping[str, str] | None, str]] = {}
+
+    def added(self, study: Study) -> Study:
+        """The study with its queue, or with a fault if Slurm does not answer; unchanged if it was not submitted from here."""
+        if not can_ask(study.path):
+            return study
+        asked_at, queue, fault = self._known.get(study.path, (-math.inf, None, ""))
+        if time.monotonic() - asked_at > _QUEUE_SECONDS:
+            try:
+                queue, fault = queued(study.path), ""
+            except QueueError as error:
+                queue, fault = None, f"The queue is not shown: {error}"
+            self._known[study.path] = time.monotonic(), queue, fault
+        return replace(study, queue=queue, faults=(*study.faults, *([fault] if fault else [])))
+
+
 def _show(studies: Sequence[Study]) -> None:
     """Print each study's runs as a table."""
     for study in studies:
         terminal.result(f"{study.path}")
         if study.is_stand_in:
             terminal.stand_in()
-        terminal.table(RUN_HEADER, [run_row(run) for run in study.runs])
+        terminal.table(*study_table(study))
         for fault in study.faults:
             terminal.note(fault)

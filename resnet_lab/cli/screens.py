@@ -186,7 +186,8 @@ class SweepScreen:
         self._shown_at = time.monotonic()
         runs = [self._follower.read(run.folder) for run in self._plan.runs]
         if self._live:
-            self._live.update(Group(_runs_table(runs, terminal.stderr.width), Text(self._progress(runs))), refresh=True)
+            table = fitted_table(RUN_HEADER, [run_row(run) for run in runs], terminal.stderr.width)
+            self._live.update(Group(table, Text(self._progress(runs))), refresh=True)
         else:
             terminal.note(f"{self._progress(runs)} {progress_line(runs)}")
 
@@ -234,7 +235,7 @@ class RunsScreen:
         for study in reversed(studies):
             parts.append(Text(printable(str(study.path))))
             parts += [Text(terminal.STAND_IN, "bold red")] if study.is_stand_in else []
-            parts.append(_runs_table(study.runs, terminal.stdout.width))
+            parts.append(fitted_table(*study_table(study), terminal.stdout.width))
             parts += [Text(printable(fault)) for fault in study.faults]
         self._live.update(Group(*parts), refresh=True)
 
@@ -243,7 +244,8 @@ class RunsScreen:
             self._warned = True
             terminal.stand_in()
         for study in studies:
-            terminal.result(f"{study.path}: {progress_line(study.runs)}")
+            queue = f"; {len(study.queue)} in the queue" if study.queue else ""
+            terminal.result(f"{study.path}: {progress_line(study.runs)}{queue}")
 
 
 def progress_line(runs: Sequence[Run]) -> str:
@@ -268,5 +270,10 @@ def run_row(run: Run) -> tuple[str, ...]:
     )
 
 
-def _runs_table(runs: Sequence[Run], width: int) -> Table:
-    return fitted_table(RUN_HEADER, [run_row(run) for run in runs], width)
+def study_table(study: Study) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The header and the rows of a study's runs, with the state in the queue of a cluster if it is known."""
+    rows = [run_row(run) for run in study.runs]
+    if study.queue is None:
+        return RUN_HEADER, rows
+    queue = study.queue
+    return (*RUN_HEADER, "queue"), [(*row, queue.get(run.name, "-")) for row, run in zip(rows, study.runs, strict=True)]

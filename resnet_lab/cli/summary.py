@@ -11,7 +11,7 @@ from resnet_lab.cli import terminal
 from resnet_lab.cli.options import ConfigOption, Depth, Json, Plain, Set, kind_of
 from resnet_lab.config.blocks import BLOCK_HELP, DEFAULT_BLOCK, BlockType
 from resnet_lab.config.files import load_study
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.schema import ModelConfig, RunConfig
 from resnet_lab.config.terms import Layout, Shortcut
 from resnet_lab.errors import ConfigError
 
@@ -75,6 +75,8 @@ def summary(
         _show_pair(images, model, plain_cost, cost, as_json=as_json)
     else:
         _show(images, model, cost, as_json=as_json)
+    if run.compute.replicas > 1 and not as_json:
+        terminal.note(_replicas(run))
 
 
 def _refuse(draw: Path | None, *, pair: bool, plain: bool | None) -> None:
@@ -176,6 +178,12 @@ def _title(model: ModelConfig) -> str:
     elif model.kind == "residual" and model.pad_channels == "both":
         parts.append("with zero channels on both sides")
     return " ".join(parts)
+
+
+def _replicas(run: RunConfig) -> str:
+    batch_size, replicas = run.recipe.batch_size, run.compute.replicas
+    over = f"each part of {batch_size // replicas} images" if run.compute.bn == "replica" else "the whole batch"
+    return f"In training, a batch of {batch_size} images is split into {replicas} parts; BN statistics are over {over}."
 
 
 def _memory(cost: "Cost") -> str:

@@ -1,12 +1,29 @@
 """`resnet-lab sweep`: all runs of a study."""
 
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_lab.cli import terminal
+from resnet_lab.cli import k8s, slurm, terminal
+from resnet_lab.cli.launchers import (
+    Account,
+    Address,
+    AtOnce,
+    Claim,
+    CpusPerRun,
+    GpusPerRun,
+    Gres,
+    Image,
+    LauncherOption,
+    Namespace,
+    Partition,
+    SlurmOption,
+    Time,
+    check_options,
+    opened,
+)
 from resnet_lab.cli.options import (
     Compile,
     ConfigArgument,
@@ -22,19 +39,20 @@ from resnet_lab.cli.options import (
     stop_signals,
 )
 from resnet_lab.cli.screens import DAY_SECONDS, DownloadLine, decoding_caveat, sweep_screen
+from resnet_lab.cli.until_decided import Growing, MaxSeeds, UntilDecided, growing
 from resnet_lab.config.files import StudyConfig, load_study
 from resnet_lab.errors import ConfigError, SweepError
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, study_path
+from resnet_lab.run.ranks import num_started
 from resnet_lab.study.values import run_values
-from resnet_lab.study.verdict import verdict_on
-from resnet_lab.sweep.until_decided import SequentialSweep, begin
 from resnet_lab.text import duration
 
 if TYPE_CHECKING:
-    from resnet_lab.study.differences import Gap
-    from resnet_lab.sweep.launch import Launcher
+    from resnet_lab.sweep.k8s import KubernetesJob
+    from resnet_lab.sweep.launch import Launcher, Outcome
     from resnet_lab.sweep.plan import Plan
+    from resnet_lab.sweep.slurm import SlurmArray
 
 
 def sweep(
@@ -50,64 +68,119 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs with their cost and estimated time; start nothing.")
     ] = False,
-    until_decided: Annotated[
-        bool,
-        typer.Option("--until-decided", help="Add seeds, one at a time, until the verdict on plain nets is decided."),
-    ] = False,
-    max_seeds: Annotated[
-        int | None, typer.Option(help="With --until-decided: the most seeds in all, fixed before the first look (default: 10).")
-    ] = None,
+    until_decided: UntilDecided = False,
+    max_seeds: MaxSeeds = None,
     as_json: Json = False,
+    launcher: LauncherOption = "local",
+    cpus_per_run: CpusPerRun = None,
+    gpus_per_run: GpusPerRun = None,
+    time_limit: Time = None,
+    partition: Partition = None,
+    account: Account = None,
+    gres: Gres = None,
+    at_once: AtOnce = None,
+    sbatch: SlurmOption = None,
+    address: Address = None,
+    image: Image = None,
+    claim: Claim = None,
+    namespace: Namespace = None,
 ) -> None:
     """Train every kind, depth and seed of a config, several runs at once.
 
     Run the same command again to resume unfinished runs; finished runs are skipped. Ctrl-C saves a checkpoint of every run before
     exiting, as do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. A third Ctrl-C exits at once.
+
+    With --launcher slurm, the runs are submitted to a cluster instead, and the same command submits those that are left.
     """
+    if num_started() > 1:
+        raise ConfigError("A sweep starts a process for each run itself: start it without torchrun, which is for `train`.")
+    options = {
+        "--device": None if device == "auto" else device, "--threads": threads, "--data-dir": data_dir, "--json": as_json,
+        "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run, "--time": time_limit, "--partition": partition,
+        "--account": account, "--gres": gres, "--at-once": at_once, "--slurm": sbatch, "--address": address,
+        "--image": image, "--claim": claim, "--namespace": namespace, "--until-decided": until_decided, "--max-seeds": max_seeds,
+    }  # fmt: skip
+    check_options(launcher, options)
+    if launcher == "k8s" and not dry_run:
+        k8s.refuse_submission(config)
     with stop_signals() as stop:
         begin = time.perf_counter()
-        from resnet_lab.sweep.local import LocalPool
         from resnet_lab.sweep.plan import plan
 
         start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
         source = load_study(config, overrides or (), compile=compile)
-        folder = study_path(runs, study or source.name)
-        launcher, show = LocalPool(device, threads, jobs), DownloadLine().show
-        sequence = _sequence(source, folder, max_seeds, until_decided=until_decided)
+        folder, show = study_path(runs, study or source.name), DownloadLine().show
+        with opened(launcher, source, options, threads, jobs, dry_run=dry_run) as chosen:
 
-        def planned_sweep(source: StudyConfig) -> "Plan":
-            return plan(source, folder, data_dir, launcher, show, must_have_data=not dry_run, start_seconds=start_seconds)
+            def planned(study: StudyConfig) -> "Plan":
+                return plan(study, folder, data_dir, chosen, show, must_have_data=not dry_run, start_seconds=start_seconds)
 
-        planned = planned_sweep(sequence.study if sequence else source)
-        if planned.stand_in:
-            terminal.stand_in()
-        if dry_run:
-            _show_dry_run(planned, sequence, as_json=as_json)
-            return
-        if sequence:
-            sequence.declare()
-        failed = _run(planned, launcher, stop)
-        while sequence and not failed and not stop:
-            sequence, longer = _look(sequence)
-            if longer is None:
-                break
-            sequence, planned = longer, planned_sweep(longer.study)
-            failed = _run(planned, launcher, stop)
-        _end(planned, sequence, failed, stop, as_json=as_json)
+            grows = growing(source, folder, max_seeds, planned, until_decided=until_decided)
+            _carry_out(grows.plan() if grows else planned(source), grows, chosen, stop, dry_run=dry_run, as_json=as_json)
 
 
-def _sequence(source: StudyConfig, folder: Path, max_seeds: int | None, *, until_decided: bool) -> SequentialSweep | None:
-    """The sequence of a sweep with --until-decided; None without it. Raises ConfigError."""
-    if until_decided:
-        return begin(source, folder, max_seeds)
-    if max_seeds is not None:
-        raise ConfigError("--max-seeds is an option of --until-decided: give both, or set sweep.seeds.")
-    return None
+def _carry_out(
+    plan: "Plan",
+    grows: Growing | None,
+    launcher: "Launcher | SlurmArray | KubernetesJob",
+    stop: Stop,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Show a plan, and start, submit or print it; `grows` is the sweep that adds seeds, if it does."""
+    from resnet_lab.sweep.k8s import KubernetesJob
+    from resnet_lab.sweep.slurm import SlurmArray
 
-
-def _run(plan: "Plan", launcher: "Launcher", stop: Stop) -> list[RunFolder]:
-    """Show a planned sweep and run it; returns the folders of the runs that failed or have diverged."""
+    if plan.stand_in:
+        terminal.stand_in()
+    array = launcher if isinstance(launcher, SlurmArray) else None
+    script = slurm.script(array, plan) if array and dry_run else None
+    if dry_run and as_json:
+        terminal.result_json(_plan_values(plan) | ({"script": script} if array else {}) | (grows.values() if grows else {}))
+        return
     _show_plan(plan)
+    if isinstance(launcher, KubernetesJob):
+        k8s.print_manifest(launcher, plan)
+        return
+    if (shortage := plan.disk.shortage(plan.study_path)) is not None:
+        terminal.note(shortage)
+    if script is not None:
+        terminal.result(script.rstrip())
+    if dry_run:
+        if grows:
+            terminal.note(grows.outlook())
+        return
+    if isinstance(launcher, SlurmArray):
+        _submit(plan, launcher, stop, as_json=as_json)
+    else:
+        _run(plan, grows, launcher, stop, as_json=as_json)
+
+
+def _run(plan: "Plan", grows: Growing | None, launcher: "Launcher", stop: Stop, *, as_json: bool) -> None:
+    """Run a planned sweep, and those with more seeds, and show the outcome. Raises SweepError if runs failed."""
+    if grows:
+        grows.declare()
+    outcomes = _outcomes(plan, launcher, stop)
+    while grows and not stop and not _failed(plan, outcomes) and (longer := grows.look()) is not None:
+        plan = longer
+        _show_plan(plan)
+        outcomes = _outcomes(plan, launcher, stop)
+    ended = [run.folder.read() for run in plan.runs]
+    if as_json:
+        values = {"study": plan.study_path.name, "runs": [run_values(run) for run in ended]}
+        terminal.result_json(values | (grows.values() if grows else {}))
+    elif all(run.state == "finished" for run in ended):
+        terminal.note(
+            f"All {len(ended)} runs of {plan.study_path} are finished; `resnet-lab compare {plan.study_path}` compares them."
+        )
+    if stop:
+        raise typer.Exit(stop.exit_code)
+    _raise_if_failed(plan, outcomes)
+
+
+def _outcomes(plan: "Plan", launcher: "Launcher", stop: Stop) -> "list[Outcome]":
+    """Run a planned sweep on a live screen."""
     stop.defer()
     with sweep_screen(plan) as screen:
         outcomes = []
@@ -118,34 +191,26 @@ def _run(plan: "Plan", launcher: "Launcher", stop: Stop) -> list[RunFolder]:
             elif update is not None:
                 outcomes.append(update)
                 screen.ended(update)
+    return outcomes
+
+
+def _submit(plan: "Plan", array: "SlurmArray", stop: Stop, *, as_json: bool) -> None:
+    """Submit a planned sweep to Slurm. Raises SweepError if runs have diverged, which are not submitted again."""
+    stop.defer()
+    submitted = slurm.submit(array, plan)
+    if as_json:
+        terminal.result_json(submitted)
+    if stop:
+        raise typer.Exit(stop.exit_code)
+    _raise_if_failed(plan, ())
+
+
+def _failed(plan: "Plan", outcomes: "Sequence[Outcome]") -> list[RunFolder]:
     return [*plan.diverged, *(outcome.folder for outcome in outcomes if outcome.failed)]
 
 
-def _look(sequence: SequentialSweep) -> tuple[SequentialSweep, SequentialSweep | None]:
-    """Record and show a look at the verdict; the second sequence has one more seed, or is None if no more are run."""
-    gap = sequence.gap()
-    sequence = sequence.with_look(gap)
-    longer = sequence.continued(gap)
-    terminal.note(verdict_on([] if gap is None else [gap])[0])
-    if longer is not None:
-        terminal.note(f"Adding seed {longer.seeds[-1]}.")
-    elif gap is None or gap.degradation == "undecided":
-        terminal.note(f"All {sequence.design.max_seeds} seeds are used up.")
-    return sequence, longer
-
-
-def _end(plan: "Plan", sequence: SequentialSweep | None, failed: list[RunFolder], stop: Stop, *, as_json: bool) -> None:
-    """Show how the sweep ended. Raises Exit after a signal, and SweepError if runs failed."""
-    ended = [run.folder.read() for run in plan.runs]
-    if as_json:
-        values = {"study": plan.study_path.name, "runs": [run_values(run) for run in ended]}
-        terminal.result_json(values | (_sequence_values(sequence) if sequence else {}))
-    elif all(run.state == "finished" for run in ended):
-        terminal.note(
-            f"All {len(ended)} runs of {plan.study_path} are finished; `resnet-lab compare {plan.study_path}` compares them."
-        )
-    if stop:
-        raise typer.Exit(stop.exit_code)
+def _raise_if_failed(plan: "Plan", outcomes: "Sequence[Outcome]") -> None:
+    failed = _failed(plan, outcomes)
     if failed:
         names = ", ".join(f"{folder.path.name} ({folder.read().state})" for folder in failed)
         raise SweepError(
@@ -176,44 +241,6 @@ def _show_plan(plan: "Plan") -> None:
     )
     if plan.is_measured and plan.seconds > DAY_SECONDS:
         terminal.note("That is more than a day here; the presets quick (an hour or two) and demo (minutes) are shorter.")
-    if (shortage := plan.disk.shortage(plan.study_path)) is not None:
-        terminal.note(shortage)
-
-
-def _show_dry_run(plan: "Plan", sequence: SequentialSweep | None, *, as_json: bool) -> None:
-    if as_json:
-        terminal.result_json(_plan_values(plan) | (_sequence_values(sequence) if sequence else {}))
-        return
-    _show_plan(plan)
-    if sequence:
-        terminal.note(_outlook(sequence, sequence.gap()))
-
-
-def _outlook(sequence: SequentialSweep, gap: "Gap | None") -> str:
-    """How many more seeds a verdict is expected to need."""
-    first, most = sequence.design.first_look, sequence.design.max_seeds
-    if gap is None or gap.bound is None:
-        return f"The verdict is looked at with {first} seeds, and with each further one until it is decided, at most {most}."
-    if gap.seeds_needed is None:
-        return f"If mean and deviation stay as they are, {most} seeds will not decide the verdict."
-    if gap.seeds_needed == 0:
-        return f"No more seeds are needed. {verdict_on([gap])[0]}"
-    seeds = f"{gap.seeds_needed} more seed{'s' if gap.seeds_needed > 1 else ''}"
-    return f"If mean and deviation stay as they are, {seeds} will decide the verdict; at most {most} are run in all."
-
-
-def _sequence_values(sequence: SequentialSweep) -> dict[str, Any]:
-    """The design, the looks so far and the verdict as JSON."""
-    gap = sequence.gap()
-    return {
-        "until_decided": {
-            **sequence.design.model_dump(mode="json"),
-            "seeds": list(sequence.seeds),
-            "degradation": "undecided" if gap is None else gap.degradation,
-            "seeds_needed": None if gap is None else gap.seeds_needed,
-            "verdict": verdict_on([] if gap is None else [gap])[0],
-        }
-    }
 
 
 def _plan_values(plan: "Plan") -> dict[str, Any]:

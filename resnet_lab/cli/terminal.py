@@ -32,6 +32,11 @@ def sentence(text: str) -> None:
     stdout.print(Text(_wrapped_at_terminal(printable(text))))
 
 
+def plain(text: str) -> None:
+    """Print a file's content on stdout."""
+    print(text, end="", flush=True)
+
+
 def result_json(values: Any) -> None:
     """Print one JSON object on stdout."""
     print(json.dumps(values, indent=2), flush=True)

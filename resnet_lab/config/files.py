@@ -4,7 +4,7 @@ import copy
 import difflib
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from resnet_lab.config.blocks import BlockType
+from resnet_lab.config.compute import ComputeConfig
 from resnet_lab.config.durations import DURATION_KEYS, Integer
 from resnet_lab.config.identity import identity
-from resnet_lab.config.schema import ComputeConfig, RunConfig, Section
+from resnet_lab.config.schema import RunConfig
+from resnet_lab.config.section import Section
 from resnet_lab.config.settings import Settings, flatten, get, merge
+from resnet_lab.config.slurm import SlurmConfig
 from resnet_lab.config.terms import Kind, Layout, Shortcut
 from resnet_lab.errors import ConfigError
 from resnet_lab.text import shortened
@@ -41,10 +44,14 @@ class SweepConfig(Section):
 
 
 Override = tuple[tuple[str, ...], Any]  # key path and value
+_NOT_OF_RUNS: Mapping[type[BaseModel], str] = {SweepConfig: "sweep", SlurmConfig: "slurm"}  # sections that no run has
 
 
 class StudyConfig:
-    """A config file with overrides: the settings shared by all runs, and the sweep. Raises ConfigError if they are invalid."""
+    """A config file with overrides: the settings shared by all runs, the sweep, and how Slurm starts it.
+
+    Raises ConfigError if they are invalid.
+    """
 
     def __init__(self, name: str, source: str, settings: Settings, overrides: Sequence[Override] = ()) -> None:
         self.name = name
@@ -54,14 +61,16 @@ class StudyConfig:
         for path, value in self._overrides:
             over = merge(over, _nested(path, value))
         merged = merge(settings, over)
-        self._settings = {key: value for key, value in merged.items() if key != "sweep"}
-        for section in ("model", "sweep"):
+        self._settings = {key: value for key, value in merged.items() if key not in _NOT_OF_RUNS.values()}
+        for section in ("model", *_NOT_OF_RUNS.values()):
             if not isinstance(merged.get(section, {}), dict):
                 raise ConfigError(
                     f"{self.where(section)}: {section} must be a section [{section}], got {shortened(merged[section])}."
                 )
         with _readable_errors(self.where, SweepConfig):
             self.sweep = SweepConfig.model_validate(merged.get("sweep", {}))
+        self._slurm: Settings = merged.get("slurm", {})
+        self.slurm()
 
     def run(
         self,
@@ -99,6 +108,19 @@ class StudyConfig:
         changed = copy.copy(self)
         changed.sweep = self.sweep.model_copy(update={"seeds": tuple(seeds)})
         return changed
+
+    def slurm(self, given: Settings | None = None) -> SlurmConfig:
+        """The settings of Slurm; those given, from command-line options, replace the file's. Raises ConfigError."""
+        given = given or {}
+
+        def _where(key: str) -> str:
+            _, *path = key.split(".")
+            if get(given, path) is None:
+                return self.where(key)
+            return "--slurm" if path[0] == "options" else f"--{path[0].replace('_', '-')}"
+
+        with _readable_errors(_where, SlurmConfig):
+            return SlurmConfig.model_validate(merge(self._slurm, given))
 
     def sets(self, path: Sequence[str]) -> bool:
         """Whether the file or an override sets this key."""
@@ -193,7 +215,7 @@ def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[Bas
     if location[-1:] and location[-1] in ("int", "literal['all']", "constrained-int"):
         del location[-1]  # likewise for untagged unions
     key = ".".join(location)
-    full = key if model is RunConfig else f"sweep.{key}"
+    full = f"{_NOT_OF_RUNS[model]}.{key}" if model in _NOT_OF_RUNS else key
     prefix = f"{where(full)}: {full}"
     if detail["type"] == "extra_forbidden" and key in known_keys(model):
         other = "milestones" if key.endswith(".milestones") else "plateau"

@@ -50,14 +50,8 @@ ALWAYS = (
     "Weights of the final layer are drawn uniformly from +-1 / sqrt(fan-in) and its biases are zero; the paper does not specify "
     "this initialisation.",
 )
-# Further departures of runs on images of 32x32 pixels, and of runs on a folder of images.
-ON_CIFAR = (
-    "BN statistics are computed over the whole batch in one process; the paper splits its 128 images over two GPUs, so its BN "
-    "statistics are over 64 images.",
-)
+# Further departures of runs on a folder of images.
 ON_FOLDERS = (
-    "BN statistics are computed over the whole batch in one process; the paper does not state over how many GPUs it splits its "
-    "256 images.",
     "The per-pixel mean and the principal components of colour are estimated from 1,000 training images; the paper does not "
     "state how many it uses.",
     "Colours are shifted along their principal components by 0.1 standard deviations (the square roots of the eigenvalues); the "
@@ -70,7 +64,23 @@ ON_FOLDERS = (
 
 def always(config: RunConfig) -> tuple[str, ...]:
     """The departures of every run on images of this kind, one sentence each."""
-    return (ON_FOLDERS if recipe_for(config) is IMAGENET else ON_CIFAR) + ALWAYS
+    paper = recipe_for(config)
+    return (*_bn_statistics(config, paper), *(ON_FOLDERS if paper is IMAGENET else ()), *ALWAYS)
+
+
+def _bn_statistics(config: RunConfig, paper: Recipe) -> Iterator[str]:
+    """The paper trains on CIFAR-10 with a mini-batch size of 128 on two GPUs (Sec. 4.2), so with BN statistics over 64 images."""
+    batch_size, parts = config.recipe.batch_size, config.compute.statistics_parts
+    num_images = batch_size // parts
+    ours = (
+        "BN statistics are computed over the whole batch"
+        if parts == 1
+        else f"BN statistics are computed over {num_images} of the batch's {batch_size} images"
+    )
+    if paper is IMAGENET:
+        yield f"{ours}; the paper does not state over how many GPUs it splits its {paper.batch_size} images."
+    elif num_images != 64:
+        yield f"{ours}; the paper splits its {paper.batch_size} images over two GPUs, so its BN statistics are over 64 images."
 
 
 def departures(config: RunConfig) -> list[str]:

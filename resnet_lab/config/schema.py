@@ -5,22 +5,18 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFacts, BlockType, StrideOn
+from resnet_lab.config.compute import ComputeConfig, compute_problems
 from resnet_lab.config.datasets import DATASETS, Dataset, DatasetFacts, Sizes, size_problems
 from resnet_lab.config.depths import DEPTH_HELP, depth_problem, stage_blocks
 from resnet_lab.config.durations import Duration, Integer, in_steps
 from resnet_lab.config.identity import Later, digest
+from resnet_lab.config.section import Section
 from resnet_lab.config.settings import Settings, flatten, get
 from resnet_lab.config.terms import Kind, Layout, Padding, Shortcut
-
-
-class Section(BaseModel):
-    """Frozen, strictly typed settings that reject unknown keys and numbers that are not finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _problem(key: str, text: str) -> PydanticCustomError:
@@ -229,19 +225,6 @@ class LogConfig(Section):
     keep: tuple[Duration, ...] = Field((), strict=False, description="steps whose checkpoints are never deleted, for `analyze`")
 
 
-class ComputeConfig(Section):
-    """How a run computes. Each setting changes results in the last bits, so all runs of a study share them."""
-
-    precision: Literal["fp32", "bf16"] = "fp32"
-    compile: bool | Literal["auto"] = Field("auto", description="compile the blocks; auto: if a timed trial shows a speed-up")
-    cuda_graphs: bool = Field(False, description="replay compiled blocks as CUDA graphs")
-    recompute_blocks: Later[bool] = Field(
-        False,
-        description="store only the blocks' inputs for the backward pass and recompute the rest: less memory, more time",
-    )
-    deterministic: bool = Field(False, description="on CUDA: use only deterministic algorithms; slower")
-
-
 class RunConfig(Section):
     """All settings that determine a run's results; durations are converted to steps."""
 
@@ -316,10 +299,7 @@ def _epoch_steps(raw: Settings) -> int:
 def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Pairs of key and problem, for settings that are valid on their own but not in combination."""
     data, recipe = config.data, config.recipe
-    if config.compute.cuda_graphs and config.compute.compile is not True:
-        yield "compute.cuda_graphs", "CUDA graphs require compiled blocks: set compute.compile = true"
-    if config.compute.recompute_blocks and config.compute.compile is not False:
-        yield "compute.recompute_blocks", "compiled blocks cannot be recomputed: set compute.compile = false"
+    yield from compute_problems(config.compute, recipe.batch_size, data.num_train)
     if config.evaluation.final_test_views != 1 and not data.facts.is_folder:
         yield (
             "evaluation.final_test_views",

@@ -1,5 +1,6 @@
 """Unvalidated settings as nested dictionaries, as read from TOML and JSON."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,3 +36,12 @@ def flatten(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def to_toml(settings: Settings, prefix: str = "") -> str:
+    """Settings as TOML, whose numbers, strings and lists are written as in JSON."""
+    own = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if not isinstance(value, dict)]
+    tables = [
+        f"\n[{prefix}{key}]\n{to_toml(value, f'{prefix}{key}.')}" for key, value in settings.items() if isinstance(value, dict)
+    ]
+    return "\n".join([*own, *tables])

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnet_lab.data.batches import Order
+from resnet_lab.data.batches import Order, Own, whole
 from resnet_lab.data.images import Images, normalise
 from resnet_lab.errors import DataError
 from resnet_lab.record.digests import Digests
@@ -63,12 +63,12 @@ class FolderSet(Images):
         """A copy whose images are moved to a device when decoded."""
         return replace(self, device=device)
 
-    def chunks(self, batch_size: int, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    def chunks(self, batch_size: int, views: int = 1, which: slice = slice(None)) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, in batches: uint8 `(N, 3, S, S)`, or `(N, 10, 3, S, S)` with ten views, and labels `(N,)`.
 
-        Raises DataError if an image cannot be decoded.
+        Or only the batches of a slice of them. Raises DataError if an image cannot be decoded.
         """
-        side, starts = test_side(self.size), range(0, len(self), batch_size)
+        side, starts = test_side(self.size), range(0, len(self), batch_size)[which]
 
         def _squares(index: int) -> list[Crop]:
             return [Crop(file, side, side, (0.5, 0.5)) for file in self.files[starts[index] :][:batch_size]]
@@ -108,8 +108,8 @@ class FolderBatches:
     `mean` `(3, S, S)` and `components` `(3, 3)` are those of `statistics`.
     """
 
-    def __init__(self, train: FolderSet, mean: Tensor, components: Tensor, batch_size: int, seed: int) -> None:
-        self._train, self._mean, self._components = train, mean, components
+    def __init__(self, train: FolderSet, mean: Tensor, components: Tensor, batch_size: int, seed: int, own: Own = whole) -> None:
+        self._train, self._mean, self._components, self._own = train, mean, components, own
         self.order = order = Order(len(train), batch_size, seed)
 
         def _augmentation(step: int) -> ScaleCrops:
@@ -118,19 +118,19 @@ class FolderBatches:
 
         def _crops(step: int) -> list[Crop]:
             drawn = _augmentation(step)
-            parameters = zip(order(step).tolist(), drawn.sides.tolist(), drawn.positions.tolist(), strict=True)
+            parameters = zip(*(own(rows).tolist() for rows in (order(step), drawn.sides, drawn.positions)), strict=True)
             return [Crop(train.files[index], train.size, side, position) for index, side, position in parameters]
 
         self.augmentation, self._decoder = _augmentation, _Decoder(_crops, batch_size)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images `(N, 3, S, S)`, augmented, normalised and channels last, and labels `(N,)` of a step. Raises DataError."""
-        device, drawn = self._train.device, self.augmentation(step)
+        device, drawn = self._train.device, ScaleCrops(*map(self._own, self.augmentation(step)))
         crops = self._decoder(step).to(device)
         crops = torch.where(drawn.flips.to(device)[:, None, None, None], crops.flip(-1), crops)
         images = normalise(crops, self._mean)
         images += (drawn.colours.to(device) @ self._components)[:, :, None, None]
-        return images.contiguous(memory_format=torch.channels_last), self._train.labels[self.order(step)].to(device)
+        return images.contiguous(memory_format=torch.channels_last), self._train.labels[self._own(self.order(step))].to(device)
 
 
 def find(root: Path, size: int) -> tuple[FolderSet, FolderSet, tuple[str, ...]]:

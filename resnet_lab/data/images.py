@@ -31,8 +31,8 @@ class Images(ABC):
         """A copy on a device."""
 
     @abstractmethod
-    def chunks(self, batch_size: int, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, in batches: uint8 `(N, 3, S, S)` and labels `(N,)`."""
+    def chunks(self, batch_size: int, views: int = 1, which: slice = slice(None)) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, in batches: uint8 `(N, 3, S, S)` and labels `(N,)`; or only the batches of a slice of them."""
 
 
 AnyImages = TypeVar("AnyImages", bound=Images)
@@ -58,10 +58,10 @@ class ImageSet(Images):
         """A copy on a device."""
         return ImageSet(self.images.to(device), self.labels.to(device))
 
-    def chunks(self, batch_size: int, views: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, in batches: uint8 `(N, 3, S, S)` and labels `(N,)`."""
+    def chunks(self, batch_size: int, views: int = 1, which: slice = slice(None)) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, in batches: uint8 `(N, 3, S, S)` and labels `(N,)`; or only the batches of a slice of them."""
         assert views == 1, "ten crops require images larger than the network's input"
-        yield from zip(torch.split(self.images, batch_size), torch.split(self.labels, batch_size), strict=True)
+        yield from zip(torch.split(self.images, batch_size)[which], torch.split(self.labels, batch_size)[which], strict=True)
 
 
 @dataclass(frozen=True)

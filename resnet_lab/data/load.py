@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from resnet_lab.config.schema import DataConfig
 from resnet_lab.data import folder, synthetic
-from resnet_lab.data.batches import Batches
+from resnet_lab.data.batches import Batches, Own, whole
 from resnet_lab.data.cifar import CIFARS, DATA_VARIABLE
 from resnet_lab.data.folder import FolderBatches, FolderSet
 from resnet_lab.data.images import Data, ImageSet, per_pixel_mean, split
@@ -51,13 +51,16 @@ def size_change(recorded: RecordedImages | None, digests: Digests | None) -> str
     return f"Some image files differ in size from those that {recorded.run} was trained on"
 
 
-def training_batches(data: Data, batch_size: int, seed: int) -> Batches | FolderBatches:
-    """The function from a step to its mini-batch, with the data set's augmentation: images `(N, 3, S, S)`, labels `(N,)`."""
+def training_batches(data: Data, batch_size: int, seed: int, own: Own = whole) -> Batches | FolderBatches:
+    """The function from a step to its mini-batch, with the data set's augmentation: images `(N, 3, S, S)`, labels `(N,)`.
+
+    Several processes share a batch; `own` selects this one's rows.
+    """
     if isinstance(data.train, FolderSet):
         assert data.components is not None
-        return FolderBatches(data.train, data.mean, data.components, batch_size, seed)
+        return FolderBatches(data.train, data.mean, data.components, batch_size, seed, own)
     assert isinstance(data.train, ImageSet)
-    return Batches(data.train, data.mean, batch_size, seed)
+    return Batches(data.train, data.mean, batch_size, seed, own)
 
 
 class LoadedDataset(NamedTuple):

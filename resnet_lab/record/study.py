@@ -1,7 +1,7 @@
 """Studies on disk: finding folders of runs by name, and reading them."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,14 @@ _MAX_NAME_BYTES = 255  # limit of common file systems
 class Study:
     """A study as read from its folder: its runs in order of name, and a message for each run that cannot be read.
 
-    `design` says how its seeds are added until the verdict is decided; None if they are fixed.
+    `queue` is the state of runs in the queue of a cluster, by name; None if it is not known. `design` says how seeds are added
+    until the verdict is decided; None if they are fixed.
     """
 
     path: Path
     runs: tuple[Run, ...]
     faults: tuple[str, ...] = ()
+    queue: Mapping[str, str] | None = None
     design: Design | None = None
 
     @property
@@ -127,7 +129,7 @@ def read_study(path: Path, read: Callable[[RunFolder], Run] = RunFolder.read) ->
         design = read_design(path)
     except ConfigError as error:
         faults.append(str(error).replace(f"{path}/", ""))
-    return Study(path, tuple(runs), tuple(faults), design)
+    return Study(path, tuple(runs), tuple(faults), design=design)
 
 
 def recorded_images(folders: Iterable[RunFolder]) -> RecordedImages | None:

@@ -32,7 +32,7 @@ def as_in_study(config: RunConfig, study: Path) -> RunConfig:
         return config
     first = folders[0].config()
     if config.data.dataset == "auto":
-        config = _with_dataset(config, first.data.dataset)
+        config = with_dataset(config, first.data.dataset)
     if config.compute.compile == "auto":
         config = with_compile(config, first.compute.compile is True)
     return config
@@ -54,10 +54,11 @@ def fetch_data(requested: RunConfig, config: RunConfig, root: Path) -> Iterator[
 
 def decide_data(config: RunConfig, root: Path) -> RunConfig:
     """The config with `dataset = "auto"` resolved: CIFAR-10 if it is in `root`, else the synthetic stand-in."""
-    return _with_dataset(config, auto.available_dataset(root)) if config.data.dataset == "auto" else config
+    return with_dataset(config, auto.available_dataset(root)) if config.data.dataset == "auto" else config
 
 
-def _with_dataset(config: RunConfig, dataset: Dataset) -> RunConfig:
+def with_dataset(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """The same run on another data set of the same sizes."""
     return config.model_copy(update={"data": config.data.model_copy(update={"dataset": dataset})})
 
 

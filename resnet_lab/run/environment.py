@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
-from resnet_lab.config.schema import ComputeConfig
+from resnet_lab.config.compute import ComputeConfig
 
 _PACKAGES = ("resnet-lab", "torchvision", "numpy", "pillow")
 
 
-def describe(device: torch.device, threads: int, compute: ComputeConfig, provenance: dict[str, Any]) -> dict[str, Any]:
+def describe(
+    device: torch.device, threads: int, compute: ComputeConfig, provenance: dict[str, Any], processes: int = 1
+) -> dict[str, Any]:
     """Versions, device, threads, arithmetic, git commit and data provenance; `compute` as in effect on this machine."""
     return {
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)}
@@ -25,9 +27,12 @@ def describe(device: torch.device, threads: int, compute: ComputeConfig, provena
         "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,  # type: ignore[no-untyped-call]
         "tf32": torch.backends.cudnn.allow_tf32 if device.type == "cuda" else None,
         "threads": threads,
+        "processes": processes,
         "precision": compute.precision,
         "compiled": compute.compile is True,
         "cuda_graphs": compute.cuda_graphs,
+        "replicas": compute.replicas,
+        "bn": compute.bn,
         "deterministic": compute.deterministic or device.type == "cpu",
         "git_commit": _git_commit(),
         "data": provenance,

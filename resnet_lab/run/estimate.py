@@ -106,7 +106,7 @@ def sample(config: RunConfig, device: torch.device) -> Iterator[Speed]:
             nonlocal begin
             synchronize(device)
             now = time.perf_counter()
-            parts[part] = now - begin  # noqa: B023  # called only within this iteration
+            parts[part] = parts.get(part, 0.0) + now - begin  # noqa: B023  # called only within this iteration
             begin = now
 
         batch = batches(max(step, 0) % (num_images // config.recipe.batch_size))

@@ -30,7 +30,7 @@ class DiskSpace:
         if self.needed <= self.free:
             return None
         return (
-            f"The sweep needs about {_size(self.needed)} of disk space in {folder}, where {_size(self.free)} are free. "
+            f"The sweep needs about {in_bytes(self.needed)} of disk space in {folder}, where {in_bytes(self.free)} are free. "
             "Free disk space or choose another folder with --runs."
         )
 
@@ -70,7 +70,8 @@ def _kept_bytes(config: RunConfig) -> int:
     return num_checkpoints * checkpoint_bytes(config.model, config.data.num_classes) + records + _OTHER_BYTES
 
 
-def _size(num_bytes: int) -> str:
+def in_bytes(num_bytes: int) -> str:
+    """A number of bytes in a readable unit."""
     return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
 
 

@@ -2,6 +2,7 @@
 
 Every launcher starts `python -m resnet_lab train --run DIR`, which skips, resumes or retries the run according to its folder.
 `local.py` has the launcher for this machine. To add one, write a class with the methods of `Launcher` and pass it to `plan`.
+`slurm.py` submits the runs and `k8s.py` prints what Kubernetes starts, so both are only an `Allocator`.
 """
 
 import signal
@@ -14,8 +15,9 @@ from typing import Protocol
 from resnet_lab.errors import DivergedError, LockedError, retryable
 from resnet_lab.record.store import RunFolder
 
-_MAX_RETRIES = 2  # of each run in a sweep
+MAX_RETRIES = 2  # of each run in a sweep
 _SIGKILL = 9
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # of the maths libraries, read when they load
 _NOT_FAILED = (DivergedError.exit_code, LockedError.exit_code)  # a diverged run records that itself; a locked one runs elsewhere
 
 
@@ -74,13 +76,13 @@ class Retries:
 
     def retry(self, outcome: Outcome) -> str | None:
         """What to say of a run that is to be started again now, which counts; None if it is not."""
-        if outcome.was_stopped or not retryable(outcome.exit_code) or self._counts[outcome.folder] == _MAX_RETRIES:
+        if outcome.was_stopped or not retryable(outcome.exit_code) or self._counts[outcome.folder] == MAX_RETRIES:
             return None
         self._counts[outcome.folder] += 1
         number = outcome.killed_by
         reason = f"ended with exit code {outcome.exit_code}" if number is None else f"was killed (signal {number})"
         reason += ", perhaps for lack of memory" if number == _SIGKILL else ""
-        return f"{outcome.folder.path.name} {reason}; starting it again, {self._counts[outcome.folder]} of {_MAX_RETRIES}."
+        return f"{outcome.folder.path.name} {reason}; starting it again, {self._counts[outcome.folder]} of {MAX_RETRIES}."
 
 
 class Allocator(Protocol):

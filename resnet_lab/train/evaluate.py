@@ -1,7 +1,7 @@
 """Error and loss of a network in evaluation mode: moving BN averages, no gradients."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Precision = Literal["fp32", "bf16"]
+Sums = tuple[float, float, float]  # over the images of a batch: misclassified ones, losses, and their number
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -17,9 +18,15 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 @torch.inference_mode()
-def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: Precision = "fp32") -> tuple[float, float]:
+def evaluate(
+    net: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    precision: Precision = "fp32",
+    in_turn: Callable[[Sequence[Sums]], Sequence[Sums]] = lambda sums: sums,
+) -> tuple[float, float]:
     """Error (a fraction) and mean loss over all images of `batches`; leaves the network and its mode unchanged.
 
+    `in_turn` gives the sums of the batches of all processes in order, if several processes share them.
     Inputs are `(N, 3, H, W)`, or `(N, V, 3, H, W)` with V views per image, over which probabilities are averaged; labels `(N,)`.
     """
     was_training = net.training
@@ -33,11 +40,8 @@ def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision
             sums.append((wrong, functional.cross_entropy(logits, labels, reduction="sum"), len(labels)))
     finally:
         net.train(was_training)
-    num_images = sum(size for _, _, size in sums)
-    return (
-        sum(wrong.item() for wrong, _, _ in sums) / num_images,
-        sum(loss_sum.item() for _, loss_sum, _ in sums) / num_images,
-    )
+    wrong, losses, sizes = zip(*in_turn([(wrong.item(), loss_sum.item(), size) for wrong, loss_sum, size in sums]), strict=True)
+    return sum(wrong) / sum(sizes), sum(losses) / sum(sizes)
 
 
 def _over_views(net: nn.Module, inputs: Tensor) -> Tensor:

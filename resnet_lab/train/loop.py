@@ -12,6 +12,7 @@ from torch.nn import functional
 from resnet_lab.config.schema import Plateau, RecipeConfig
 from resnet_lab.record.lines import Record, TrainRecord, ValidationRecord
 from resnet_lab.train.evaluate import Precision, autocast
+from resnet_lab.train.replicas import Accumulation
 from resnet_lab.train.schedule import after_check, after_warmup_window, lr_at
 from resnet_lab.train.state import TrainState
 
@@ -69,12 +70,23 @@ def update(
 ) -> tuple[Tensor, Tensor, int]:
     """One update. Returns the batch's mean loss and number of misclassified images, on the device, and the batch size.
 
+    `batch` holds the images of this process's replicas; the results are those of the batch of all processes.
     A loss that is not finite sets `found_inf` permanently, and the optimiser then skips updates.
-    `on_part` is called after each part of the step has been queued on the device: "forward", "backward", "optimizer".
+    `on_part` is called after each part of the step has been queued on the device: "forward" and "backward", for
+    each replica, and "optimizer".
     """
-    images, labels = batch
     for group in state.optimizer.param_groups:
         group["lr"] = lr
+    loss, wrong = (_backward if state.replicas.count == 1 else _backward_of_replicas)(state, batch, precision, on_part)
+    torch.maximum(state.found_inf, (~torch.isfinite(loss)).float(), out=state.found_inf)
+    state.optimizer.step()
+    on_part("optimizer")
+    return loss, wrong, len(batch[1]) * state.replicas.size
+
+
+def _backward(state: TrainState, batch: Batch, precision: Precision, on_part: Callable[[str], None]) -> tuple[Tensor, Tensor]:
+    """Compute the gradients of the mean loss; returns that loss and the number of misclassified images."""
+    images, labels = batch
     with autocast(images.device, precision), _eager_if_short(state.compiled_batch, len(labels)):
         logits = state.net(images)
         loss = functional.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels)
@@ -83,11 +95,19 @@ def update(
     loss.backward()  # type: ignore[no-untyped-call]
     on_part("backward")
     with torch.no_grad():
-        torch.maximum(state.found_inf, (~torch.isfinite(loss)).float(), out=state.found_inf)
-        wrong = (logits.argmax(1) != labels).sum()
-    state.optimizer.step()
-    on_part("optimizer")
-    return loss.detach(), wrong, len(labels)
+        return loss.detach(), (logits.argmax(1) != labels).sum()
+
+
+def _backward_of_replicas(
+    state: TrainState, batch: Batch, precision: Precision, on_part: Callable[[str], None]
+) -> tuple[Tensor, Tensor]:
+    """Like `_backward`, for the mean over all replicas of their mean losses."""
+    accumulation = Accumulation(state.net, state.replicas)
+    for part in zip(*map(state.replicas.own_parts, batch), strict=True):
+        accumulation.add(*_backward(state, part, precision, on_part))
+    means = accumulation.finish()
+    on_part("backward")
+    return means
 
 
 def _eager_if_short(compiled_batch: int | None, num_images: int) -> AbstractContextManager[Any]:

@@ -1,6 +1,7 @@
 """The complete training state of a run, which can be saved and restored exactly."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from resnet_lab.config.schema import RecipeConfig
 from resnet_lab.errors import DivergedError
+from resnet_lab.train.replicas import WHOLE, Replicas
 from resnet_lab.train.schedule import ScheduleState, start
 
 
@@ -54,8 +56,8 @@ class TrainState:
     """A network in training after `step` updates; it needs no random generator, since draws are functions of the step.
 
     `reported_step` is the last step whose records have been yielded: `step`, or the one before during a plateau check.
-    `found_inf`, a scalar on the device, is 1 once a loss was not finite. `compiled_batch` is the batch size for which the blocks
-    are compiled; None if they are not.
+    `found_inf`, a scalar on the device, is 1 once a loss was not finite. `compiled_batch` is the number of images for which the
+    blocks are compiled; None if they are not.
     """
 
     net: nn.Module
@@ -65,6 +67,7 @@ class TrainState:
     warmup: Window
     found_inf: Tensor
     compiled_batch: int | None = None
+    replicas: Replicas = WHOLE
     step: int = 0
     reported_step: int = 0
 
@@ -76,6 +79,16 @@ class TrainState:
                 "lr, such as --set recipe.lr=0.05, or warm-up at this depth, such as --set recipe.warmup.from_depth=8, with "
                 "another --study NAME."
             )
+
+    def digest(self) -> bytes:
+        """The sha256 of all that determines the further training: weights, moving averages, momentum, schedule and windows."""
+        moments = self.optimizer.state_dict()["state"]
+        tensors = [*self.net.state_dict().values(), *(value for index in sorted(moments) for value in moments[index].values())]
+        windows = [(window.loss_sum.item(), window.wrong.item(), window.images) for window in (self.log, self.warmup)]
+        digest = hashlib.sha256(repr((self.step, self.reported_step, self.schedule, windows)).encode())
+        for tensor in tensors:
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.digest()
 
     def state_dict(self) -> dict[str, Any]:
         """The state as tensors and plain values, loadable with `weights_only=True`."""
@@ -110,7 +123,9 @@ class TrainState:
         self.warmup.load_state_dict(state["warmup"])
 
 
-def new_state(net: nn.Module, recipe: RecipeConfig, depth: int, compiled_batch: int | None = None) -> TrainState:
+def new_state(
+    net: nn.Module, recipe: RecipeConfig, depth: int, compiled_batch: int | None = None, replicas: Replicas = WHOLE
+) -> TrainState:
     """The state of `net` before its first step.
 
     The fused optimiser skips updates on the device once `found_inf` is set, so a NaN never reaches the weights.
@@ -119,7 +134,7 @@ def new_state(net: nn.Module, recipe: RecipeConfig, depth: int, compiled_batch: 
     optimizer = _make_optimizer(net, recipe)
     found_inf = torch.zeros((), device=device)
     optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # read by its step(); GradScaler sets it likewise
-    return TrainState(net, optimizer, start(recipe, depth), Window(device), Window(device), found_inf, compiled_batch)
+    return TrainState(net, optimizer, start(recipe, depth), Window(device), Window(device), found_inf, compiled_batch, replicas)
 
 
 def load_network(net: nn.Module, state: Mapping[str, Any]) -> None:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from resnet_lab.config.compute import ComputeConfig
 from resnet_lab.config.datasets import DATASETS, fixed_sizes, with_classes
-from resnet_lab.config.schema import ComputeConfig, DataConfig, ModelConfig
+from resnet_lab.config.schema import DataConfig, ModelConfig
 from resnet_lab.data import folder as image_folder
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.folder import FolderSet

@@ -56,3 +56,9 @@ def test_summary_uses_the_classes_and_image_size_of_the_settings(cli):
     assert counted("--config", "imagenet", "--depth", 34) == counted("--layout", "imagenet", "--depth", 34)
     assert counted("--layout", "imagenet", "--depth", 34, "--classes", 10) == (10, 224, 21_115_978)
     assert cli("summary", "--depth", 8, "--draw", "both.png").code == 0  # both networks, so no kind need be said
+
+
+def test_summary_says_how_a_batch_is_split(cli):
+    answer = cli("summary", "--depth", 20, "--residual", "--config", "paper", "--set", "compute.replicas=2")
+    assert "a batch of 128 images is split into 2 parts; BN statistics are over each part of 64 images." in answer.err
+    assert "is split" not in cli("summary", "--depth", 20, "--residual", "--config", "paper").err

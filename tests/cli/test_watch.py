@@ -3,6 +3,7 @@
 import io
 import time
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,17 @@ def test_watching_waits_for_planned_runs_for_a_limited_time(folder, script):
     for (study,) in watch.poll(lambda: [read_study(Path("runs/study"))], 25.0):
         assert study.runs[0].state == "planned"
     assert sum(pauses) == 50.0
+
+
+def test_watching_goes_on_while_a_run_is_in_the_queue_of_a_cluster(folder, script):
+    pauses = script(*[nothing] * 100)
+    queue = {"plain-8-s0": "pending 1_0"}
+
+    def read():
+        study = read_study(Path("runs/study"))
+        return [replace(study, queue=queue if len(pauses) < 20 else {})]
+
+    assert len(list(watch.poll(read, 25.0))) == 20 + 3
 
 
 def test_runs_watch_prints_a_line_for_each_change_without_a_terminal(cli, folder, lock, script):

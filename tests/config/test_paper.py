@@ -50,3 +50,18 @@ def test_the_imagenet_preset_departs_only_by_its_held_out_images():
     assert "10 images; the paper's is measured on 50,000" in " ".join(
         departures(folder_config(data=FOLDER_DATA | {"test_images": 10}))
     )
+
+
+def test_the_papers_bn_statistics_over_64_images_are_no_departure():
+    def sentence(*overrides):
+        return next((s for s in always(load_study("paper", overrides).run(kind="plain", depth=20)) if "computed over" in s), None)
+
+    assert sentence("compute.replicas=2") is None
+    assert sentence() == (
+        "BN statistics are computed over the whole batch; the paper splits its 128 images over two GPUs, so its BN statistics "
+        "are over 64 images."
+    )
+    assert sentence("compute.replicas=2", "compute.bn=sync") == sentence()
+    assert sentence("compute.replicas=4").startswith("BN statistics are computed over 32 of the batch's 128 images; the paper")
+    config = load_study("imagenet", ["compute.replicas=8", "data.validation_images=10007"]).run(kind="residual", depth=18)
+    assert any("over 32 of the batch's 256 images; the paper does not state" in sentence for sentence in always(config))

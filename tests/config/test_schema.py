@@ -1,6 +1,7 @@
 """Defaults, names and differences of run configs."""
 
 import pytest
+from pydantic import ValidationError
 
 from resnet_lab.config.schema import differences
 from tests.builders import tiny
@@ -35,3 +36,29 @@ def test_the_width_defaults_to_the_papers_for_each_layout():
 )
 def test_a_runs_name_tells_how_it_differs_from_the_papers_cifar_network(model, name):
     assert tiny(model=model).name == name
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"compute__replicas": 3}, "3 replicas cannot have equal parts of a batch of 16 images"),
+        (
+            {"compute__replicas": 4, "data__train_images": 102},
+            "4 replicas cannot have equal parts of an epoch's last batch, 2 of 82 training images: hold out 2 more",
+        ),
+        ({"compute__replicas": 0}, "greater than or equal to 1"),
+        ({"compute__replicas": 1025}, "less than or equal to 1024"),
+        ({"compute__bn": "sync"}, "omit it, or set compute.replicas"),
+    ],
+)
+def test_replicas_must_have_equal_parts_of_every_batch(changes, words):
+    with pytest.raises(ValidationError, match=words):
+        tiny(**changes)
+
+
+def test_replicas_are_part_of_the_identity_but_one_is_not():
+    assert tiny(compute__replicas=1, compute__bn="replica").digest() == tiny().digest()
+    digests = {tiny(**changes).digest() for changes in (
+        {}, {"compute__replicas": 2}, {"compute__replicas": 4}, {"compute__replicas": 2, "compute__bn": "sync"}
+    )}  # fmt: skip
+    assert len(digests) == 4

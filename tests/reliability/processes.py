@@ -38,17 +38,15 @@ def exit_code(process: BaseProcess, seconds: float = 300.0) -> int:
 
 def command(arguments: list[str], folder: Path, log: str = "/dev/null") -> None:
     """The command line with these arguments, in a folder; what it prints goes to `log`."""
-    from resnet_lab.cli.main import main
-
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if a shell runs the tests in the background
+    from resnet_lab.__main__ import main
+
     os.chdir(folder)
     with Path(log).open("w") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
-        try:
-            main(arguments)
-        except KeyboardInterrupt:  # before the command line has taken charge
-            sys.exit(128 + signal.SIGINT)
+    sys.argv = ["resnet-lab", *arguments]
+    main()
 
 
 def train(

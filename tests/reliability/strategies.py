@@ -1,6 +1,7 @@
 """Hypothesis strategies: valid settings, invalid values, arguments and damaged files."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,6 +75,9 @@ def run_settings(draw: DrawFn) -> Settings:
     """Valid settings of a run with every key of RunConfig, durations in steps."""
     data, steps = draw(_data()), draw(st.integers(0, _STEPS))
     num_train = data["train_images"] - data["validation_images"]
+    batch_size = draw(st.integers(1, num_train))
+    equal_parts = math.gcd(batch_size, num_train % batch_size)
+    replicas = draw(st.sampled_from([number for number in range(1, min(equal_parts, 1024) + 1) if equal_parts % number == 0]))
     compile = draw(st.sampled_from([True, False, "auto"]))
     is_folder = DATASETS[data["dataset"]].is_folder
     return {
@@ -82,7 +86,7 @@ def run_settings(draw: DrawFn) -> Settings:
         "data": data,
         "recipe": {
             "steps": steps,
-            "batch_size": draw(st.integers(1, num_train)),
+            "batch_size": batch_size,
             "lr": draw(_positive),
             "lr_factor": draw(_fraction),
             "momentum": draw(st.floats(0, 1, exclude_max=True)),
@@ -111,6 +115,8 @@ def run_settings(draw: DrawFn) -> Settings:
             "cuda_graphs": draw(st.booleans()) if compile is True else False,
             "recompute_blocks": draw(st.booleans()) if compile is False else False,
             "deterministic": draw(st.booleans()),
+            "replicas": replicas,
+            "bn": draw(st.sampled_from(["replica", "sync"])) if replicas > 1 else "replica",
         },
     }
 

@@ -64,7 +64,8 @@ PATHS = sorted(
 )  # fmt: skip
 LATER = (
     "model.layout", "model.block", "model.shortcut", "model.stride_on", "model.pad_channels", "data.num_classes",
-    "data.image_size", "evaluation.final_test_views", "compute.recompute_blocks", "compute.compile", "compute",
+    "data.image_size", "evaluation.final_test_views", "compute.recompute_blocks", "compute.replicas", "compute.bn",
+    "compute.compile", "compute",
 )  # fmt: skip
 times_of_day = st.dates() | st.datetimes() | st.times()  # TOML types that no setting accepts
 

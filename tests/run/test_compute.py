@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resnet_lab.config.schema import ComputeConfig
+from resnet_lab.config.compute import ComputeConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.run.compute import set_up
 from tests.builders import tiny

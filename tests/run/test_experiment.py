@@ -90,13 +90,15 @@ def test_the_forecast_of_a_run_without_a_measured_speed_has_no_time(tmp_path):
     assert forecast.multiply_adds > 0
 
 
-def test_resume_after_two_stops_and_a_kill_gives_identical_results(tmp_path):
+@pytest.mark.parametrize("replicas", [1, 4])
+def test_resume_after_two_stops_and_a_kill_gives_identical_results(tmp_path, replicas):
+    config = STATEFUL.model_copy(update={"compute": STATEFUL.compute.model_copy(update={"replicas": replicas})})
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
-    list(run(STATEFUL, whole))
-    stop_at(4, STATEFUL, parts)
-    kill_at(13, STATEFUL, parts)  # the run goes back to step 4 and repeats what it had recorded
-    stop_at(21, STATEFUL, parts)
-    list(run(STATEFUL, parts))
+    list(run(config, whole))
+    stop_at(4, config, parts)
+    kill_at(13, config, parts)  # the run goes back to step 4 and repeats what it had recorded
+    stop_at(21, config, parts)
+    list(run(config, parts))
     assert_equal(results(parts), results(whole))
 
 
@@ -241,8 +243,8 @@ def test_the_environment_file_has_only_the_listed_fields(tmp_path, monkeypatch):
     list(run(tiny(recipe__steps=1), folder))
     environment = folder.read().environment
     assert set(environment) == {
-        "versions", "system", "device", "device_name", "cuda", "cudnn", "tf32", "threads", "precision",
-        "compiled", "cuda_graphs", "deterministic", "git_commit", "data",
+        "versions", "system", "device", "device_name", "cuda", "cudnn", "tf32", "threads", "processes", "precision",
+        "compiled", "cuda_graphs", "replicas", "bn", "deterministic", "git_commit", "data",
     }  # fmt: skip
     assert environment["versions"]["torch"] == torch.__version__
     everything = b"".join(path.read_bytes() for path in folder.path.rglob("*") if path.is_file())

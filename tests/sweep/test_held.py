@@ -8,7 +8,7 @@ import pytest
 
 from resnet_lab.record.lock import this_machine
 from resnet_lab.record.store import RunFolder
-from resnet_lab.sweep import local
+from resnet_lab.sweep import local, pending
 from resnet_lab.sweep.launch import Job, Outcome, start
 from resnet_lab.sweep.local import LocalPool
 
@@ -28,7 +28,7 @@ sys.exit(0 if lost else 75)
 
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch):
-    monkeypatch.setattr(local, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(pending, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr(local, "_POLL_SECONDS", 0.05)
 
 

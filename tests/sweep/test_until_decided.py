@@ -121,6 +121,10 @@ def test_dry_run_says_how_many_seeds_are_expected_and_writes_nothing(cli, config
     [
         (["--max-seeds", 5], "--max-seeds is an option of --until-decided"),
         (["--until-decided", "--max-seeds", 2], "--max-seeds must be from 3 (the first look) to 50, got 2"),
+        (
+            ["--until-decided", "--launcher", "slurm"],
+            "--until-decided needs --launcher local or ray; with slurm, the sweep does not",
+        ),
         (["--until-decided", "--set", "sweep.depths=[8]"], "--until-decided compares plain nets of two depths"),
         (["--until-decided", "--set", 'sweep.kinds=["residual"]'], "--until-decided compares plain nets of two depths"),
     ],
