@@ -2,6 +2,7 @@
 
 import contextlib
 import platform
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ def train(argv: Sequence[str], paths: Sequence[Path], log_file: Path, threads: i
     in the worker's group, which Ray ends together with the worker. Raises ConfigError if `paths` are missing here, DiskError,
     and KeyboardInterrupt if the process had not been started.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script has started this node in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     process: subprocess.Popen[bytes] | None = None
     try:
         check_sees(paths)

@@ -164,6 +164,8 @@ _VALUES = {  # likely values by option, for the folder made by the fixture `plac
     "--weights": ["w.safetensors", "file.txt", "none.pth", "runs"],
     "--data-dir": ["data", "file.txt", "images"],
     "--device": ["auto", "cpu", "cuda", "cuda:7", "mps"],
+    "--launcher": ["local", "slurm", "ray", "k8s"],
+    "--address": ["auto", "local", "head", "127.0.0.1:1"],
     "--to": ["csv", "tensorboard", "torchvision", "safetensors"],
     "--dataset": ["cifar10", "cifar100", "folder"],
     "--layout": ["cifar", "imagenet"],

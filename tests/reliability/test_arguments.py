@@ -13,7 +13,7 @@ from resnet_lab.cli.main import app
 from resnet_lab.data import download
 from resnet_lab.report import architecture, write
 from resnet_lab.run import bench, experiment
-from resnet_lab.sweep import plan
+from resnet_lab.sweep import plan, ray
 from tests.builders import write_config
 from tests.reliability.scale import times
 from tests.reliability.strategies import arguments
@@ -40,7 +40,7 @@ def accept(*arguments, **options):
 
 @pytest.fixture
 def place(study, monkeypatch, cli):
-    """A study and files to name in arguments; training, measuring, drawing, downloading and waiting raise Accepted."""
+    """A study and files to name in arguments; work, downloads, connections and waits raise Accepted."""
     write_config(study.parent.parent / "tiny.toml")
     for name, content in {"bad.toml": "[model\n", "file.txt": "no folder"}.items():
         (study.parent.parent / name).write_text(content)
@@ -50,7 +50,7 @@ def place(study, monkeypatch, cli):
     monkeypatch.setenv("HOME", str(study.parent.parent))
     for module, name in (
         (experiment, "fetch_data"), (plan, "fetch_data"), (plan, "_measured"), (bench, "bench"), (download, "download"),
-        (write, "_draw"), (architecture, "architecture"), (watch.time, "sleep"), (Request, "load"),
+        (write, "_draw"), (architecture, "architecture"), (watch.time, "sleep"), (Request, "load"), (ray, "_connect"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, accept)
     monkeypatch.setattr(webbrowser, "open", lambda page: False)

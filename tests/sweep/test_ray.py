@@ -41,24 +41,22 @@ def test_the_task_returns_the_exit_code_of_the_process(tmp_path):
     assert run("import os; os.kill(os.getpid(), 9)", tmp_path) == 137
 
 
-@pytest.fixture
-def interrupted(tmp_path):
-    """Raise KeyboardInterrupt in this thread once the process has started, as `ray.cancel` does."""
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
+@pytest.fixture(params=["in the foreground", "in the background of a script"])
+def interrupted(request, tmp_path):
+    """Send SIGINT to this process, as `ray.cancel` does, once a task has started; a node started so may ignore it."""
 
     def watch():
         while not (tmp_path / "started").exists():
             time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGINT)
 
-    previous = signal.signal(signal.SIGUSR1, interrupt)
+    ignores = request.param == "in the background of a script"
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN if ignores else signal.default_int_handler)
     thread = threading.Thread(target=watch)
     thread.start()
     yield
     thread.join()
-    signal.signal(signal.SIGUSR1, previous)
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.mark.usefixtures("interrupted")
