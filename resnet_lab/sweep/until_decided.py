@@ -11,6 +11,7 @@ from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import read_study, run_folders
 from resnet_lab.study.compare import compare
 from resnet_lab.study.differences import Gap
+from resnet_lab.text import shortened
 
 DEFAULT_MAX_SEEDS = 10
 
@@ -71,7 +72,7 @@ def begin(source: StudyConfig, folder: Path, max_seeds: int | None) -> Sequentia
         most = DEFAULT_MAX_SEEDS if max_seeds is None else max_seeds
         if not len(source.sweep.seeds) <= most <= MOST_SEEDS or first > most:
             fewest = max(first, len(source.sweep.seeds))
-            raise ConfigError(f"--max-seeds must be from {fewest} (the first look) to {MOST_SEEDS}, got {most}.")
+            raise ConfigError(f"--max-seeds must be from {fewest} (the first look) to {MOST_SEEDS}, got {shortened(most)}.")
         design = Design(first_look=first, max_seeds=most)
     elif max_seeds not in (None, design.max_seeds):
         raise ConfigError(
