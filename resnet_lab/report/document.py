@@ -12,6 +12,7 @@ from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.config.settings import flatten
 from resnet_lab.presentation.blocks import Block, Bullets, Document, Picture, Section, Table, Text
 from resnet_lab.record.lines import Event
+from resnet_lab.record.sequential import Design
 from resnet_lab.record.store import Run
 from resnet_lab.report import figures
 from resnet_lab.report.tables import case_table, difference_table, error_table, spread
@@ -19,6 +20,7 @@ from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import MATTERS
 from resnet_lab.study.digest import mark
 from resnet_lab.study.published import NUMBERS
+from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.verdict import verdict_on_case
 from resnet_lab.text import duration
 
@@ -74,7 +76,9 @@ def _notices(comparison: Comparison) -> tuple[str, ...]:
 
 def _verdict(comparison: Comparison) -> Section:
     blocks: list[Block] = [Text(sentence, leads=True) for sentence in comparison.verdict]
-    if comparison.gaps:
+    if comparison.gaps and comparison.study.design is not None:
+        blocks.append(Text(_sequential_rule(comparison.study.design)))
+    elif comparison.gaps:
         blocks.append(
             Text(
                 "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation "
@@ -87,6 +91,19 @@ def _verdict(comparison: Comparison) -> Section:
     if comparison.missing:
         blocks.append(Bullets(comparison.missing))
     return Section("Verdict", tuple(blocks))
+
+
+def _sequential_rule(design: Design) -> str:
+    """How the verdict is decided in a study whose seeds are added until it is."""
+    return (
+        "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation than the "
+        "shallowest. Seeds were added until the verdict on plain nets was decided (`sweep --until-decided`): it is looked at "
+        f"with {design.first_look} seeds and with each further one, up to {design.max_seeds}. Degradation counts as shown if the "
+        "interval of the difference lies above zero at one of these looks, and as not shown if it lies below "
+        f"{100 * MATTERS:g} points. The intervals are wider than Student's 95 % intervals (alpha spending, Lan and DeMets 1983): "
+        f"the probability that one of them, at any look, misses the true mean is at most {100 * OVERALL_ERROR:g} %. Every number "
+        "of seeds counts as a look, whether or not anyone looked."
+    )
 
 
 def _curves(pictures: Mapping[str, Picture]) -> Section:

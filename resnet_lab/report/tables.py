@@ -85,6 +85,8 @@ def difference_table(comparison: Comparison) -> Table:
     )
     few = any(len(difference.seeds) < FEWEST_FOR_INTERVAL for difference in comparison.differences)
     caption = "Differences in percentage points, paired over seeds, with Student's 95 % interval."
+    if comparison.study.design is not None:
+        caption += " These are for a single look; the verdict, at several looks, rests on wider ones."
     if comparison.interaction is not None:
         caption += " Interaction: the residual difference (deep minus shallow) minus the plain one."
     return Table(f"{caption} {NO_INTERVAL}" if few else caption, ("difference", "seeds", "training error", "test error"), rows)

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from resnet_lab.config.terms import PROJECTION_VARIANTS, VARIANTS
+from resnet_lab.record.sequential import Design
 from resnet_lab.record.store import Run
 from resnet_lab.study.cases import Case
 from resnet_lab.study.cells import Cell
 from resnet_lab.study.differences import MANY_SEEDS, Gap
+from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.spread import Spread
 from resnet_lab.text import percent, points
 
@@ -22,19 +24,27 @@ def _sentence(gap: Gap) -> str:
     lead = {
         "shown": f"Degradation shown in {gap.variant} nets",
         "not shown": f"Degradation not shown in {gap.variant} nets",
-        "undecided": f"Degradation in {gap.variant} nets undecided; {_advice(gap.seeds_needed)}",
+        "undecided": f"Degradation in {gap.variant} nets undecided; {_advice(gap)}",
     }
     return (
         f"{lead[gap.degradation]}. Training error {percent(gap.shallow_train_error)} at depth {gap.shallow}, "
-        f"{percent(gap.deep_train_error)} at depth {gap.deep}: {points(gap.train_error.mean)} points"
-        f"{_certainty(gap.train_error, f'; sign-flip test p = {gap.p_value:.3g}')}."
+        f"{percent(gap.deep_train_error)} at depth {gap.deep}: {points(gap.train_error.mean)} points{_gap_certainty(gap)}."
     )
 
 
-def _advice(seeds_needed: int | None) -> str:
-    if seeds_needed is None:
+def _advice(gap: Gap) -> str:
+    needed = gap.seeds_needed
+    if needed is not None:
+        return f"run {needed} more seed{'s' if needed > 1 else ''}"
+    if gap.design is None:
         return f"more than {MANY_SEEDS} more seeds would be needed"
-    return f"run {seeds_needed} more seed{'s' if seeds_needed > 1 else ''}"
+    return f"more than the {gap.design.max_seeds} seeds of --max-seeds would be needed"
+
+
+def _gap_certainty(gap: Gap) -> str:
+    if gap.design is not None:
+        return f" ({_sequential_certainty(gap, gap.design)})"
+    return _certainty(gap.train_error, f"; sign-flip test p = {gap.p_value:.3g}")
 
 
 def _certainty(difference: Spread, test: str = "") -> str:
@@ -68,6 +78,19 @@ def verdict_on_case(case: Case) -> str:
     rest = case.remaining_gap if effect == "reduces" and share else None
     remaining = "" if rest is None else f"; remaining gap {points(rest.mean)} points{_certainty(rest)}"
     return f"{lead[effect]}: {points(case.change.mean)} points{_certainty(case.change)}{remaining}."
+
+
+def _sequential_certainty(gap: Gap, design: Design) -> str:
+    """How sure a verdict is that was looked at after every seed."""
+    if gap.bound is None:
+        return f"the first look is at {design.first_look} seeds"
+    low, high = gap.bound.interval
+    seeds = f"{'the first ' if gap.bound.num_seeds < len(gap.seeds) else ''}{gap.bound.num_seeds} seeds"
+    looks = f"look {gap.bound.look} of at most {design.max_seeds - design.first_look + 1}"
+    return (
+        f"{100 * gap.bound.confidence:.1f} % interval {points(low)} to {points(high)} over {seeds}, {looks}; "
+        f"error over all looks at most {100 * OVERALL_ERROR:g} %"
+    )
 
 
 def unfinished(runs: Sequence[Run]) -> list[str]:
