@@ -144,7 +144,7 @@ def _differences(comparison: Comparison) -> Section:
 
 def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
     """What varied settings change: a sentence on each case, the figures, and the table with the rules of the sentences."""
-    sentences = Bullets(tuple(map(verdict_on_case, comparison.cases)))
+    sentences = Bullets(tuple(" ".join(verdict_on_case(case)) for case in comparison.cases))
     drawn = [picture for stem, picture in pictures.items() if stem == "cases" or stem.startswith("cases-")]
     limit = f"{100 * MATTERS:g} points"
     rules = Text(
@@ -152,8 +152,9 @@ def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
         "With three or more seeds, a setting reduces or raises the error if the 95 % interval of the change lies below or above "
         f"zero. No effect is shown if the interval lies within {limit} of zero; otherwise, and with fewer seeds, the effect is "
         "undecided. A setting removes degradation if the base networks show it, if the setting reduces the error, and if the "
-        f"95 % interval of the remaining gap to the shallowest base network lies below {limit}. Each interval is for its case "
-        "alone: of twenty settings without any effect, one is expected to appear to have one."
+        f"95 % interval of the remaining gap to the shallowest base network lies below {limit}. A residual network is also "
+        "compared with the plain network of its depth by these rules, if that degrades and the recipe is the same. Each interval "
+        "is for its case alone: of twenty settings without any effect, one is expected to appear to have one."
     )
     return Section("What changes the error", (sentences, *drawn, case_table(comparison), rules))
 

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from resnet_lab.record.store import Run
-from resnet_lab.study.cases import Case
+from resnet_lab.study.cases import Case, Contrast
 from resnet_lab.study.cells import Cell
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import Difference, Gap
@@ -39,12 +39,20 @@ def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str
 
 
 def _case_values(case: Case) -> dict[str, Any]:
-    """A case as JSON values; the verdict is its sentence."""
-    return _values(case) | {
-        "remaining_gap": case.remaining_gap and _spread_values(case.remaining_gap),
-        "removed": case.removed,
-        "effect": case.effect,
-        "verdict": verdict_on_case(case),
+    """A case as JSON values; the verdict is its sentences."""
+    contrasts = {"against_base": case.against_base, "against_plain": case.against_plain}
+    return (
+        _values(case)
+        | {key: contrast and _contrast_values(contrast) for key, contrast in contrasts.items()}
+        | {"effect": case.effect, "verdict": list(verdict_on_case(case))}
+    )
+
+
+def _contrast_values(contrast: Contrast) -> dict[str, Any]:
+    return _values(contrast) | {
+        "remaining_gap": contrast.remaining_gap and _spread_values(contrast.remaining_gap),
+        "removed": contrast.removed,
+        "effect": contrast.effect,
     }
 
 
@@ -62,7 +70,7 @@ def _gap_values(gap: Gap) -> dict[str, Any]:
     return values
 
 
-def _values(item: Cell | Difference | Case) -> dict[str, Any]:
+def _values(item: Cell | Difference | Case | Contrast) -> dict[str, Any]:
     """The fields as JSON values: a spread with its mean, deviation and interval, a variant also split into kind and shortcut."""
     values: dict[str, Any] = {}
     for name in (field.name for field in dataclasses.fields(item)):
