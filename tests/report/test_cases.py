@@ -39,14 +39,52 @@ def test_one_numeric_setting_is_drawn_as_a_curve_with_base_networks_as_lines(run
     assert {text.get_text() for text in axes.texts} == {"plain-20", "plain-56", "residual-56"}
 
 
+def residual(errors=(0.1,) * 3, **settings):
+    model = {"kind": "residual", "depth": 56, "width": 4} | settings
+    varied = [f"model.{key}" for key in settings]
+    return [made_run("residual", 56, seed, train=error, model=model, varied=varied) for seed, error in enumerate(errors)]
+
+
+def test_the_curve_of_shortcuts_leads_from_the_plain_network_to_the_residual_one():
+    base = [run for seed in range(3) for run in four_runs(seed=seed)]
+    comparison = compared([*base, *residual([0.2] * 3, shortcut_scale=0.25), *residual(shortcut_scale=0.5)])
+    (axes,) = case_figures.against_value(comparison, "model.shortcut_scale").axes
+    curve, plain = (container.lines[0] for container in axes.containers)
+    assert list(curve.get_xdata()) == [0, 0.25, 0.5, 1]
+    assert list(curve.get_ydata()) == pytest.approx([30, 20, 10, 5])
+    assert (list(plain.get_xdata()), list(plain.get_ydata())) == ([0], [30])
+    assert axes.get_xlabel() == "shortcut_scale (base runs: plain-56 at 0, residual-56 at 1)"
+    assert {text.get_text() for text in axes.texts} == {"plain-20", "residual-56"}
+    comparison = compared([*base, *residual(shortcut_scale=0.0), *residual(shortcut_scale=0.5)])
+    (axes,) = case_figures.against_value(comparison, "model.shortcut_scale").axes
+    assert list(axes.containers[0].lines[0].get_xdata()) == [0, 0.5, 1]
+
+
+def test_effects_are_those_on_the_plain_network_if_it_degrades():
+    base = [run for seed in range(3) for run in four_runs(seed=seed)]
+    runs = [*base, *residual([0.24, 0.25, 0.26], order="preactivation"), *residual([0.1, 0.11, 0.12], span=1)]
+    comparison = compared([*runs, *varied("residual", 0.049)])
+    (axes,) = case_figures.side_by_side(comparison).axes
+    beside = {text.xy: text.get_text() for text in axes.texts}
+    assert beside[1, 0] == "effect on plain-56"
+    assert [beside[1, row] for row in (1, 2, 3)] == ["reduces 50 %", "removes", "no effect shown (residual-56)"]
+    by_label = {row[1]: row for row in case_table(comparison).rows}
+    assert by_label["order = preactivation"][-2:] == ("raises", "50 % of plain-56's (reduces)")
+    assert by_label["lr = 0.2"][-2:] == ("no effect shown", "-")
+
+
 def test_several_settings_are_drawn_side_by_side_with_diverged_ones_marked(runs):
     lost = [made_run("plain", 56, state="diverged", **MOMENTUM)]
     comparison = compared([*runs, *lost])
     assert [illustration.stem for illustration in cases(comparison)] == ["cases-lr", "cases"]
     (axes,) = case_figures.side_by_side(comparison).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "plain-56, lr = 0.01", "plain-56, lr = 0.2", "plain-56, momentum = 0.5 (diverged)", "residual-56, lr = 0.2"
-    ]  # fmt: skip
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["lr = 0.01", "lr = 0.2", "momentum = 0.5", "lr = 0.2"]
+    assert list(axes.get_yticks()) == [1, 2, 3, 5]
+    beside = {text.xy: text.get_text() for text in axes.texts}
+    assert (beside[0, 0], beside[1, 0], beside[0, 4], beside[1, 4]) == (
+        "plain-56", "effect on plain-56", "residual-56", "effect on residual-56"
+    )  # fmt: skip
+    assert [beside[1, row] for row in (1, 2, 3, 5)] == ["removes", "reduces 49 %", "diverged", "raises"]
     means = [container.lines[0].get_xdata()[0] for container in axes.containers]
     assert means == pytest.approx([21.1, 25.1, 7.1])
     (legend,) = axes.figure.legends
