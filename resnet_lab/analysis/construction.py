@@ -1,6 +1,6 @@
 """The existence argument of He et al. 2015, Sec. 1: a deeper network that computes the same function as a trained shallower one.
 
-Blocks are added at the end of each stage, where shapes do not change. In a plain network an added block has two Dirac kernels,
+Blocks are added at the end of each stage, where shapes do not change. In a plain network an added block has Dirac kernels,
 each followed by an identity BN; its ReLUs change nothing, since their inputs are already non-negative. In a residual network an
 added block has a zero branch and an identity shortcut; a projection shortcut (option C) is set to the identity in the same way as
 the layers of a plain block.
@@ -21,7 +21,8 @@ from resnet_lab.analysis.subject import in_float64
 from resnet_lab.config.files import load_run
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
-from resnet_lab.models.blocks import Block, ConvNorm
+from resnet_lab.models.blocks import Block
+from resnet_lab.models.layers import ConvNorm
 from resnet_lab.models.resnet import ResNet, build
 
 Batch = tuple[Tensor, Tensor]
@@ -35,6 +36,9 @@ def deepened(config: RunConfig, depth: int) -> RunConfig:
         raise ConfigError(
             f"No construction exists for {config.name}: a plain {model.block} block cannot be the identity, because {reason}."
         )
+    others = [f"model.{name} = {value}" for name, value in model.interventions.items() if name not in ("init", "span")]
+    if others:
+        raise ConfigError(f"No construction exists for {config.name} with {', '.join(others)}: only for the paper's networks.")
     if depth <= model.depth:
         raise ConfigError(
             f"--depth {depth} is not deeper than {config.name}: the construction goes from a shallower network to a deeper one."

@@ -25,7 +25,9 @@ FAST_IMAGES, FAST_DRAWS = 500, 2
 
 
 class Removed(nn.Module):
-    """The replacement of a removed block: its shortcut and the final ReLU, which does not change non-negative inputs.
+    """The replacement of a removed block: the block without its branch.
+
+    In the paper's networks these are the shortcut and the final ReLU, which does not change non-negative inputs.
 
     A plain block is replaced by the shortcut of its residual counterpart, so that both members of a pair lose the same layers:
     the identity, or option A (subsampling, and zero channels at the position `pad`) where the shape changes.
@@ -35,11 +37,13 @@ class Removed(nn.Module):
         super().__init__()
         layers = [convolution(layer) for layer in block.layers]
         stride = math.prod(layer.stride[0] for layer in layers)
+        self.block = block
+        self.scale = 1.0 if block.shortcut is None else block.shortcut_scale
         self.shortcut = block.shortcut or Identity(layers[0].in_channels, layers[-1].out_channels, stride, pad)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C_in, H, W)` to `(N, C_out, H / stride, W / stride)`."""
-        return torch.relu(self.shortcut(x))
+        return self.block.finish(self.shortcut(self.block.enter(x)) * self.scale)
 
 
 def convolution(layer: nn.Module) -> nn.Conv2d:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from resnet_lab.analysis import catalogue
 from resnet_lab.analysis.definition import Analysis, Finding
 from resnet_lab.analysis.results import Result
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.record.checksums import LIST
 from resnet_lab.record.store import Run, RunFolder
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.record.checksums import write_files
 from resnet_lab.record.files import to_json
 from resnet_lab.record.store import RunFolder
@@ -51,7 +51,7 @@ def projection_names(model: ModelConfig) -> list[str]:
     """Return the names of a network's projections: of option B where the shape changes, of option C in every block."""
     same = ["stages.0.0"] if model.block_facts.expansion == 1 else []
     changing = [name for name in block_names(model) if name.endswith(".0") and name not in same]
-    blocks = {"A": [], "B": changing, "C": block_names(model)}[model.shortcut]
+    blocks = {"A": [], "B": changing, "C": block_names(model)}[model.shortcut if model.has_shortcuts else "A"]
     return [f"{block}.shortcut" for block in blocks]
 
 

@@ -11,7 +11,8 @@ from resnet_lab.cli import terminal
 from resnet_lab.cli.options import ConfigOption, Depth, Json, Plain, Set, kind_of
 from resnet_lab.config.blocks import BLOCK_HELP, DEFAULT_BLOCK, BlockType
 from resnet_lab.config.files import load_study
-from resnet_lab.config.schema import ModelConfig, RunConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.config.terms import Layout, Shortcut
 from resnet_lab.errors import ConfigError
 
@@ -177,6 +178,8 @@ def _title(model: ModelConfig) -> str:
         parts.append(f"with shortcuts of option {model.shortcut}")
     elif model.kind == "residual" and model.pad_channels == "both":
         parts.append("with zero channels on both sides")
+    if model.interventions:
+        parts.append(f"({', '.join(f'{name} = {value}' for name, value in model.interventions.items())})")
     return " ".join(parts)
 
 
@@ -196,7 +199,7 @@ def _difference(differences: dict[str, Any]) -> str:
         return "equal in parameters and multiply-adds; the shortcuts are the only difference"
     return (
         f"the residual one has {differences['parameters']:,} more parameters and {differences['multiply_adds']:,} more "
-        "multiply-adds, due to its projections"
+        "multiply-adds, due to projections or learnable scales"
     )
 
 

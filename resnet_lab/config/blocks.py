@@ -4,13 +4,16 @@ He et al. 2015, Fig. 5 and Table 1.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 BlockType = Literal["basic", "bottleneck"]
 StrideOn = Literal["1x1", "3x3"]
+Span = Literal[1, 2, 3]
 
 DEFAULT_BLOCK: BlockType = "basic"
+DEFAULT_SPAN: Span = 2  # layers of a basic block
 _CONV_NORM_NAMES = (
     ("stages.N.N.convN.conv.*", "layerN.N.convN.*"),
     ("stages.N.N.convN.norm.*", "layerN.N.bnN.*"),
@@ -19,7 +22,7 @@ _CONV_NORM_NAMES = (
 
 @dataclass(frozen=True)
 class BlockFacts:
-    """Properties of one block type; its class is in `models/blocks.py`.
+    """Properties of one block type; `models/blocks.py` builds a block from them.
 
     `kernels`: kernel size of each layer of the branch. Every layer has the stage's width, except the last, which has
         `expansion` times as many channels.
@@ -42,6 +45,15 @@ class BlockFacts:
     in_torchvision: bool = True
 
     @property
+    def chooses_span(self) -> bool:
+        """Whether the setting `span` is the number of layers."""
+        return "span" in self.settings
+
+    def strided_layer(self, stride_on: StrideOn) -> int:
+        """The index of the layer that has the block's stride: the first, or the 3x3 layer if that is chosen."""
+        return self.kernels.index(3) if self.chooses_stride and stride_on == "3x3" else 0
+
+    @property
     def num_layers(self) -> int:
         """Weighted layers in the branch."""
         return len(self.kernels)
@@ -60,6 +72,7 @@ BLOCKS: Mapping[BlockType, BlockFacts] = {
         plural="basic blocks",
         table_1={18: (2, 2, 2, 2), 34: (3, 4, 6, 3)},
         seen_by="stages.0.0.conv1.conv.weight",
+        settings=("span",),
     ),
     "bottleneck": BlockFacts(
         kernels=(1, 3, 1),
@@ -72,5 +85,14 @@ BLOCKS: Mapping[BlockType, BlockFacts] = {
         why_not_identity="its inner layers have a quarter of the channels",
     ),
 }
+
+
+@cache
+def facts_of(block: BlockType, span: Span) -> BlockFacts:
+    """The properties of a block type; basic blocks have `span` layers, the others have no such choice."""
+    facts = BLOCKS[block]
+    return replace(facts, kernels=facts.kernels[:1] * span) if facts.chooses_span else facts
+
+
 BLOCK_HELP = "; ".join(f"{name}: {facts.words}" for name, facts in BLOCKS.items())
 STRIDE_BLOCKS = " or ".join(facts.plural for facts in BLOCKS.values() if facts.chooses_stride)

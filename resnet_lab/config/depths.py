@@ -1,43 +1,45 @@
 """Valid network depths and the number of blocks per stage (He et al. 2015, Sec. 4.2 and Table 1)."""
 
-from resnet_lab.config.blocks import BLOCKS, DEFAULT_BLOCK, BlockType
+from resnet_lab.config.blocks import BLOCKS, DEFAULT_BLOCK, DEFAULT_SPAN, BlockType, Span, facts_of
 from resnet_lab.config.terms import Layout
 
 _CIFAR_STAGES = 3
 
 
-def stage_blocks(layout: Layout, block: BlockType, depth: int) -> tuple[int, ...]:
+def stage_blocks(layout: Layout, block: BlockType, depth: int, span: Span = DEFAULT_SPAN) -> tuple[int, ...]:
     """Blocks per stage at a valid depth: n in each of three stages, or the four numbers of Table 1."""
     if layout == "imagenet":
         return BLOCKS[block].table_1[depth]
-    return ((depth - 2) // _layers_per_n(block),) * _CIFAR_STAGES
+    return ((depth - 2) // _layers_per_n(block, span),) * _CIFAR_STAGES
 
 
-def depth_of(layout: Layout, block: BlockType, stages: tuple[int, ...]) -> int | None:
+def depth_of(layout: Layout, block: BlockType, stages: tuple[int, ...], span: Span = DEFAULT_SPAN) -> int | None:
     """The depth of the network with these blocks per stage; None if no network has them."""
     if layout == "cifar":
-        return 2 + stages[0] * _layers_per_n(block) if len(set(stages)) == 1 else None
+        return 2 + stages[0] * _layers_per_n(block, span) if len(set(stages)) == 1 else None
     return next((depth for depth, blocks in BLOCKS[block].table_1.items() if blocks == stages), None)
 
 
-def depth_problem(layout: Layout, block: BlockType, depth: int) -> str | None:
+def depth_problem(layout: Layout, block: BlockType, depth: int, span: Span = DEFAULT_SPAN) -> str | None:
     """Why a depth is invalid; None if it is valid."""
-    return _cifar_depth_problem(block, depth) if layout == "cifar" else _imagenet_depth_problem(block, depth)
+    return _cifar_depth_problem(block, depth, span) if layout == "cifar" else _imagenet_depth_problem(block, depth)
 
 
-def _layers_per_n(block: BlockType) -> int:
+def _layers_per_n(block: BlockType, span: Span = DEFAULT_SPAN) -> int:
     """Weighted layers added per unit of n, one block in each stage: the 6 of 6n+2."""
-    return _CIFAR_STAGES * BLOCKS[block].num_layers
+    return _CIFAR_STAGES * facts_of(block, span).num_layers
 
 
-def _cifar_depth_problem(block: BlockType, depth: int) -> str | None:
+def _cifar_depth_problem(block: BlockType, depth: int, span: Span) -> str | None:
     """Why a depth is invalid in the CIFAR layout; None if it is `step` n + 2."""
-    step = _layers_per_n(block)
+    step = _layers_per_n(block, span)
     if depth >= step + 2 and depth % step == 2:
         return None
     below = max(step + 2, (depth - 2) // step * step + 2)
     nearest = f"{below} and {below + step}" if depth > step + 2 else f"{below}"
     blocks = "blocks" if block == DEFAULT_BLOCK else f"{block} blocks"
+    if span != DEFAULT_SPAN:
+        blocks += f" of {span} layer{'s' if span > 1 else ''}"
     return f"Depth {depth} is not of the form {step}n+2 (n {blocks} per stage); nearest valid: {nearest}"
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from resnet_lab.config.blocks import BLOCKS, BlockType
-from resnet_lab.config.schema import Milestones, ModelConfig, RecipeConfig, RunConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import Milestones, RecipeConfig, RunConfig
 
 
 class Recipe(NamedTuple):
@@ -33,7 +34,7 @@ IMAGENET = Recipe("Sec. 3.4", "ImageNet", "imagenet", ("basic", "bottleneck"), 6
 
 
 # Settings of a recipe whose departures are described by sentences of their own.
-_DESCRIBED = ("steps", "batch_size", "lr", "lr_factor", "momentum", "weight_decay", "schedule", "warmup")
+_DESCRIBED = ("steps", "batch_size", "lr", "lr_factor", "optimizer", "momentum", "weight_decay", "schedule", "warmup")
 
 
 def recipe_for(config: RunConfig) -> Recipe:
@@ -41,14 +42,17 @@ def recipe_for(config: RunConfig) -> Recipe:
     return IMAGENET if config.data.facts.is_folder else CIFAR10
 
 
+_FINAL_LAYER = (
+    "Weights of the final layer are drawn uniformly from +-1 / sqrt(fan-in) and its biases are zero; the paper does not specify "
+    "this initialisation."
+)
 # Departures of every run, whatever its config.
 ALWAYS = (
     "BN statistics for evaluation are moving averages (momentum 0.1); the authors' released models average over a large batch "
     "after training.",
-    "Pixels are divided by 255 before the per-pixel mean is subtracted; the paper does not state a scale. Batch normalisation "
-    "follows the first layer, so this affects only the scale of that layer's weights.",
-    "Weights of the final layer are drawn uniformly from +-1 / sqrt(fan-in) and its biases are zero; the paper does not specify "
-    "this initialisation.",
+    "Pixels are divided by 255 before the per-pixel mean is subtracted; the paper does not state a scale.",
+    "Batch normalisation follows the first layer, so the scale of the pixels affects only the scale of that layer's weights.",
+    _FINAL_LAYER,
 )
 # Further departures of runs on a folder of images.
 ON_FOLDERS = (
@@ -60,12 +64,16 @@ ON_FOLDERS = (
     "The lr is divided according to the error on images held out from the training set; the paper does not state which images "
     "it uses.",
 )
+_ON_NORM = ("BN statistics", "Batch normalisation")  # how the sentences on batch normalisation begin
 
 
 def always(config: RunConfig) -> tuple[str, ...]:
     """The departures of every run on images of this kind, one sentence each."""
     paper = recipe_for(config)
-    return (*_bn_statistics(config, paper), *(ON_FOLDERS if paper is IMAGENET else ()), *ALWAYS)
+    sentences = (*_bn_statistics(config, paper), *(ON_FOLDERS if paper is IMAGENET else ()), *ALWAYS)
+    if config.model.norm == "none":
+        sentences = tuple(sentence for sentence in sentences if not sentence.startswith(_ON_NORM))
+    return tuple(sentence for sentence in sentences if not (config.model.uses_fixup and sentence == _FINAL_LAYER))
 
 
 def _bn_statistics(config: RunConfig, paper: Recipe) -> Iterator[str]:
@@ -111,6 +119,9 @@ def _optimisation(config: RunConfig, paper: Recipe) -> Iterator[str]:
         yield f"Training takes {recipe.steps:,} steps; the paper's takes {paper.steps:,}."
     if recipe.batch_size != paper.batch_size:
         yield f"The batch has {recipe.batch_size} images; the paper's has {paper.batch_size}."
+    if recipe.optimizer != "sgd":
+        name = {"adamw": "AdamW", "muon": "Muon, with AdamW for all parameters but convolutions"}[recipe.optimizer]
+        yield f"The optimiser is {name}, with decoupled weight decay; the paper's is SGD with momentum."
     if recipe.lr != paper.lr:
         yield f"The lr starts at {recipe.lr:g}; the paper's starts at {paper.lr:g}."
     yield from _schedule(recipe, paper)
@@ -161,6 +172,7 @@ def _network(model: ModelConfig, paper: Recipe) -> Iterator[str]:
         )
     elif model.width != paper.width:
         yield f"The stem has {model.width} filters; the paper's has {paper.width}."
+    yield from _interventions(model)
     if model.block not in paper.blocks:
         theirs = " or ".join(BLOCKS[block].plural for block in paper.blocks)
         yield f"Blocks are {model.block_facts.plural}; the paper's {paper.networks} networks use {theirs}."
@@ -169,6 +181,39 @@ def _network(model: ModelConfig, paper: Recipe) -> Iterator[str]:
         return
     if model.shortcut != "A":
         yield f"Shortcuts are option {model.shortcut}; the paper's CIFAR networks use option A."
+
+
+def _interventions(model: ModelConfig) -> Iterator[str]:
+    """Settings that change the paper's network; see docs/interventions.md."""
+    num_blocks = sum(model.stages)
+    branch_scale = {
+        1: "",
+        "1/sqrt(blocks)": f"1 / sqrt({num_blocks}), with {num_blocks} the number of blocks",
+        "learnable": "a learnable scalar that starts at 0, one more parameter per block",
+    }[model.branch_scale]
+    order = {
+        "original": "",
+        "preactivation": "Batch normalisation and ReLU precede each convolution of a block",
+        "bn-after-addition": "The last batch normalisation of a block follows the addition",
+        "relu-before-addition": "The last ReLU of a block precedes the addition",
+    }[model.order]
+    fixup = ", and initial weights are rescaled as in Fixup" if model.uses_fixup else ""
+    init = {
+        "he": "",
+        "dirac": "the identity where they keep the shape, and from He initialisation elsewhere",
+        "orthogonal": "orthogonal matrices at the centre of their kernels (delta-orthogonal)",
+    }[model.init]
+    sentences = {
+        "shortcut_scale": f"Shortcuts are multiplied by {model.shortcut_scale:g}; the paper's are not scaled.",
+        "branch_scale": f"The branch of each block is multiplied by {branch_scale}; the paper's are not scaled.",
+        "order": f"{order} (He et al. 2016); in the paper, each convolution is followed by batch normalisation, the addition and "
+        "ReLU, in this order.",
+        "span": f"Blocks have {model.span} layer{'s' if model.span > 1 else ''}; the paper's have 2.",
+        "init": f"Convolutions start from {init}; the paper's start from He initialisation.",
+        "norm": f"There is no batch normalisation, but learnable scalars{fixup}; the paper's networks have batch normalisation.",
+        "activation_slope": f"The activation is leaky ReLU with slope {model.activation_slope:g}; the paper's is ReLU.",
+    }
+    return (sentences[name] for name in model.interventions)
 
 
 def _imagenet_network(model: ModelConfig) -> Iterator[str]:

@@ -5,113 +5,18 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError, model_validator
 
-from resnet_lab.config.blocks import BLOCK_HELP, BLOCKS, DEFAULT_BLOCK, BlockFacts, BlockType, StrideOn
 from resnet_lab.config.compute import ComputeConfig, compute_problems
 from resnet_lab.config.datasets import DATASETS, Dataset, DatasetFacts, Sizes, size_problems
-from resnet_lab.config.depths import DEPTH_HELP, depth_problem, stage_blocks
 from resnet_lab.config.durations import Duration, Integer, in_steps
 from resnet_lab.config.identity import Later, digest
-from resnet_lab.config.section import Section
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.recording import EvaluationConfig, LogConfig
+from resnet_lab.config.section import Section, conflicts
 from resnet_lab.config.settings import Settings, flatten, get
-from resnet_lab.config.terms import Kind, Layout, Padding, Shortcut
-
-
-def _problem(key: str, text: str) -> PydanticCustomError:
-    """A validation error reported as `text` alone, without the offending value appended."""
-    return PydanticCustomError("conflicts", "{message}", {"message": f"{key}: {text}", "problems": [(key, text)]})
-
-
-class ModelConfig(Section):
-    """The network (He et al. 2015), in the CIFAR layout of Sec. 4.2 or the ImageNet layout of Table 1."""
-
-    kind: Kind
-    layout: Later[Layout] = Field(
-        "cifar", description="cifar: three stages of n blocks (Sec. 4.2); imagenet: four stages (Table 1)"
-    )
-    block: Later[BlockType] = Field(DEFAULT_BLOCK, description=BLOCK_HELP)
-    depth: Integer = Field(le=10_000, description=f"weighted layers: {DEPTH_HELP}")
-    width: Integer = Field(16, ge=1, le=4096, description="filters of the stem and the first stage's 3x3 layers; imagenet: 64")
-    shortcut: Later[Shortcut] = Field(
-        "A", description="of residual blocks (Sec. 4.1): A identity, B projection where shapes change, C projection everywhere"
-    )
-    stride_on: Later[StrideOn] = Field(
-        "1x1", description="the bottleneck layer with the stride: the first 1x1 (as in the paper) or the 3x3 (as in torchvision)"
-    )
-    pad_channels: Later[Padding] = Field(
-        "end", description="position of option A's zero channels: end, or both: half before and half after (other repositories)"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _width_of_layout(cls, raw: Any) -> Any:
-        return {"width": 64, **raw} if isinstance(raw, dict) and raw.get("layout") == "imagenet" else raw
-
-    @field_validator("depth")
-    @classmethod
-    def _valid_depth(cls, depth: int, info: ValidationInfo) -> int:
-        layout, block = info.data.get("layout"), info.data.get("block")
-        if layout is None or block is None:
-            return depth  # reported already
-        problem = depth_problem(layout, block, depth)
-        if problem:
-            raise PydanticCustomError("depth", "{problem}", {"problem": problem})
-        return depth
-
-    @field_validator("shortcut")
-    @classmethod
-    def _has_shortcuts(cls, shortcut: Shortcut, info: ValidationInfo) -> Shortcut:
-        if info.data.get("kind") == "plain" and shortcut != "A":
-            raise _problem(
-                "model.shortcut", f"option {shortcut} does not apply to a plain network, which has no shortcuts: omit it"
-            )
-        return shortcut
-
-    @field_validator("stride_on")
-    @classmethod
-    def _has_1x1_layers(cls, stride_on: StrideOn, info: ValidationInfo) -> StrideOn:
-        block = info.data.get("block")
-        if block is not None and not BLOCKS[block].chooses_stride and stride_on != "1x1":
-            raise _problem("model.stride_on", f"does not apply to {block} blocks, which have no 1x1 layers: omit it")
-        return stride_on
-
-    @property
-    def block_facts(self) -> BlockFacts:
-        """Properties of the block type."""
-        return BLOCKS[self.block]
-
-    @property
-    def stages(self) -> tuple[int, ...]:
-        """Blocks per stage: n in each of three stages, or the four numbers of Table 1."""
-        return stage_blocks(self.layout, self.block, self.depth)
-
-    @property
-    def num_classes(self) -> int:
-        """Default number of classes of the layout: 10 (CIFAR-10) or 1000 (ImageNet)."""
-        return 10 if self.layout == "cifar" else 1000
-
-    @property
-    def image_size(self) -> int:
-        """Default input height and width of the layout, in pixels."""
-        return 32 if self.layout == "cifar" else 224
-
-    @property
-    def counterpart(self) -> "ModelConfig":
-        """The plain network with the same layers."""
-        return self.model_copy(update={"kind": "plain", "shortcut": "A"})
-
-    @property
-    def variant(self) -> str:
-        """The kind, with the shortcut unless it is option A: `plain`, `residual`, `residual-B`, `residual-C`."""
-        return self.kind if self.shortcut == "A" else f"{self.kind}-{self.shortcut}"
-
-    @property
-    def family(self) -> str:
-        """The name shared by networks that differ only in depth: `plain`, `residual-B`, `residual-bottleneck`."""
-        defaults = (self.block, DEFAULT_BLOCK), (self.layout, "cifar")
-        return "-".join([self.variant, *(value for value, default in defaults if value != default)])
+from resnet_lab.config.terms import Optimizer
+from resnet_lab.config.varied import VariedSettings, folder_name, values_of, varied_problem
 
 
 class DataConfig(Section):
@@ -142,7 +47,7 @@ class DataConfig(Section):
         if facts.sizes is not None:
             return {"num_classes": facts.sizes.num_classes, "image_size": facts.sizes.image_size, **raw}
         if "num_classes" not in raw:
-            raise _problem("data.num_classes", "required for a folder of images, such as --set data.num_classes=1000")
+            raise conflicts(("data.num_classes", "required for a folder of images, such as --set data.num_classes=1000"))
         return {"image_size": 224, **raw}
 
     @model_validator(mode="after")
@@ -150,7 +55,7 @@ class DataConfig(Section):
         stated = Sizes(self.num_classes, self.image_size, self.train_images, self.test_images)
         problems = [(f"data.{key}", text) for key, text in size_problems(self.dataset, stated)]
         if problems:
-            raise PydanticCustomError("conflicts", "{message}", {"message": str(problems), "problems": problems})
+            raise conflicts(*problems)
         return self
 
     @property
@@ -199,30 +104,18 @@ class RecipeConfig(Section):
 
     steps: Duration = Field(64_000, ge=0)
     batch_size: Integer = Field(128, ge=1)
-    lr: float = Field(0.1, gt=0)
+    optimizer: Later[Optimizer] = Field(
+        "sgd",
+        description="sgd with momentum, adamw, or muon for the convolutions and adamw for the rest; see docs/interventions.md",
+    )
+    lr: float = Field(0.1, gt=0, description="usual values: 0.1 for sgd, 0.001 for adamw and muon")
     lr_factor: float = Field(0.1, gt=0, lt=1, description="factor applied to the lr at each drop")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0, description="on all parameters")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and muon (usual: 0.95); beta_1 of adamw (beta_2 is 0.999)")
+    weight_decay: float = Field(
+        1e-4, ge=0, description="on all parameters; sgd adds it to the gradient, adamw and muon decouple it (usual: 0.01 to 0.1)"
+    )
     schedule: Annotated[Plateau | Milestones, Field(discriminator="name")]
     warmup: Warmup = Warmup()
-
-
-class EvaluationConfig(Section):
-    """How often the network is evaluated, and on how many training images; all validation and test images are used."""
-
-    every: Duration = Field(1_000, gt=0)
-    train_images: Integer = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
-    final_train_images: Annotated[Integer, Field(ge=1)] | Literal["all"] = "all"
-    final_test_views: Later[Literal[1, 10]] = Field(
-        1, description="views per test image at the last evaluation: 1 (centre crop) or 10 (four corners, centre and their flips)"
-    )
-
-
-class LogConfig(Section):
-    """How often the running training error is recorded, and which checkpoints are kept."""
-
-    every: Duration = Field(50, gt=0)
-    keep: tuple[Duration, ...] = Field((), strict=False, description="steps whose checkpoints are never deleted, for `analyze`")
 
 
 class RunConfig(Section):
@@ -235,6 +128,9 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     log: LogConfig = LogConfig()
     compute: ComputeConfig = ComputeConfig()
+    varied: Later[tuple[str, ...]] = Field(
+        (), strict=False, description="settings in which the run differs from its study, such as recipe.lr; part of its name"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -247,14 +143,19 @@ class RunConfig(Section):
     def _has_no_conflicts(self) -> Self:
         problems = list(_conflicts(self))
         if problems:
-            message = "; ".join(f"{key}: {text}" for key, text in problems)
-            raise PydanticCustomError("conflicts", "{message}", {"message": message, "problems": problems})
+            raise conflicts(*problems)
         return self
 
     @property
     def name(self) -> str:
-        """The run's folder in its study, such as `plain-56-s0` or `residual-B-56-s0`."""
-        return f"{self.model.family}-{self.model.depth}-s{self.seed}"
+        """The run's folder in its study, such as `plain-56-s0`, `residual-B-56-s0` or `plain-56-lr=0.05-s0`."""
+        parts = [self.model.family, str(self.model.depth), folder_name(self.varied_settings), f"s{self.seed}"]
+        return "-".join(filter(None, parts))
+
+    @property
+    def varied_settings(self) -> VariedSettings:
+        """The values of the settings in `varied`, by key; none unless a sweep varies them in this run."""
+        return values_of(self.varied, self.model_dump(mode="json")) if self.varied else {}
 
     @property
     def epoch_steps(self) -> int:
@@ -270,8 +171,8 @@ class RunConfig(Section):
         return digest(self.shared_settings(), type(self))
 
     def shared_settings(self) -> Settings:
-        """The settings that all runs of a study share: all but kind, shortcut, depth and seed."""
-        return self.model_dump(mode="json", exclude={"model": {"kind", "shortcut", "depth"}, "seed": True})
+        """The settings that the runs of a study share, unless it varies them: all but kind, shortcut, depth and seed."""
+        return self.model_dump(mode="json", exclude={"model": {"kind", "shortcut", "depth"}, "seed": True, "varied": True})
 
 
 def with_compile(config: RunConfig, compile: bool) -> RunConfig:
@@ -300,6 +201,8 @@ def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Pairs of key and problem, for settings that are valid on their own but not in combination."""
     data, recipe = config.data, config.recipe
     yield from compute_problems(config.compute, recipe.batch_size, data.num_train)
+    if config.varied and (problem := varied_problem(config.varied, config.model_dump(mode="json"))) is not None:
+        yield "varied", problem
     if config.evaluation.final_test_views != 1 and not data.facts.is_folder:
         yield (
             "evaluation.final_test_views",

@@ -6,7 +6,12 @@ Kind = Literal["plain", "residual"]
 Shortcut = Literal["A", "B", "C"]
 Layout = Literal["cifar", "imagenet"]
 Padding = Literal["end", "both"]
+BranchScale = Literal[1, "1/sqrt(blocks)", "learnable"]
+Order = Literal["original", "preactivation", "bn-after-addition", "relu-before-addition"]
+Init = Literal["he", "dirac", "orthogonal"]
+Norm = Literal["batch", "none"]
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
+Optimizer = Literal["sgd", "adamw", "muon"]
 RecordFiles = Literal["csv", "tensorboard"]  # export formats of records
 WeightFiles = Literal["torchvision", "safetensors"]  # export formats of weights
 

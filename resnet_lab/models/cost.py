@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_lab.config.schema import ModelConfig, RunConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.models.shortcuts import Projection
@@ -177,9 +178,17 @@ def _operation(module: nn.Module) -> str:
 
 
 def _parameters(net: nn.Module, name: str) -> int:
-    """The number of parameters of a layer and its batch normalisation."""
-    owner = net.get_submodule(name.rpartition(".")[0]) if name.endswith(".conv") else net.get_submodule(name)
-    return sum(parameter.numel() for parameter in owner.parameters())
+    """The number of parameters of a layer and its batch normalisation;
+    The scale of a branch counts with its last layer, and the batch normalisation that precedes the head with the head.
+    """
+    path = name.removesuffix(".conv")
+    owner, parent = net.get_submodule(path), net.get_submodule(path.rpartition(".")[0])
+    parameters = [*owner.parameters()]
+    if isinstance(parent, Block) and owner is parent.layers[-1]:
+        parameters += parent.parameters(recurse=False)
+    if name == "head":
+        parameters += net.get_submodule("tail").parameters()
+    return sum(parameter.numel() for parameter in parameters)
 
 
 def _bytes(shape: tuple[int, ...]) -> int:

@@ -5,7 +5,7 @@ import copy
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from resnet_lab.models.blocks import ConvNorm
+from resnet_lab.models.layers import ConvNorm
 
 
 def folded(net: nn.Module) -> nn.Module:

@@ -4,13 +4,12 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from resnet_lab.config.schema import ModelConfig
-from resnet_lab.models.blocks import BLOCK_CLASSES, Block, ConvNorm
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.models.blocks import make_block
+from resnet_lab.models.initial import initialise
+from resnet_lab.models.layers import ConvNorm, NormActivation, ScalarBias, ScalarConv, activation
 from resnet_lab.models.memory_format import memory_format_of
-from resnet_lab.models.shortcuts import make_shortcut
-from resnet_lab.rng import generator
 
 
 class ResNet(nn.Module):
@@ -20,7 +19,7 @@ class ResNet(nn.Module):
 
     def __init__(self, config: ModelConfig, num_classes: int | None = None) -> None:
         super().__init__()
-        channels = config.width
+        channels, self.slope = config.width, config.activation_slope
         self.stem, self.pool = _make_stem(config)
         stages = []
         for stage, num_blocks in enumerate(config.stages):
@@ -28,19 +27,20 @@ class ResNet(nn.Module):
             blocks = []
             for block in range(num_blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(_make_block(config, channels, width, stride))
+                blocks.append(make_block(config, channels, width, stride, is_first=stage == block == 0))
                 channels = config.block_facts.expansion * width
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
+        self.tail = _make_tail(config, channels)
         self.head = nn.Linear(channels, num_classes or config.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images `(N, 3, H, W)` to logits `(N, num_classes)`."""
         x = x.contiguous(memory_format=self.memory_format)
-        x = functional.relu(self.stem(x), inplace=True)
+        x = activation(self.stem(x), self.slope)
         if self.pool is not None:
             x = self.pool(x)
-        x = self.stages(x)
+        x = self.tail(self.stages(x))
         return self.head(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
     def move(self, device: torch.device) -> Self:
@@ -49,20 +49,19 @@ class ResNet(nn.Module):
         return self.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
-def _make_stem(config: ModelConfig) -> tuple[ConvNorm, nn.MaxPool2d | None]:
+def _make_stem(config: ModelConfig) -> tuple[ConvNorm | ScalarConv, nn.MaxPool2d | None]:
     """The first layer, followed in the ImageNet layout by max pooling, together with a stride of 4."""
-    if config.layout == "cifar":
-        return ConvNorm(3, config.width), None
-    return ConvNorm(3, config.width, stride=2, kernel_size=7), nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+    stride, size = (1, 3) if config.layout == "cifar" else (2, 7)
+    shape = (3, config.width, stride, size)
+    stem = ConvNorm(*shape) if config.norm == "batch" else ScalarConv(shape, is_last=False)
+    return stem, None if config.layout == "cifar" else nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
 
 
-def _make_block(config: ModelConfig, in_channels: int, width: int, stride: int) -> Block:
-    """A block with its shortcut; `width` is the number of channels of its inner layers."""
-    facts = config.block_facts
-    out_channels = facts.expansion * width
-    shortcut = make_shortcut(config.kind, config.shortcut, in_channels, out_channels, stride, config.pad_channels)
-    settings = {name: getattr(config, name) for name in facts.settings}
-    return BLOCK_CLASSES[config.block](in_channels, width, stride, shortcut, **settings)
+def _make_tail(config: ModelConfig, channels: int) -> nn.Module:
+    """What precedes the average pooling: nothing in the paper's networks."""
+    if config.order == "preactivation":
+        return NormActivation(channels, config.activation_slope)
+    return ScalarBias() if config.norm == "none" else nn.Identity()
 
 
 def build(config: ModelConfig, seed: int, device: torch.device | None = None, num_classes: int | None = None) -> ResNet:
@@ -70,24 +69,5 @@ def build(config: ModelConfig, seed: int, device: torch.device | None = None, nu
     with torch.device("meta"):
         net = ResNet(config, num_classes)
     net.to_empty(device=torch.device("cpu"))
-    initialise(net, seed)
+    initialise(net, config, seed)
     return net.move(device or torch.device("cpu"))
-
-
-@torch.no_grad()
-def initialise(net: nn.Module, seed: int) -> None:
-    """He initialisation of convolutions (arXiv 1502.01852, eq. 10): zero mean, variance 2 / fan-in; BN has scale 1 and shift 0.
-
-    Weights of the final layer are uniform in +-1 / sqrt(fan-in) and its biases zero, as in fb.resnet.torch; the paper does not
-    specify them. Every tensor has a generator keyed by its name, so both networks of a matched pair start from equal values.
-    """
-    for name, module in net.named_modules():
-        source = generator(seed, f"init/{name}.weight")
-        if isinstance(module, nn.Conv2d):
-            module.weight.copy_(torch.randn(module.weight.shape, generator=source) * (2 / module.weight[0].numel()) ** 0.5)
-        elif isinstance(module, nn.Linear):
-            uniform = torch.rand(module.weight.shape, generator=source) * 2 - 1
-            module.weight.copy_(uniform / module.in_features**0.5)
-            module.bias.zero_()
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()

@@ -3,8 +3,9 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from resnet_lab.config.terms import Kind, Padding, Shortcut
-from resnet_lab.models.blocks import ConvNorm
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.terms import Padding
+from resnet_lab.models.layers import ConvNorm
 
 
 class Identity(nn.Module):
@@ -36,16 +37,14 @@ class Projection(ConvNorm):
         super().__init__(in_channels, out_channels, stride, kernel_size=1)
 
 
-def make_shortcut(
-    kind: Kind, option: Shortcut, in_channels: int, out_channels: int, stride: int, pad: Padding = "end"
-) -> nn.Module | None:
-    """The shortcut of a block, None in a plain network: option A, B or C of He et al. 2015, Sec. 4.1 and Table 3.
+def make_shortcut(config: ModelConfig, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
+    """The shortcut of a block, None in a network without: option A, B or C of He et al. 2015, Sec. 4.1 and Table 3.
 
     A: parameter-free everywhere; B: projection where the shape changes, identity elsewhere; C: projection everywhere.
     """
-    if kind == "plain":
+    if not config.has_shortcuts:
         return None
     changes = stride != 1 or in_channels != out_channels
-    if option == "C" or (option == "B" and changes):
+    if config.shortcut == "C" or (config.shortcut == "B" and changes):
         return Projection(in_channels, out_channels, stride)
-    return Identity(in_channels, out_channels, stride, pad)
+    return Identity(in_channels, out_channels, stride, config.pad_channels)

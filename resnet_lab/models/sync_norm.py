@@ -9,16 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.models.blocks import ConvNorm
-
 Gather = Callable[[Tensor], Tensor]  # the rows of all processes, from this process's row
 
 
 def synchronise(net: nn.Module, gather: Gather) -> None:
     """Let every batch normalisation of `net` use the statistics of all processes, which compute equal numbers of images."""
     for module in net.modules():
-        if isinstance(module, ConvNorm):
-            module.norm = SyncNorm(module.norm, gather)
+        norm = getattr(module, "norm", None)
+        if isinstance(norm, nn.BatchNorm2d):
+            module.norm = SyncNorm(norm, gather)
 
 
 class SyncNorm(nn.BatchNorm2d):

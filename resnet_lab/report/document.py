@@ -12,13 +12,16 @@ from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.config.settings import flatten
 from resnet_lab.presentation.blocks import Block, Bullets, Document, Picture, Section, Table, Text
 from resnet_lab.record.lines import Event
+from resnet_lab.record.sequential import Design
 from resnet_lab.record.store import Run
 from resnet_lab.report import figures
-from resnet_lab.report.tables import difference_table, error_table, spread
+from resnet_lab.report.tables import case_table, difference_table, error_table, spread
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import MATTERS
 from resnet_lab.study.digest import mark
 from resnet_lab.study.published import NUMBERS
+from resnet_lab.study.sequential import OVERALL_ERROR
+from resnet_lab.study.verdict import verdict_on_case
 from resnet_lab.text import duration
 
 FEW_STEPS = 10_000
@@ -35,19 +38,20 @@ def build(
     sections = [_verdict(comparison), _curves(pictures), _errors(comparison, pictures)]
     if comparison.differences:
         sections.append(_differences(comparison))
+    if comparison.cases:
+        sections.append(_cases(comparison, pictures))
     if reasons is not None:
         sections.append(reasons)
     if comparison.cells:
         sections.append(_published(comparison))
     if comparison.runs:
-        runs = comparison.runs
         sections += [
-            _recipe(runs),
-            _departures(runs),
-            _environment(runs, verified),
+            _recipe(comparison),
+            _departures(comparison),
+            _environment(comparison.all_runs, verified),
             Section("Learning rate and speed", (pictures["traces"],)),
-            _runs(runs),
-            _events(runs),
+            _runs(comparison.all_runs),
+            _events(comparison.all_runs),
         ]
     title = f"Plain and residual networks: {comparison.study.name}"
     return Document(title, _notices(comparison), tuple(sections), mark(comparison.records_digest))
@@ -72,7 +76,9 @@ def _notices(comparison: Comparison) -> tuple[str, ...]:
 
 def _verdict(comparison: Comparison) -> Section:
     blocks: list[Block] = [Text(sentence, leads=True) for sentence in comparison.verdict]
-    if comparison.gaps:
+    if comparison.gaps and comparison.study.design is not None:
+        blocks.append(Text(_sequential_rule(comparison.study.design)))
+    elif comparison.gaps:
         blocks.append(
             Text(
                 "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation "
@@ -85,6 +91,19 @@ def _verdict(comparison: Comparison) -> Section:
     if comparison.missing:
         blocks.append(Bullets(comparison.missing))
     return Section("Verdict", tuple(blocks))
+
+
+def _sequential_rule(design: Design) -> str:
+    """How the verdict is decided in a study whose seeds are added until it is."""
+    return (
+        "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation than the "
+        "shallowest. Seeds were added until the verdict on plain nets was decided (`sweep --until-decided`): it is looked at "
+        f"with {design.first_look} seeds and with each further one, up to {design.max_seeds}. Degradation counts as shown if the "
+        "interval of the difference lies above zero at one of these looks, and as not shown if it lies below "
+        f"{100 * MATTERS:g} points. The intervals are wider than Student's 95 % intervals (alpha spending, Lan and DeMets 1983): "
+        f"the probability that one of them, at any look, misses the true mean is at most {100 * OVERALL_ERROR:g} %. Every number "
+        "of seeds counts as a look, whether or not anyone looked."
+    )
 
 
 def _curves(pictures: Mapping[str, Picture]) -> Section:
@@ -123,6 +142,23 @@ def _differences(comparison: Comparison) -> Section:
     return Section("Paired differences", (difference_table(comparison), *unmatched))
 
 
+def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
+    """What varied settings change: a sentence on each case, the figures, and the table with the rules of the sentences."""
+    sentences = Bullets(tuple(" ".join(verdict_on_case(case)) for case in comparison.cases))
+    drawn = [picture for stem, picture in pictures.items() if stem == "cases" or stem.startswith("cases-")]
+    limit = f"{100 * MATTERS:g} points"
+    rules = Text(
+        "The change is the clean training error of a network with varied settings minus that of its base runs, which have none. "
+        "With three or more seeds, a setting reduces or raises the error if the 95 % interval of the change lies below or above "
+        f"zero. No effect is shown if the interval lies within {limit} of zero; otherwise, and with fewer seeds, the effect is "
+        "undecided. A setting removes degradation if the base networks show it, if the setting reduces the error, and if the "
+        f"95 % interval of the remaining gap to the shallowest base network lies below {limit}. A residual network is also "
+        "compared with the plain network of its depth by these rules, if that degrades and the recipe is the same. Each interval "
+        "is for its case alone: of twenty settings without any effect, one is expected to appear to have one."
+    )
+    return Section("What changes the error", (sentences, *drawn, case_table(comparison), rules))
+
+
 def _published(comparison: Comparison) -> Section:
     """Published errors beside ours, or the reason why they cannot be compared."""
     depths = figures.published_depths(comparison)
@@ -152,13 +188,15 @@ def _published(comparison: Comparison) -> Section:
     return Section("Paper against ours", (Table(caption, header, rows),))
 
 
-def _recipe(runs: Sequence[Run]) -> Section:
-    settings = runs[0].config.shared_settings()
+def _recipe(comparison: Comparison) -> Section:
+    settings = comparison.runs[0].config.shared_settings()
     rows = tuple((key, _formatted(value)) for key, value in flatten(settings))
-    return Section("Recipe", (Table("Settings that all runs share; durations are steps.", ("setting", "value"), rows),))
+    runs = "the base runs" if comparison.varied else "all runs"
+    return Section("Recipe", (Table(f"Settings that {runs} share; durations are steps.", ("setting", "value"), rows),))
 
 
-def _departures(runs: Sequence[Run]) -> Section:
+def _departures(comparison: Comparison) -> Section:
+    runs = comparison.runs
     departures = dict.fromkeys(sentence for run in runs for sentence in paper.departures(run.config))
     recipe = paper.recipe_for(runs[0].config)
     source = f"He et al. 2015, {recipe.section}"
@@ -166,6 +204,8 @@ def _departures(runs: Sequence[Run]) -> Section:
         blocks: list[Block] = [Text(f"Differences of these runs from the recipe of {source}:"), Bullets(tuple(departures))]
     else:
         blocks = [Text(f"The settings are those of {source}.")]
+    if comparison.varied:
+        blocks.append(Text("These are the base runs; the others differ further, in the settings that their names state."))
     blocks += [Text("In all runs of resnet-lab:"), Bullets(paper.always(runs[0].config))]
     return Section("Departures from the paper", tuple(blocks))
 
@@ -247,13 +287,13 @@ def _runs(runs: Sequence[Run]) -> Section:
 def command(config: RunConfig) -> str:
     """The command line that trains this config: the nearest preset, and the settings that differ from it."""
     model = config.model
-    network: dict[str, Any] = {"kind": model.kind, "depth": model.depth, "block": model.block, "layout": model.layout}
+    network: dict[str, Any] = {name: getattr(model, name) for name in ("kind", "depth", "block", "layout", "span")}
     candidates = {name: study.run(**network, seed=config.seed) for name, study in _presets().items()}
     preset = min(candidates, key=lambda name: (len(differences(candidates[name], config)), name))
     changed = [(key, value) for key, _, value in differences(candidates[preset], config) if value is not None]
     parts = ["resnet-lab", "train", "--config", preset, "--depth", str(model.depth), f"--{model.kind}"]
     parts += ["--seed", str(config.seed)] if config.seed else []
-    defaults = {"model.block": "basic", "model.layout": "cifar"}
+    defaults = {"model.block": "basic", "model.layout": "cifar", "model.span": 2}
     changed += [(key, value) for key in defaults if (value := network[key.removeprefix("model.")]) != defaults[key]]
     parts += [word for key, value in changed for word in ("--set", f"{key}={json.dumps(value)}")]
     return shlex.join(parts)

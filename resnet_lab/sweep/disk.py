@@ -8,10 +8,13 @@ from pathlib import Path
 
 import torch
 
-from resnet_lab.config.schema import ModelConfig, RunConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import RunConfig
+from resnet_lab.config.terms import Optimizer
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record.checkpoint import NUM_KEPT
 from resnet_lab.record.store import RunFolder
+from resnet_lab.train.optimizers import moments_like
 
 _TENSOR_BYTES = 330  # in a file, beside the values of each tensor: names and padding
 _RECORD_BYTES, _EVALUATION_BYTES = 160, 340
@@ -49,16 +52,22 @@ def disk_space(
     Beside the checkpoints that are kept, each of the runs at once has one that is being written.
     """
     kept = (_kept_bytes(config) - _used_bytes(folder) for config, folder in runs)
-    written = sorted((checkpoint_bytes(config.model, config.data.num_classes) for config, _ in runs), reverse=True)
+    written = sorted((checkpoint_bytes(config) for config, _ in runs), reverse=True)
     return DiskSpace(sum(max(num_bytes, 0) for num_bytes in kept) + sum(written[:num_jobs]), free(study_path))
 
 
+def checkpoint_bytes(config: RunConfig) -> int:
+    """The approximate size of a checkpoint: weights and buffers, and the optimiser's tensors for each weight."""
+    return _checkpoint_bytes(config.model, config.data.num_classes, config.recipe.optimizer)
+
+
 @functools.cache
-def checkpoint_bytes(model: ModelConfig, num_classes: int | None = None) -> int:
-    """The approximate size of a checkpoint: weights and buffers, and a momentum for each weight."""
+def _checkpoint_bytes(model: ModelConfig, num_classes: int, optimizer: Optimizer) -> int:
     with torch.device("meta"):
         net = ResNet(model, num_classes)
-    tensors = [*net.state_dict().values(), *net.parameters()]
+    tensors = list(net.state_dict().values())
+    for parameter in net.parameters():
+        tensors += moments_like(optimizer, parameter).values()
     return sum(tensor.numel() * tensor.element_size() + _TENSOR_BYTES for tensor in tensors)
 
 
@@ -67,7 +76,7 @@ def _kept_bytes(config: RunConfig) -> int:
     steps = config.recipe.steps
     num_checkpoints = NUM_KEPT + len(config.log.keep)
     records = steps // config.log.every * _RECORD_BYTES + steps // config.evaluation.every * _EVALUATION_BYTES
-    return num_checkpoints * checkpoint_bytes(config.model, config.data.num_classes) + records + _OTHER_BYTES
+    return num_checkpoints * checkpoint_bytes(config) + records + _OTHER_BYTES
 
 
 def in_bytes(num_bytes: int) -> str:

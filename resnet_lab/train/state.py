@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from resnet_lab.config.schema import RecipeConfig
 from resnet_lab.errors import DivergedError
+from resnet_lab.train.optimizers import Muon, make_optimizer, moments_like, name_of
 from resnet_lab.train.replicas import WHOLE, Replicas
 from resnet_lab.train.schedule import ScheduleState, start
 
@@ -61,7 +62,7 @@ class TrainState:
     """
 
     net: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | Muon
     schedule: ScheduleState
     log: Window
     warmup: Window
@@ -113,9 +114,10 @@ class TrainState:
         for key in form.keys() - {"optimizer"}:
             _require_form(state.get(key), form[key], key)
         load_network(self.net, state)
-        moments = _moments(self.net, state.get("optimizer"))
+        moments = _moments(self.net, self.optimizer, state.get("optimizer"))
         groups = form["optimizer"]["param_groups"]
-        groups[0]["lr"] = _last_lr(state["optimizer"])
+        for group in groups:
+            group["lr"] = _last_lr(state["optimizer"])
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.step, self.reported_step = state["step"], state["reported_step"]
         self.schedule = ScheduleState(**state["schedule"])
@@ -128,12 +130,12 @@ def new_state(
 ) -> TrainState:
     """The state of `net` before its first step.
 
-    The fused optimiser skips updates on the device once `found_inf` is set, so a NaN never reaches the weights.
+    The optimiser skips updates once `found_inf` is set, so a NaN never reaches the weights.
     """
     device = next(net.parameters()).device
-    optimizer = _make_optimizer(net, recipe)
+    optimizer = make_optimizer(net, recipe)
     found_inf = torch.zeros((), device=device)
-    optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # read by its step(); GradScaler sets it likewise
+    optimizer.found_inf = found_inf  # type: ignore[union-attr]  # read by its step(); GradScaler sets it likewise
     return TrainState(net, optimizer, start(recipe, depth), Window(device), Window(device), found_inf, compiled_batch, replicas)
 
 
@@ -143,11 +145,11 @@ def load_network(net: nn.Module, state: Mapping[str, Any]) -> None:
     net.load_state_dict(state["net"])
 
 
-def _moments(net: nn.Module, saved: Any) -> dict[int, dict[str, Tensor]]:
+def _moments(net: nn.Module, optimizer: torch.optim.Optimizer | Muon, saved: Any) -> dict[int, dict[str, Tensor]]:
     """The optimiser's tensors by the index of their parameter, copied to that parameter's device and memory format.
 
     A fused optimiser reads them in memory order and ignores their strides. There are none before the first step. Raises
-    ValueError if they do not fit the network.
+    ValueError if they do not fit the network and the optimiser.
     """
     parameters = dict(enumerate(net.parameters()))
     moments = saved.get("state") if isinstance(saved, Mapping) else None
@@ -155,9 +157,9 @@ def _moments(net: nn.Module, saved: Any) -> dict[int, dict[str, Tensor]]:
         raise ValueError("optimizer belongs to another network")
     copies: dict[int, dict[str, Tensor]] = {}
     for index, values in moments.items():
-        own = parameters[index].detach()
-        _require_form(values, dict.fromkeys(values, own), f"optimizer.{index}")
-        copies[index] = {name: torch.empty_like(own).copy_(value) for name, value in values.items()}
+        own = moments_like(name_of(optimizer), parameters[index].detach())
+        _require_form(values, own, f"optimizer.{index}")
+        copies[index] = {name: torch.empty_like(value).copy_(values[name]) for name, value in own.items()}
     return copies
 
 
@@ -189,8 +191,3 @@ def _is_alike(saved: Any, own: Tensor) -> bool:
     if not isinstance(saved, Tensor) or saved.is_nested or saved.is_meta or saved.layout != torch.strided:
         return False
     return saved.shape == own.shape and saved.dtype == own.dtype
-
-
-def _make_optimizer(net: nn.Module, recipe: RecipeConfig) -> torch.optim.Optimizer:
-    """SGD with momentum and weight decay on all parameters, without Nesterov; it must be fused to respect `found_inf`."""
-    return torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from resnet_lab.config.compute import ComputeConfig
 from resnet_lab.config.datasets import DATASETS, fixed_sizes, with_classes
-from resnet_lab.config.schema import DataConfig, ModelConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import DataConfig
 from resnet_lab.data import folder as image_folder
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.folder import FolderSet
@@ -68,7 +69,7 @@ class Candidate:
         """Whether the images are the synthetic stand-in."""
         return DATASETS[str(self.value("images"))].is_stand_in
 
-    def value(self, name: str) -> str | int | None:
+    def value(self, name: str) -> str | float | None:
         """The value of a property; None if the network has no such property."""
         return next((known.value for known in self.known if known.name == name), None)
 
@@ -113,6 +114,7 @@ def from_run(folder: RunFolder, at: int | None, views: int | None, resources: Re
         "shortcuts": model.shortcut if residual else None,
         "padding": model.pad_channels if residual and model.shortcut == "A" else None,
         "stride on": model.stride_on if model.block_facts.chooses_stride else None,
+        **{name.replace("_", " "): value for name, value in model.interventions.items()},
         "images": config.data.dataset,
         "image size": config.data.image_size if of_folder else None,
         "views": num_views if of_folder and chosen_views is None else None,

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_lab.config.schema import ModelConfig, RunConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.config.terms import WeightFiles
 from resnet_lab.errors import CheckpointError, ConfigError, DiskError
 from resnet_lab.record.checksums import write_files
@@ -31,21 +32,34 @@ def write_weights(target: Path, folders: Sequence[RunFolder], at: int | None, to
     """Write a file for each run, from the checkpoint of step `at` (default: the newest), and yield it, or the reason for none.
 
     Files are named after the run, with the step if `at` is given. Raises CheckpointError if no run has such a checkpoint,
-    DiskError.
+    ConfigError if the only run cannot be exported, DiskError.
     """
-    failures = []
+    failures: list[CheckpointError | ConfigError | DiskError] = []
     for folder in folders:
         try:
             network = load_trained([folder], at, Resources(device="cpu"))[0]
+            if to == "torchvision":
+                _require_known_network(network)
         except (CheckpointError, ConfigError, DiskError) as error:
-            failures.append(str(error))
+            failures.append(error)
             if len(folders) > 1:
                 yield str(error)
             continue
         yield _write(target, network, at, to)
+    if len(failures) == len(folders) == 1:
+        raise failures[0]
     if len(failures) == len(folders):
-        message = f"None of the {len(folders)} runs has a checkpoint to export."
-        raise CheckpointError(failures[0] if len(failures) == 1 else message)
+        raise CheckpointError(f"None of the {len(folders)} runs has a checkpoint to export.")
+
+
+def _require_known_network(network: Trained) -> None:
+    """Raise ConfigError for a network that reads its parameters, under torchvision's names, in a way that other tools do not."""
+    settings = [f"model.{name} = {value}" for name, value in network.config.model.interventions.items() if name != "init"]
+    if settings:
+        raise ConfigError(
+            f"{network.folder.path} has {', '.join(settings)}, which a file with torchvision's names cannot state: use "
+            "--to safetensors."
+        )
 
 
 def _write(target: Path, network: Trained, at: int | None, to: WeightFiles) -> Written:

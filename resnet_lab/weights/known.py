@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from resnet_lab.config.blocks import BLOCKS, StrideOn
+from resnet_lab.config.blocks import BLOCKS, DEFAULT_SPAN, StrideOn, facts_of
 from resnet_lab.config.datasets import DATASETS, DatasetFacts, FileDataset, with_classes
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.config.terms import Kind, Normalisation, Padding
 from resnet_lab.errors import ConfigError
 from resnet_lab.weights.read import Form, Weights
@@ -37,7 +37,7 @@ class Known:
     """
 
     name: str
-    value: str | int
+    value: str | float
     source: Source
     how: str = ""
 
@@ -49,6 +49,7 @@ def network(weights: Weights, form: Form, choices: Choices) -> tuple[ModelConfig
     metadata = {} if weights.about is None else weights.about.model.model_dump()
     kind = _kind(weights, form, choices.kind, metadata.get("kind"))
     known = [kind, *_from_tensors(form, kind.value)]
+    known += [Known(name.replace("_", " "), value, "metadata") for name, value in form.interventions.items()]
     settings = {"kind": kind.value}
     if kind.value == "residual" and form.shortcut == "A":
         default = "end" if weights.are_ours else "both"
@@ -76,11 +77,12 @@ def _kind(weights: Weights, form: Form, chosen: Kind | None, metadata: str | Non
     return Known("kind", "residual", "tensors", "projections")
 
 
-def _from_tensors(form: Form, kind: str | int) -> Iterator[Known]:
+def _from_tensors(form: Form, kind: str | float) -> Iterator[Known]:
     """The properties that the tensors determine."""
     layout = "3 stages, a 3x3 stem" if form.layout == "cifar" else "4 stages, a 7x7 stem"
     yield Known("layout", form.layout, "tensors", layout)
-    yield Known("blocks", form.block, "tensors", f"{_NUMBERS[BLOCKS[form.block].num_layers]} convolutions each")
+    num_layers = facts_of(form.block, form.interventions.get("span", DEFAULT_SPAN)).num_layers
+    yield Known("blocks", form.block, "tensors", f"{_NUMBERS[num_layers]} convolutions each")
     yield Known("depth", form.depth, "tensors", "number of blocks")
     yield Known("width", form.width, "tensors", "filters of the stem")
     yield Known("classes", form.num_classes, "tensors", "rows of the final layer")

@@ -27,6 +27,13 @@ _CIFAR_NAMES = (
     ("stages.N.N.shortcut.norm.*", "layerN.N.shortcut.1.*"),
     ("head.*", "linear.*"),
 )
+# Our names of parameters that only networks with other settings than the paper's have; see docs/interventions.md.
+_ONLY_OURS = (
+    "stages.N.N.branch_scale",
+    *(f"{layer}.{name}" for layer in ("stem", "stages.N.N.convN") for name in ("bias_before", "bias_after", "scale")),
+    "tail.norm.*",
+    "tail.bias",
+)
 
 
 def to_torchvision(name: str) -> str:
@@ -41,7 +48,7 @@ def from_torchvision(name: str) -> str:
 
 def is_ours(name: str) -> bool:
     """Whether a name is one of ours."""
-    return any(_match(pattern, name) for pattern, _ in _NAMES)
+    return any(_match(pattern, name) for pattern in (*(ours for ours, _ in _NAMES), *_ONLY_OURS))
 
 
 def to_ours(name: str) -> str:

@@ -10,7 +10,7 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from resnet_lab.config.blocks import BLOCKS, BlockType
 from resnet_lab.config.depths import depth_of
-from resnet_lab.config.schema import DataConfig, ModelConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import DataConfig
 from resnet_lab.config.terms import Layout, Shortcut
 from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.models.resnet import ResNet
@@ -91,11 +92,12 @@ class Form:
     width: int
     shortcut: Shortcut
     num_classes: int
+    interventions: Mapping[str, Any] = field(default_factory=dict)  # of the metadata, since tensors do not show them
 
     def config(self, **settings: Any) -> ModelConfig:
         """The network's config, given the settings that tensors do not determine: `kind`, `pad_channels`, `stride_on`."""
         determined = {key: getattr(self, key) for key in ("layout", "block", "depth", "width", "shortcut")}
-        return ModelConfig.model_validate(determined | settings)
+        return ModelConfig.model_validate(determined | dict(self.interventions) | settings)
 
 
 def read(path: Path) -> Weights:
@@ -231,8 +233,14 @@ def _prefix(names: Iterable[str]) -> str:
 
 
 def recognise(weights: Weights) -> Form:
-    """Recognise the network from names and shapes. Raises ConfigError if it is not one of the paper's."""
+    """Recognise the network from names and shapes, or from the metadata if its settings are not the paper's.
+
+    `network` checks that the tensors fit. Raises ConfigError if it is not one of the paper's.
+    """
     stem, head = _shape(weights, "stem.conv.weight", 4), _shape(weights, "head.weight", 2)
+    if weights.about is not None and (interventions := weights.about.model.interventions):
+        stated = weights.about.model
+        return Form(stated.layout, stated.block, stated.depth, stated.width, stated.shortcut, head[0], interventions)
     first = _shape(weights, "stages.0.0.conv1.conv.weight", 4)
     blocks = {(int(match[1]), int(match[2])) for match in _matches(_BLOCK, weights)}
     num_blocks = Counter(stage for stage, _ in blocks)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.weights.naming import state_to_torchvision
 from resnet_lab.weights.read import WRITER, About

@@ -56,6 +56,23 @@ def test_plain_bottleneck_network_is_refused():
         construct(net, config, 20)
 
 
+@pytest.mark.parametrize(
+    "model", [{"shortcut_scale": 0.5}, {"order": "preactivation"}, {"norm": "none"}, {"activation_slope": 0.5}]
+)
+def test_networks_without_a_construction_are_refused(model):
+    net, config = trained_network("residual", **model)
+    name, value = next(iter(model.items()))
+    with pytest.raises(ConfigError, match=f"No construction exists for residual-8-s0 with model.{name} = {value}"):
+        construct(net, config, 14)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("model", "depth"), [({"span": 1}, 11), ({"span": 3, "depth": 11}, 20), ({"init": "orthogonal"}, 14)])
+def test_construction_works_with_other_spans_and_initial_weights(kind, model, depth):
+    net, config = trained_network(kind, **model)
+    assert agreement(net, construct(net, config, depth), [random_batch(32, seed=5)]).max_difference == 0
+
+
 def test_depth_that_is_not_deeper_is_refused():
     net, config = trained_network("plain")
     with pytest.raises(ConfigError, match="--depth 8 is not deeper than plain-8-s0"):

@@ -8,7 +8,7 @@ from resnet_lab.analysis.catalogue.line import Line
 from resnet_lab.analysis.construction import construct
 from resnet_lab.analysis.landscape import FAST, Slice, direction, displaced, interpolated, landscape, line, with_batch_statistics
 from resnet_lab.analysis.subject import subset
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.errors import ConfigError
 from resnet_lab.models.fold import folded

@@ -6,18 +6,19 @@ import pytest
 import torch
 
 from resnet_lab.config.blocks import BLOCKS, BlockType
-from resnet_lab.config.schema import ModelConfig
-from resnet_lab.models.blocks import BLOCK_CLASSES, BasicBlock, Bottleneck
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.models.blocks import Block, make_block
 from resnet_lab.models.resnet import ResNet, build
-from resnet_lab.models.shortcuts import make_shortcut
+
+RESIDUAL = ModelConfig(kind="residual", depth=8)
 
 
-def test_every_block_type_has_a_table_entry_and_a_class():
-    assert list(BLOCKS) == list(BLOCK_CLASSES) == list(get_args(BlockType))
+def test_every_block_type_has_a_table_entry():
+    assert list(BLOCKS) == list(get_args(BlockType))
 
 
 @pytest.mark.parametrize("block", get_args(BlockType))
-def test_a_block_class_has_the_layers_of_its_table_entry(block):
+def test_a_block_has_the_layers_of_its_table_entry(block):
     facts = BLOCKS[block]
     for depth, stages in facts.table_1.items():
         with torch.device("meta"):
@@ -33,21 +34,21 @@ def test_a_block_class_has_the_layers_of_its_table_entry(block):
 def test_the_stride_of_a_bottleneck_is_on_the_configured_layer(stride_on):
     net = build(ModelConfig(kind="residual", depth=11, block="bottleneck", stride_on=stride_on), 0)
     first = net.get_submodule("stages.1.0")
-    assert isinstance(first, Bottleneck)
-    strides = [layer.conv.stride[0] for layer in (first.conv1, first.conv2, first.conv3)]
+    assert isinstance(first, Block)
+    strides = [layer.conv.stride[0] for layer in first.layers]
     assert strides == ([2, 1, 1] if stride_on == "1x1" else [1, 2, 1])
     assert net(torch.rand(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_a_residual_block_with_a_zero_branch_is_the_identity():
-    block = BasicBlock(16, 16, 1, make_shortcut("residual", "A", 16, 16, 1))
+    block = make_block(RESIDUAL, 16, 16, stride=1)
     torch.nn.init.zeros_(block.conv2.norm.weight)
     x = torch.rand(2, 16, 8, 8)  # what a block gets is the output of a ReLU
     assert torch.equal(block(x), x)
 
 
 def test_the_relu_follows_the_addition():
-    block = BasicBlock(4, 4, 1, make_shortcut("residual", "A", 4, 4, 1))
+    block = make_block(RESIDUAL, 4, 4, stride=1)
     torch.nn.init.zeros_(block.conv2.norm.weight)
     x = -torch.rand(1, 4, 8, 8)
     assert block(x).abs().max() == 0

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from resnet_lab.config.schema import with_compile
 from resnet_lab.models.fold import folded
 from resnet_lab.record import checkpoint
 from resnet_lab.record.store import RunFolder
@@ -53,6 +54,24 @@ def test_compiled_training_matches_eager_with_five_graphs_at_any_depth(kind):
     deeper = two_block_config(kind, depth=20, **(changes | {"recipe__steps": 1}), compute__compile=True)
     train_in_memory(deeper)
     assert num_graphs() - before == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [{"order": "preactivation"}, {"order": "relu-before-addition", "branch_scale": "learnable"}, {"norm": "none"}],
+    ids=str,
+)
+def test_compiled_blocks_of_other_networks_share_graphs_and_match_eager(settings):
+    changes = {"log__every": 1, "recipe__steps": 5, "recipe__lr": 0.001, "recipe__schedule": {"name": "milestones"}}
+    config = two_block_config(**changes, compute__compile=True)
+    config = config.model_copy(update={"model": config.model.model_copy(update=settings | {"depth": 20})})
+    before = num_graphs()
+    losses, expected = (
+        [record.loss for record in train_in_memory(with_compile(config, compile))[1]] for compile in (True, False)
+    )
+    assert num_graphs() - before <= 6  # with pre-activation, the first block has a shape of its own
+    assert losses == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_compiled_run_resumes_exactly(tmp_path):

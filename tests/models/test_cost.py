@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.cost import count
 from resnet_lab.models.resnet import ResNet
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.fold import folded
 from resnet_lab.models.resnet import build
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import ImageSet
 from resnet_lab.models.fold import folded
@@ -26,7 +26,7 @@ import itertools
 import torch
 from torch import nn
 from torch.nn import functional
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.resnet import build
 from tests.builders import settings
 

@@ -1,14 +1,25 @@
 """Blocks that are recomputed for the backward pass."""
 
+import pytest
 import torch
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.resnet import build
 
 
-def test_recomputed_blocks_train_identically_and_count_each_batch_once():
-    config = ModelConfig(kind="residual", depth=11, width=4, block="bottleneck", shortcut="B")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"depth": 11, "block": "bottleneck", "shortcut": "B"},
+        {"order": "preactivation", "shortcut": "C", "activation_slope": 0.1},
+        {"order": "bn-after-addition"},
+        {"order": "relu-before-addition", "branch_scale": "learnable"},
+    ],
+    ids=str,
+)
+def test_recomputed_blocks_train_identically_and_count_each_batch_once(settings):
+    config = ModelConfig(**{"kind": "residual", "depth": 8, "width": 4} | settings)
     nets = [build(config, 0).train() for _ in range(2)]
     for module in nets[1].modules():
         if isinstance(module, Block):
@@ -23,7 +34,7 @@ def test_recomputed_blocks_train_identically_and_count_each_batch_once():
             optimizer.step()
     kept, recomputed = (net.state_dict() for net in nets)
     assert all(torch.equal(kept[name], recomputed[name]) for name in kept)
-    assert recomputed["stages.0.0.conv1.norm.num_batches_tracked"] == 4
+    assert recomputed["stages.1.0.conv1.norm.num_batches_tracked"] == 4
 
 
 def test_recomputed_blocks_store_less_for_the_backward_pass():

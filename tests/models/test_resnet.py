@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from resnet_lab.config.schema import ModelConfig
-from resnet_lab.models.blocks import BasicBlock
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.models.blocks import Block
 from resnet_lab.models.resnet import ResNet, build
 
 
@@ -74,7 +74,7 @@ def test_a_residual_network_with_zero_branches_computes_only_its_shortcuts():
     for stage in net.stages:
         assert isinstance(stage, torch.nn.Sequential)
         for block in stage:
-            assert isinstance(block, BasicBlock)
+            assert isinstance(block, Block)
             torch.nn.init.zeros_(block.conv2.norm.weight)
     x = torch.rand(2, 16, 32, 32)
     out = net.stages(x)

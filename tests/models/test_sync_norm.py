@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.resnet import build
 from resnet_lab.models.sync_norm import synchronise
 
@@ -29,9 +29,12 @@ class Exchange:
         return gather
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-def test_two_halves_of_a_batch_have_the_outputs_gradients_and_averages_of_the_whole(recompute):
-    config = ModelConfig(kind="residual", depth=8, width=4, shortcut="B")
+@pytest.mark.parametrize(
+    ("recompute", "order"),
+    [(False, "original"), (True, "original"), (False, "preactivation"), (False, "bn-after-addition")],
+)
+def test_two_halves_of_a_batch_have_the_outputs_gradients_and_averages_of_the_whole(recompute, order):
+    config = ModelConfig(kind="residual", depth=8, width=4, shortcut="B", order=order)
     images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.arange(8)
     whole = build(config, 0).double().train()

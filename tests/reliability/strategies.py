@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from resnet_lab.config.blocks import BLOCKS, BlockFacts
+from resnet_lab.config.blocks import BLOCKS, BlockFacts, facts_of
 from resnet_lab.config.datasets import DATASETS
 from resnet_lab.config.files import known_keys
 from resnet_lab.config.schema import RunConfig
@@ -30,15 +30,30 @@ def _depths(layout: str, facts: BlockFacts) -> SearchStrategy[int]:
 def _models(draw: DrawFn) -> Settings:
     kind, layout = draw(st.sampled_from(["plain", "residual"])), draw(st.sampled_from(["cifar", "imagenet"]))
     block = draw(st.sampled_from(sorted(BLOCKS)))
+    span = draw(st.sampled_from([1, 2, 3])) if layout == "cifar" and BLOCKS[block].chooses_span else 2
+    norm = draw(st.sampled_from(["batch", "none"]))
+    facts, is_residual, has_norm = facts_of(block, span), kind == "residual", norm == "batch"
+    shortcut_scale = draw(st.floats(0, 1)) if is_residual else 1.0
+    scales = [1, "1/sqrt(blocks)", "learnable"] if is_residual and shortcut_scale > 0 else [1]
+    branch_scale = draw(st.sampled_from(scales))
+    orders = ["original", "preactivation", *(["bn-after-addition", "relu-before-addition"] if is_residual else [])]
+    uses_fixup = not has_norm and is_residual and shortcut_scale > 0 and branch_scale == 1
     return {
         "kind": kind,
         "layout": layout,
         "block": block,
-        "depth": draw(_depths(layout, BLOCKS[block])),
+        "span": span,
+        "depth": draw(_depths(layout, facts)),
         "width": draw(st.integers(1, 512)),
-        "shortcut": draw(st.sampled_from("ABC")) if kind == "residual" else "A",
-        "stride_on": draw(st.sampled_from(["1x1", "3x3"])) if BLOCKS[block].chooses_stride else "1x1",
+        "shortcut": draw(st.sampled_from("ABC")) if is_residual and has_norm else "A",
+        "stride_on": draw(st.sampled_from(["1x1", "3x3"])) if facts.chooses_stride else "1x1",
         "pad_channels": draw(st.sampled_from(["end", "both"])),
+        "shortcut_scale": shortcut_scale,
+        "branch_scale": branch_scale,
+        "order": draw(st.sampled_from(orders)) if has_norm else "original",
+        "init": "he" if uses_fixup else draw(st.sampled_from(["he", "dirac", "orthogonal"])),
+        "norm": norm,
+        "activation_slope": draw(st.floats(0, 1)),
     }
 
 
@@ -87,6 +102,7 @@ def run_settings(draw: DrawFn) -> Settings:
         "recipe": {
             "steps": steps,
             "batch_size": batch_size,
+            "optimizer": draw(st.sampled_from(["sgd", "adamw", "muon"])),
             "lr": draw(_positive),
             "lr_factor": draw(_fraction),
             "momentum": draw(st.floats(0, 1, exclude_max=True)),
@@ -118,6 +134,7 @@ def run_settings(draw: DrawFn) -> Settings:
             "replicas": replicas,
             "bn": draw(st.sampled_from(["replica", "sync"])) if replicas > 1 else "replica",
         },
+        "varied": draw(st.lists(st.sampled_from(["recipe.lr", "model.width", "recipe.warmup.lr"]), max_size=2)),
     }
 
 

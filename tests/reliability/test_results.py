@@ -7,7 +7,7 @@ from torch import nn
 
 from resnet_lab.analysis.registry import analyses, findings
 from resnet_lab.analysis.results import block_names, layer_names, projection_names
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.resnet import build
 from resnet_lab.record.store import RunFolder

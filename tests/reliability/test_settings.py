@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from resnet_lab.config.files import StudyConfig, load_run, load_study
+from resnet_lab.config.model import INTERVENTIONS
 from resnet_lab.config.schema import RunConfig, with_compile
 from resnet_lab.config.settings import flatten, get
 from resnet_lab.errors import ConfigError
@@ -65,7 +66,7 @@ PATHS = sorted(
 LATER = (
     "model.layout", "model.block", "model.shortcut", "model.stride_on", "model.pad_channels", "data.num_classes",
     "data.image_size", "evaluation.final_test_views", "compute.recompute_blocks", "compute.replicas", "compute.bn",
-    "compute.compile", "compute",
+    "compute.compile", "compute", "varied", "recipe.optimizer", *(f"model.{name}" for name in INTERVENTIONS),
 )  # fmt: skip
 times_of_day = st.dates() | st.datetimes() | st.times()  # TOML types that no setting accepts
 

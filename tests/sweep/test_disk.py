@@ -13,14 +13,26 @@ from tests.builders import CPU, tiny, write_config
 
 
 @pytest.mark.parametrize(
-    "model", [{"kind": "plain", "depth": 20}, {"kind": "residual", "depth": 14, "shortcut": "B", "width": 8}]
+    ("model", "optimizer"),
+    [
+        ({"kind": "plain", "depth": 20}, "sgd"),
+        ({"kind": "residual", "depth": 14, "shortcut": "B", "width": 8}, "adamw"),
+        ({"kind": "residual", "depth": 14, "norm": "none"}, "muon"),
+    ],
 )
-def test_the_size_of_a_checkpoint_is_estimated_within_5_percent(model, tmp_path):
-    config = tiny(model=model, recipe__steps=2, recipe__schedule={"name": "milestones"}, evaluation__every=2)
+def test_the_size_of_a_checkpoint_is_estimated_within_5_percent(model, optimizer, tmp_path):
+    config = tiny(
+        model=model,
+        recipe__optimizer=optimizer,
+        recipe__lr=0.001,
+        recipe__steps=2,
+        recipe__schedule={"name": "milestones"},
+        evaluation__every=2,
+    )
     folder = RunFolder(tmp_path / "run")
     list(run(config, folder, CPU))
     [path] = folder.checkpoints.glob("*.pt")
-    assert checkpoint_bytes(config.model, config.data.num_classes) == pytest.approx(path.stat().st_size, rel=0.05)
+    assert checkpoint_bytes(config) == pytest.approx(path.stat().st_size, rel=0.05)
 
 
 def test_what_a_run_occupies_is_enough_for_it(tmp_path):
@@ -29,7 +41,7 @@ def test_what_a_run_occupies_is_enough_for_it(tmp_path):
     before = disk_space([(config, folder)], 1, tmp_path / "s").needed
     list(run(config, folder, CPU, checkpoint_seconds=0.0))
     used = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
-    size = checkpoint_bytes(config.model, config.data.num_classes)
+    size = checkpoint_bytes(config)
     assert used + size <= before <= used + 2 * size + 200_000
     assert disk_space([(config, folder)], 1, tmp_path / "s").needed <= 2 * size + 200_000, "what is there needs no space"
     assert disk_space([], 2, tmp_path / "s").needed == 0

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.resnet import build
 from resnet_lab.weights import read as weights
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from resnet_lab.config.schema import DataConfig, ModelConfig
+from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.schema import DataConfig
 from resnet_lab.data.load import load
 from resnet_lab.models.resnet import ResNet, build
 from resnet_lab.record.store import RunFolder

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from resnet_lab.record.store import RunFolder
-from tests.builders import tiny
+from resnet_lab.run.experiment import run
+from tests.builders import CPU, tiny
 from tests.weights.networks import read_network
 
 
@@ -58,3 +59,21 @@ def test_torchvision_export_warns_where_torchvision_computes_otherwise(cli):
     assert "evaluate the run itself" in list(cautions([Written(Path("x.pth"), "x", tiny())]))[-1]
     of_imagenets_form = tiny(model=bottleneck, data={"dataset": "cifar10"})
     assert "--dataset cifar10`" in list(cautions([Written(Path("x.pth"), "x", of_imagenets_form)]))[-1]
+
+
+def test_a_network_that_torchvisions_names_cannot_describe_is_exported_under_ours(cli, tmp_path):
+    for name, model in (("scaled", {"shortcut_scale": 0.5}), ("dirac", {"init": "dirac"})):
+        config = tiny(model={"kind": "residual", "depth": 8, "width": 4} | model, recipe__steps=4, log__every=4)
+        list(run(config, RunFolder(Path("runs") / name / config.name), CPU, measure_speed=False))
+    refused = cli("export", "scaled/residual-8-s0", "--to", "torchvision")
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert "has model.shortcut_scale = 0.5, which a file with torchvision's names cannot state" in refused.err
+    assert cli("export", "dirac", "--to", "torchvision").code == 0
+    assert cli("export", "scaled", "--to", "safetensors").code == 0
+    exported, own = (
+        json.loads(cli("evaluate", *source, "--json", "--device", "cpu").out)
+        for source in (["--weights", "runs/scaled/export/residual-8-s0.safetensors"], ["scaled/residual-8-s0"])
+    )
+    assert exported["test"] == own["test"]
+    assert exported["network"] == own["network"]
+    assert exported["network"]["shortcut_scale"] == 0.5

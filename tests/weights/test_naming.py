@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.weights.naming import from_torchvision, state_from_torchvision, state_to_torchvision, to_torchvision
 

@@ -8,8 +8,12 @@ import torch
 import torchvision
 from safetensors import safe_open
 
-from resnet_lab.config.schema import DataConfig, ModelConfig
+from resnet_lab.config.model import INTERVENTIONS, ModelConfig
+from resnet_lab.config.schema import DataConfig
+from resnet_lab.errors import ConfigError
+from resnet_lab.weights import known
 from resnet_lab.weights import read as weights
+from resnet_lab.weights.known import Choices
 from resnet_lab.weights.read import About
 from resnet_lab.weights.write import safetensors_file, torchvision_differences, torchvision_file
 from tests.weights.networks import IMAGES, nearly_equal, our_network, read_network
@@ -39,6 +43,39 @@ def test_exported_file_is_read_back_as_the_same_network(model, to):
     assert content.about == (None if to == "pth" else about)
     assert content.are_ours == (to == "safetensors")
     assert torch.equal(read_network(path, **untold)(IMAGES), net(IMAGES))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "residual", "shortcut_scale": 0.5},
+        {"kind": "residual", "shortcut": "B", "branch_scale": "learnable", "order": "preactivation"},
+        {"kind": "residual", "order": "bn-after-addition", "activation_slope": 0.1},
+        {"kind": "residual", "norm": "none"},
+        {"kind": "plain", "span": 1},
+        {"kind": "plain", "span": 3, "depth": 11, "init": "dirac"},
+    ],
+    ids=str,
+)
+def test_a_network_with_other_settings_than_the_papers_is_described_by_the_metadata(settings):
+    config, net = our_network(settings)
+    about = About(run="r", step=3, seed=0, model=config, data=DataConfig())
+    path = Path("our.safetensors")
+    path.write_bytes(safetensors_file(net, about))
+    content = weights.read(path)
+    form = weights.recognise(content)
+    model, properties = known.network(content, form, Choices())
+    assert (model, content.are_ours) == (config, True)
+    assert {item.name: item.value for item in properties if item.name.replace(" ", "_") in INTERVENTIONS} == {
+        name.replace("_", " "): value for name, value in config.interventions.items()
+    }
+    assert torch.equal(weights.network(content, model, form.num_classes).eval()(IMAGES), net(IMAGES))
+    lying = About(run="r", step=3, seed=0, model=config.model_copy(update={"width": 8}), data=DataConfig())
+    path.write_bytes(safetensors_file(net, lying))
+    content = weights.read(path)
+    form = weights.recognise(content)
+    with pytest.raises(ConfigError, match="has shape"):
+        weights.network(content, known.network(content, form, Choices())[0], form.num_classes)
 
 
 def test_torchvision_loads_an_exported_file_and_gives_the_same_outputs():

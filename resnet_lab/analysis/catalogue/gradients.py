@@ -19,7 +19,7 @@ from resnet_lab.analysis.definition import (
     network_name,
 )
 from resnet_lab.analysis.results import Count, Number, Result, Values, block_names, layer_names, projection_names
-from resnet_lab.config.schema import ModelConfig
+from resnet_lab.config.model import ModelConfig
 from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
 from resnet_lab.record.store import RunFolder
 

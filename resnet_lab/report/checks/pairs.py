@@ -17,8 +17,9 @@ def pairs(runs: Sequence[Run]) -> Check:
         number += 1
         first, second = _digests(plain), _digests(residual)
         not_recorded += not (first and second)
-        differing = [name for name in _COMPARED if first and second and first.get(name) != second.get(name)]
-        if residual.config.model.shortcut == "A" and plain.parameters != residual.parameters:
+        compared = _COMPARED[1:] if residual.config.model.uses_fixup else _COMPARED  # Fixup rescales initial weights
+        differing = [name for name in compared if first and second and first.get(name) != second.get(name)]
+        if not residual.config.model.adds_parameters and plain.parameters != residual.parameters:
             differing.append("number of parameters")
         if differing:
             faults.append(Fault(f"{plain.name} and {residual.name} differ in: {', '.join(differing)}.", _REMEDY))
