@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from resnet_lab.presentation.blocks import Illustration, Table, X
-from resnet_lab.report import figures
+from resnet_lab.report import figures, finding_figure
 from resnet_lab.report.charts import chart, curve_table, lr_drops
 from resnet_lab.report.tables import error_table, interval_table
 from resnet_lab.study.compare import Comparison
@@ -16,6 +16,7 @@ def illustrations(comparison: Comparison, x: X = "step") -> Iterator[Illustratio
     yield curves(comparison, x)
     yield _traces(comparison, x)
     if comparison.cells:
+        yield finding_figure.illustration(comparison)
         yield _by_depth(comparison)
     if figures.has_figure_1(comparison):
         yield _degradation(comparison, x)
