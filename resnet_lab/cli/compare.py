@@ -8,9 +8,10 @@ from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Out, Runs, StudyArgument, XAxis
 from resnet_lab.errors import NotShownError
 from resnet_lab.record.study import DEFAULT_ROOT, find_study
-from resnet_lab.report.tables import difference_table, error_table
+from resnet_lab.report.tables import case_table, difference_table, error_table
 from resnet_lab.study.compare import Comparison, compare_study
 from resnet_lab.study.values import comparison_values
+from resnet_lab.study.verdict import verdict_on_case
 
 
 def compare(
@@ -58,11 +59,12 @@ def compare(
 def _show(comparison: Comparison, *, best: bool) -> None:
     tables = [error_table(comparison, best=best)] if comparison.cells else []
     tables += [difference_table(comparison)] if comparison.differences else []
+    tables += [case_table(comparison)] if comparison.cases else []
     for table in tables:
         terminal.table(table.header, table.rows, table.caption)
         terminal.result("")
     terminal.curves(comparison.runs)
-    for sentence in comparison.verdict:
+    for sentence in (*comparison.verdict, *map(verdict_on_case, comparison.cases)):
         terminal.sentence(sentence)
     for sentence in (*comparison.unmatched, *comparison.missing):
         terminal.note(sentence)

@@ -6,10 +6,11 @@ import typer
 
 from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Set
-from resnet_lab.config.files import SweepConfig, load_study, presets
+from resnet_lab.config.files import load_study, presets
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.config.settings import to_toml
 from resnet_lab.config.slurm import SlurmConfig
+from resnet_lab.config.sweep import SweepConfig
 
 app = typer.Typer(help="Show presets, settings and their schema.", no_args_is_help=True)
 

@@ -8,38 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from resnet_lab.config.blocks import BlockType, Span
 from resnet_lab.config.compute import ComputeConfig
-from resnet_lab.config.durations import DURATION_KEYS, Integer
+from resnet_lab.config.durations import DURATION_KEYS
 from resnet_lab.config.identity import identity
 from resnet_lab.config.schema import RunConfig
-from resnet_lab.config.section import Section
 from resnet_lab.config.settings import Settings, flatten, get, merge
 from resnet_lab.config.slurm import SlurmConfig
+from resnet_lab.config.sweep import SweepConfig
 from resnet_lab.config.terms import Kind, Layout, Shortcut
+from resnet_lab.config.varied import VariedSettings
 from resnet_lab.errors import ConfigError
 from resnet_lab.text import shortened
 
 DEFAULT_PRESET = "plateau"
-
-
-class SweepConfig(Section):
-    """The runs of a study: every kind at every depth with every seed, and residual ones with every shortcut."""
-
-    depths: tuple[Integer, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
-    kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1)
-    shortcuts: tuple[Shortcut, ...] = Field(("A",), strict=False, min_length=1)
-    seeds: tuple[Integer, ...] = Field((0,), strict=False, min_length=1)
-
-    @field_validator("depths", "kinds", "shortcuts", "seeds")
-    @classmethod
-    def _values_are_unique(cls, values: tuple[object, ...]) -> tuple[object, ...]:
-        if len(set(values)) < len(values):
-            raise PydanticCustomError("duplicates", "values must be unique")
-        return values
 
 
 Override = tuple[tuple[str, ...], Any]  # key path and value
@@ -81,9 +66,10 @@ class StudyConfig:
         layout: Layout | None = None,
         span: Span | None = None,
         seed: int | None = None,
+        vary: VariedSettings | None = None,
         of_sweep: bool = False,
     ) -> RunConfig:
-        """The config of one run; arguments that are None are taken from the file.
+        """The config of one run; arguments that are None are taken from the file, and those in `vary` replace the file's.
 
         Raises ConfigError, which lists every problem. It attributes the arguments to command-line options, or to the file's
         `[sweep]` section with `of_sweep`.
@@ -92,10 +78,14 @@ class StudyConfig:
         model = {key: value for key, value in network.items() if value is not None}
         seeds: Settings = {} if seed is None else {"seed": seed}
         settings = merge(self._settings, {"model": model, **seeds})
+        for key, value in (vary or {}).items():
+            settings = merge(settings, _nested(key.split("."), value))
         given = {**model, **seeds}
 
         def _where(key: str) -> str:
             flag = key.removeprefix("model.")
+            if any(f"{key}.".startswith(f"{varied}.") for varied in vary or {}):
+                return self.where(f"sweep.vary.{key}")
             if flag not in given:
                 return self.where(key)
             return self.where(f"sweep.{flag}s") if of_sweep else f"--{flag}"

@@ -31,7 +31,8 @@ def identity(settings: Settings, config: type[BaseModel]) -> Settings:
     kept: Settings = {}
     for key, value in settings.items():
         field = config.model_fields[key]
-        if _LATER in field.metadata and value == field.default:
+        default = list(field.default) if isinstance(field.default, tuple) else field.default  # as in JSON
+        if _LATER in field.metadata and value == default:
             continue
         section = field.annotation
         kept[key] = identity(value, section) if isinstance(section, type) and issubclass(section, BaseModel) else value

@@ -12,9 +12,11 @@ from resnet_lab.config.datasets import DATASETS, Dataset, DatasetFacts, Sizes, s
 from resnet_lab.config.durations import Duration, Integer, in_steps
 from resnet_lab.config.identity import Later, digest
 from resnet_lab.config.model import ModelConfig
+from resnet_lab.config.recording import EvaluationConfig, LogConfig
 from resnet_lab.config.section import Section, conflicts
 from resnet_lab.config.settings import Settings, flatten, get
 from resnet_lab.config.terms import Optimizer
+from resnet_lab.config.varied import VariedSettings, folder_name, values_of, varied_problem
 
 
 class DataConfig(Section):
@@ -116,24 +118,6 @@ class RecipeConfig(Section):
     warmup: Warmup = Warmup()
 
 
-class EvaluationConfig(Section):
-    """How often the network is evaluated, and on how many training images; all validation and test images are used."""
-
-    every: Duration = Field(1_000, gt=0)
-    train_images: Integer = Field(5_000, ge=1, description="seeded subset for the clean training error during training")
-    final_train_images: Annotated[Integer, Field(ge=1)] | Literal["all"] = "all"
-    final_test_views: Later[Literal[1, 10]] = Field(
-        1, description="views per test image at the last evaluation: 1 (centre crop) or 10 (four corners, centre and their flips)"
-    )
-
-
-class LogConfig(Section):
-    """How often the running training error is recorded, and which checkpoints are kept."""
-
-    every: Duration = Field(50, gt=0)
-    keep: tuple[Duration, ...] = Field((), strict=False, description="steps whose checkpoints are never deleted, for `analyze`")
-
-
 class RunConfig(Section):
     """All settings that determine a run's results; durations are converted to steps."""
 
@@ -144,6 +128,9 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     log: LogConfig = LogConfig()
     compute: ComputeConfig = ComputeConfig()
+    varied: Later[tuple[str, ...]] = Field(
+        (), strict=False, description="settings in which the run differs from its study, such as recipe.lr; part of its name"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -161,8 +148,14 @@ class RunConfig(Section):
 
     @property
     def name(self) -> str:
-        """The run's folder in its study, such as `plain-56-s0` or `residual-B-56-s0`."""
-        return f"{self.model.family}-{self.model.depth}-s{self.seed}"
+        """The run's folder in its study, such as `plain-56-s0`, `residual-B-56-s0` or `plain-56-lr=0.05-s0`."""
+        parts = [self.model.family, str(self.model.depth), folder_name(self.varied_settings), f"s{self.seed}"]
+        return "-".join(filter(None, parts))
+
+    @property
+    def varied_settings(self) -> VariedSettings:
+        """The values of the settings in `varied`, by key; none unless a sweep varies them in this run."""
+        return values_of(self.varied, self.model_dump(mode="json")) if self.varied else {}
 
     @property
     def epoch_steps(self) -> int:
@@ -178,8 +171,8 @@ class RunConfig(Section):
         return digest(self.shared_settings(), type(self))
 
     def shared_settings(self) -> Settings:
-        """The settings that all runs of a study share: all but kind, shortcut, depth and seed."""
-        return self.model_dump(mode="json", exclude={"model": {"kind", "shortcut", "depth"}, "seed": True})
+        """The settings that the runs of a study share, unless it varies them: all but kind, shortcut, depth and seed."""
+        return self.model_dump(mode="json", exclude={"model": {"kind", "shortcut", "depth"}, "seed": True, "varied": True})
 
 
 def with_compile(config: RunConfig, compile: bool) -> RunConfig:
@@ -208,6 +201,8 @@ def _conflicts(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Pairs of key and problem, for settings that are valid on their own but not in combination."""
     data, recipe = config.data, config.recipe
     yield from compute_problems(config.compute, recipe.batch_size, data.num_train)
+    if config.varied and (problem := varied_problem(config.varied, config.model_dump(mode="json"))) is not None:
+        yield "varied", problem
     if config.evaluation.final_test_views != 1 and not data.facts.is_folder:
         yield (
             "evaluation.final_test_views",

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+from resnet_lab.config.varied import label
 from resnet_lab.presentation.blocks import Chart, Series, Table
 from resnet_lab.record.files import to_json
 from resnet_lab.record.lines import EvalRecord, TrainRecord
@@ -91,11 +92,14 @@ def numbers(comparison: Comparison) -> dict[str, bytes]:
 
 
 def curve_points(comparison: Comparison) -> str:
-    """All points of all runs as CSV; `error` is a fraction in full precision."""
-    parts = [_csv("run", "variant", "kind", "shortcut", "depth", "seed", "step", "series", "error") + "\n"]
-    for run in comparison.runs:
+    """All points of all runs as CSV; `error` is a fraction in full precision. Only a study with cases has the column `varied`."""
+    has_cases = bool(comparison.varied)
+    columns = ("run", "variant", "kind", "shortcut", "depth", "seed", *(["varied"] if has_cases else []))
+    parts = [_csv(*columns, "step", "series", "error") + "\n"]
+    for run in comparison.all_runs:
         model = run.config.model
-        head = _csv(run.name, model.variant, model.kind, model.shortcut, model.depth, run.config.seed)
+        varied = [label(run.config.varied_settings)] if has_cases else []
+        head = _csv(run.name, model.variant, model.kind, model.shortcut, model.depth, run.config.seed, *varied)
         parts += [f"{head},{step},{_csv(series)},{error!r}\n" for step, series, error in sorted(points(run))]
     return "".join(parts)
 

@@ -19,24 +19,24 @@ from resnet_lab.text import duration, percent
 
 def details(comparison: Comparison, pictures: Mapping[str, Picture], verified: str | None) -> Iterator[Section]:
     """Yield the sections that are for reference; `verified` is as in `document.build`."""
-    runs = comparison.runs
-    yield _recipe(runs)
-    yield _departures(runs)
-    yield _environment(runs, verified)
+    yield _recipe(comparison)
+    yield _departures(comparison)
+    yield _environment(comparison.all_runs, verified)
     yield Section("Learning rate and speed", (pictures["traces"],), folded=True)
-    yield _runs(runs)
-    yield _events(runs)
+    yield _runs(comparison.all_runs)
+    yield _events(comparison.all_runs)
 
 
-def _recipe(runs: Sequence[Run]) -> Section:
-    settings = runs[0].config.shared_settings()
+def _recipe(comparison: Comparison) -> Section:
+    settings = comparison.runs[0].config.shared_settings()
     rows = tuple((key, _formatted(value)) for key, value in flatten(settings))
-    return Section(
-        "Recipe", (Table("Settings that all runs share; durations are steps.", ("setting", "value"), rows),), folded=True
-    )
+    runs = "the base runs" if comparison.varied else "all runs"
+    caption = f"Settings that {runs} share; durations are steps."
+    return Section("Recipe", (Table(caption, ("setting", "value"), rows),), folded=True)
 
 
-def _departures(runs: Sequence[Run]) -> Section:
+def _departures(comparison: Comparison) -> Section:
+    runs = comparison.runs
     departures = dict.fromkeys(sentence for run in runs for sentence in paper.departures(run.config))
     recipe = paper.recipe_for(runs[0].config)
     source = f"He et al. 2015, {recipe.section}"
@@ -44,6 +44,8 @@ def _departures(runs: Sequence[Run]) -> Section:
         blocks: list[Block] = [Text(f"Differences of these runs from the recipe of {source}:"), Bullets(tuple(departures))]
     else:
         blocks = [Text(f"The settings are those of {source}.")]
+    if comparison.varied:
+        blocks.append(Text("These are the base runs; the others differ further, in the settings that their names state."))
     blocks += [Text("In all runs of resnet-lab:"), Bullets(paper.always(runs[0].config))]
     return Section("Departures from the paper", tuple(blocks), folded=True)
 

@@ -1,5 +1,6 @@
 """The content of a study's report: sections of text, tables and figures, rendered as HTML and as Markdown."""
 
+import shlex
 from collections.abc import Mapping
 from importlib.metadata import version
 
@@ -7,11 +8,12 @@ from resnet_lab.presentation.blocks import Block, Bullets, Document, Picture, Se
 from resnet_lab.report import figures
 from resnet_lab.report.details import details
 from resnet_lab.report.headline import headline
-from resnet_lab.report.tables import difference_table, error_table, spread
+from resnet_lab.report.tables import case_table, difference_table, error_table, spread
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import MATTERS
 from resnet_lab.study.digest import mark
 from resnet_lab.study.published import NUMBERS
+from resnet_lab.study.verdict import verdict_on_case
 
 
 def build(
@@ -27,6 +29,8 @@ def build(
         sections.append(_differences(comparison))
     if reasons is not None:
         sections.append(reasons)
+    if comparison.cases:
+        sections.append(_cases(comparison, pictures))
     if figures.published_depths(comparison):
         sections.append(_published(comparison))
     sections.append(_verdict(comparison))
@@ -55,7 +59,7 @@ def _origin(comparison: Comparison) -> str:
     """When the runs were trained (UTC), and the command and version that made the report."""
     days = sorted(event.time[:10] for run in comparison.runs for event in run.events)
     trained = f"Trained {days[0]} to {days[-1]}. " if days and days[0] != days[-1] else f"Trained {days[0]}. " if days else ""
-    return f"{trained}Made by `resnet-lab report {comparison.study.name}`, version {version('resnet-lab')}."
+    return f"{trained}Made by `resnet-lab report {shlex.quote(comparison.study.name)}`, version {version('resnet-lab')}."
 
 
 def _verdict(comparison: Comparison) -> Section:
@@ -109,6 +113,22 @@ def _errors(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
 def _differences(comparison: Comparison) -> Section:
     unmatched = (Bullets(comparison.unmatched),) if comparison.unmatched else ()
     return Section("Paired differences", (difference_table(comparison), *unmatched))
+
+
+def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
+    """What varied settings change: a sentence on each case, the figures, and the table with the rules of the sentences."""
+    sentences = Bullets(tuple(map(verdict_on_case, comparison.cases)))
+    drawn = [picture for stem, picture in pictures.items() if stem == "cases" or stem.startswith("cases-")]
+    limit = f"{100 * MATTERS:g} points"
+    rules = Text(
+        "The change is the clean training error of a network with varied settings minus that of its base runs, which have none. "
+        "With three or more seeds, a setting reduces or raises the error if the 95 % interval of the change lies below or above "
+        f"zero. No effect is shown if the interval lies within {limit} of zero; otherwise, and with fewer seeds, the effect is "
+        "undecided. A setting removes degradation if the base networks show it, if the setting reduces the error, and if the "
+        f"95 % interval of the remaining gap to the shallowest base network lies below {limit}. Each interval is for its case "
+        "alone: of twenty settings without any effect, one is expected to appear to have one."
+    )
+    return Section("What changes the error", (sentences, *drawn, case_table(comparison), rules))
 
 
 def _published(comparison: Comparison) -> Section:

@@ -8,7 +8,7 @@ from resnet_lab.presentation.blocks import Chip, Headline, Picture, Table
 from resnet_lab.report.tables import spread, with_interval
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import Gap
-from resnet_lab.study.finding import between_kinds, finding
+from resnet_lab.study.finding import between_kinds, by_effect, finding
 
 FEW_STEPS = 10_000
 
@@ -17,7 +17,7 @@ def headline(comparison: Comparison, pictures: Mapping[str, Picture]) -> Headlin
     """The finding of a comparison; `pictures` are by stem."""
     return Headline(
         finding=finding(comparison.gaps),
-        sentences=tuple(between_kinds(comparison.gains, comparison.deepest)),
+        sentences=(*between_kinds(comparison.gains, comparison.deepest), *by_effect(comparison.cases)),
         chips=tuple(map(_chip, comparison.gaps)),
         picture=pictures.get("finding"),
         numbers=_numbers(comparison) if comparison.cells else None,

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from functools import partial
 
+from resnet_lab.config.varied import short
 from resnet_lab.presentation.blocks import Illustration, Table, X
-from resnet_lab.report import figures, finding_figure
+from resnet_lab.report import case_figures, figures, finding_figure
 from resnet_lab.report.charts import chart, curve_table, lr_drops
-from resnet_lab.report.tables import error_table, interval_table
+from resnet_lab.report.tables import case_table, error_table, interval_table
 from resnet_lab.study.compare import Comparison
 from resnet_lab.text import duration
 
@@ -20,6 +21,28 @@ def illustrations(comparison: Comparison, x: X = "step") -> Iterator[Illustratio
         yield _by_depth(comparison)
     if figures.has_figure_1(comparison):
         yield _degradation(comparison, x)
+    yield from cases(comparison)
+
+
+def cases(comparison: Comparison) -> Iterator[Illustration]:
+    """Yield a curve for each setting with several numbers as values, and all cases side by side if a curve lacks some."""
+    keys = case_figures.curve_keys(comparison)
+    for key in keys:
+        yield Illustration(
+            stem=f"cases-{short(key)}",
+            title=f"error against {short(key)}",
+            description=f"Clean training error at the last evaluation against {short(key)}; base networks as lines.",
+            table=case_table(comparison),
+            draw=partial(case_figures.against_value, comparison, key),
+        )
+    if comparison.cases and (len(keys) != 1 or any(case_figures.curve_key(case) != keys[0] for case in comparison.cases)):
+        yield Illustration(
+            stem="cases",
+            title="error with varied settings",
+            description="Clean training error at the last evaluation of every case; base networks as lines.",
+            table=case_table(comparison),
+            draw=partial(case_figures.side_by_side, comparison),
+        )
 
 
 def curves(comparison: Comparison, x: X = "step") -> Illustration:

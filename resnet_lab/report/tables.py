@@ -90,6 +90,30 @@ def difference_table(comparison: Comparison) -> Table:
     return Table(f"{caption} {NO_INTERVAL}" if few else caption, ("difference", "seeds", "training error", "test error"), rows)
 
 
+def case_table(comparison: Comparison) -> Table:
+    """The networks with varied settings: errors, change against the base, and the share of the base's gap that is removed."""
+    rows = tuple(
+        (
+            case.network,
+            case.label,
+            str(len(case.seeds)),
+            *("-" if error is None else spread(error) for error in (case.train_error, case.test_error)),
+            "-" if case.change is None else with_interval(case.change, "{:+.2f}"),
+            "-" if case.removed is None else f"{100 * case.removed:.0f} %",
+            case.effect,
+        )
+        for case in comparison.cases
+    )
+    header = ("network", "varied", "seeds", "training error", "test error", "change", "gap removed", "effect")
+    caption = (
+        "Networks with varied settings: error in percent at the last evaluation; change of the training error against the base "
+        "runs of the same network in percentage points, paired over seeds, with Student's 95 % interval; and its share of the "
+        "base's gap between depths, where the base degrades."
+    )
+    few = any(0 < len(case.paired) < FEWEST_FOR_INTERVAL for case in comparison.cases)
+    return Table(f"{caption} {NO_INTERVAL}" if few else caption, header, rows)
+
+
 def with_interval(value: Spread, form: str) -> str:
     """A mean and its interval in percent or points, such as `+5.31 [+4.80, +5.82]`; without an interval, the mean alone."""
     mean = form.format(100 * value.mean)

@@ -12,6 +12,7 @@ from pathlib import Path
 from resnet_lab.config.schema import differences
 from resnet_lab.record.store import Run
 from resnet_lab.record.study import Study, read_study
+from resnet_lab.study.cases import NETWORK_KEYS, Case, cases_of, with_varied_settings
 from resnet_lab.study.cells import Cell, cells_of
 from resnet_lab.study.differences import Difference, Gain, Gap, gains_of, gaps_of, interaction_of
 from resnet_lab.study.digest import records_digest
@@ -21,7 +22,7 @@ from resnet_lab.study.verdict import lacking, unfinished, unmatched, verdict_on
 
 @dataclass(frozen=True)
 class Comparison:
-    """The comparison of a study's `runs` that share one recipe.
+    """The comparison of a study's `runs` that share one recipe, and of its `varied` runs with them, by case.
 
     `gains` are residual minus plain at each depth. `interaction` is the residual gap minus the plain one, for option A only,
     since only its pairs are matched. `missing` has a sentence for each run left out and for everything that limits the verdict,
@@ -38,11 +39,18 @@ class Comparison:
     verdict: tuple[str, ...]
     missing: tuple[str, ...]
     unmatched: tuple[str, ...] = ()
+    varied: tuple[Run, ...] = ()
+    cases: tuple[Case, ...] = ()
+
+    @property
+    def all_runs(self) -> tuple[Run, ...]:
+        """The runs, and after them those with varied settings."""
+        return (*self.runs, *self.varied)
 
     @cached_property
     def records_digest(self) -> str:
-        """The sha256 of the names, configs and records of `runs`."""
-        return records_digest(self.runs)
+        """The sha256 of the names, configs and records of all runs."""
+        return records_digest(self.all_runs)
 
     @property
     def deepest(self) -> int | None:
@@ -71,14 +79,23 @@ def compare_study(folder: Path) -> Comparison:
 
 
 def compare(study: Study) -> Comparison:
-    """Compare the runs that share the most common recipe; `missing` names the others."""
-    chosen, missing = _one_recipe(study.runs)
+    """Compare the runs that share the most common recipe, and those with varied settings; `missing` names the others."""
+    chosen, missing = _one_recipe([run for run in study.runs if not run.config.varied])
+    varied, others = with_varied_settings(study.runs, chosen)
     finished = [run for run in chosen if run.state == "finished" and run.final is not None]
     cells = tuple(cells_of(chosen, finished))
     gaps = tuple(gaps_of(finished))
     gains = tuple(gains_of(finished))
-    missing = [*study.faults, *missing, *_other_sizes(chosen), *unfinished(chosen), *lacking(cells, gaps)]
-    stand_in = any(run.is_stand_in for run in chosen)
+    compared = [*chosen, *varied]
+    missing = [
+        *study.faults,
+        *missing,
+        *others,
+        *_other_sizes(compared),
+        *unfinished([*chosen, *(run for run in varied if run.state != "diverged")]),
+        *lacking(cells, gaps),
+    ]
+    stand_in = any(run.is_stand_in for run in compared)
     return Comparison(
         study=study,
         stand_in=stand_in,
@@ -90,6 +107,8 @@ def compare(study: Study) -> Comparison:
         verdict=(*verdict_on(gaps), *between_kinds(gains, deepest=max((gap.deep for gap in gaps), default=None))),
         missing=tuple(missing),
         unmatched=tuple(unmatched(cells)),
+        varied=tuple(varied),
+        cases=tuple(cases_of(finished, varied, gaps)),
     )
 
 
@@ -108,8 +127,7 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     reference = ordered[0][0].config
     sentences = []
     for group in ordered[1:]:
-        network = ("model.kind", "model.shortcut", "model.depth", "seed")
-        settings = [f"{key} = {value}" for key, _, value in differences(reference, group[0].config) if key not in network]
+        settings = [f"{key} = {value}" for key, _, value in differences(reference, group[0].config) if key not in NETWORK_KEYS]
         left_out = ", ".join(run.name for run in group)
         reason = f"different recipe ({', '.join(settings)})" if settings else "trained on different images"
         sentences.append(f"{left_out}: left out, {reason}.")

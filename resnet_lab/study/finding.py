@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from resnet_lab.study.cases import Case
 from resnet_lab.study.differences import Gain, Gap
 from resnet_lab.text import points
 
@@ -63,3 +64,15 @@ def _interval(gain: Gain) -> str:
         return ""
     low, high = gain.train_error.interval
     return f" (95 % interval of the difference {points(low)} to {points(high)})"
+
+
+def by_effect(cases: Sequence[Case]) -> Iterator[str]:
+    """Yield a sentence for each decided effect of varied settings, with the networks and settings that have it."""
+    leads = {
+        "removes": "What removes degradation",
+        "reduces": "What reduces the training error",
+        "raises": "What raises the training error",
+    }
+    for effect, lead in leads.items():
+        if named := [f"{case.network} with {case.label}" for case in cases if case.effect == effect]:
+            yield f"{lead}: {'; '.join(named)}."

@@ -4,10 +4,12 @@ import dataclasses
 from typing import Any
 
 from resnet_lab.record.store import Run
+from resnet_lab.study.cases import Case
 from resnet_lab.study.cells import Cell
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import Difference
 from resnet_lab.study.spread import Spread
+from resnet_lab.study.verdict import verdict_on_case
 from resnet_lab.text import printable
 
 _FORMAT = 2  # of comparison_values; in format 1, the `kind` of a cell or gap was its variant
@@ -32,24 +34,38 @@ def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str
         ],
         "gains": [_values(gain) for gain in comparison.gains],
         "interaction": comparison.interaction and _values(comparison.interaction),
-        "runs": [run_values(run) for run in comparison.runs],
+        "runs": [run_values(run) for run in comparison.all_runs],
         "missing": list(comparison.missing),
         "unmatched": list(comparison.unmatched),
+    } | ({"cases": [_case_values(case) for case in comparison.cases]} if comparison.varied else {})
+
+
+def _case_values(case: Case) -> dict[str, Any]:
+    """A case as JSON values; the verdict is its sentence."""
+    return _values(case) | {
+        "remaining_gap": case.remaining_gap and _spread_values(case.remaining_gap),
+        "removed": case.removed,
+        "effect": case.effect,
+        "verdict": verdict_on_case(case),
     }
 
 
-def _values(item: Cell | Difference) -> dict[str, Any]:
+def _values(item: Cell | Difference | Case) -> dict[str, Any]:
     """The fields as JSON values: a spread with its mean, deviation and interval, a variant also split into kind and shortcut."""
     values: dict[str, Any] = {}
     for name in (field.name for field in dataclasses.fields(item)):
         value = getattr(item, name)
         if isinstance(value, Spread):
-            value = {"values": value.values, "mean": value.mean, "deviation": value.deviation, "interval": value.interval}
+            value = _spread_values(value)
         values[name] = value
         if name == "variant":
             values["kind"], _, shortcut = value.partition("-")
             values["shortcut"] = shortcut or "A"
     return values
+
+
+def _spread_values(spread: Spread) -> dict[str, Any]:
+    return {"values": spread.values, "mean": spread.mean, "deviation": spread.deviation, "interval": spread.interval}
 
 
 def run_values(run: Run) -> dict[str, Any]:
@@ -71,4 +87,4 @@ def run_values(run: Run) -> dict[str, Any]:
         "test_error": last.test_error if last else None,
         "images_per_second": run.images_per_second,
         "seconds_left": run.seconds_left,
-    }
+    } | ({"varied": run.config.varied_settings} if run.config.varied else {})

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from resnet_lab.config.terms import PROJECTION_VARIANTS, VARIANTS
 from resnet_lab.record.store import Run
+from resnet_lab.study.cases import Case
 from resnet_lab.study.cells import Cell
 from resnet_lab.study.differences import MANY_SEEDS, Gap
+from resnet_lab.study.spread import Spread
 from resnet_lab.text import percent, points
 
 
@@ -24,7 +26,8 @@ def _sentence(gap: Gap) -> str:
     }
     return (
         f"{lead[gap.degradation]}. Training error {percent(gap.shallow_train_error)} at depth {gap.shallow}, "
-        f"{percent(gap.deep_train_error)} at depth {gap.deep}: {points(gap.train_error.mean)} points{_certainty(gap)}."
+        f"{percent(gap.deep_train_error)} at depth {gap.deep}: {points(gap.train_error.mean)} points"
+        f"{_certainty(gap.train_error, f'; sign-flip test p = {gap.p_value:.3g}')}."
     )
 
 
@@ -34,12 +37,37 @@ def _advice(seeds_needed: int | None) -> str:
     return f"run {seeds_needed} more seed{'s' if seeds_needed > 1 else ''}"
 
 
-def _certainty(gap: Gap) -> str:
-    count = len(gap.seeds)
-    if gap.train_error.interval is None:
+def _certainty(difference: Spread, test: str = "") -> str:
+    count = len(difference.values)
+    if difference.interval is None:
         return f" ({'one seed' if count == 1 else f'{count} seeds'}, too few for an interval)"
-    low, high = gap.train_error.interval
-    return f" (95 % interval {points(low)} to {points(high)} over {count} seeds; sign-flip test p = {gap.p_value:.3g})"
+    low, high = difference.interval
+    return f" (95 % interval {points(low)} to {points(high)} over {count} seeds{test})"
+
+
+def verdict_on_case(case: Case) -> str:
+    """A sentence on what the varied settings of a case do to the error of its network."""
+    subject, network, effect = case.label, case.network, case.effect
+    if effect == "diverged":
+        lost = len(case.diverged)
+        return f"{network} with {subject} diverged in {lost} of {lost + len(case.seeds)} runs."
+    if case.change is None:
+        return f"The effect of {subject} on {network} is undecided: no base run of the same seed has finished."
+    if effect == "removes" and case.remaining_gap is not None and case.base_gap is not None:
+        return (
+            f"{subject} removes the degradation of {network}: {points(case.remaining_gap.mean)} points from "
+            f"{case.variant}-{case.shallow}{_certainty(case.remaining_gap)}, {points(case.base_gap.mean)} points without it."
+        )
+    share = "" if case.removed is None else f" by {100 * case.removed:.0f} % of the gap"
+    lead = {
+        "reduces": f"{subject} {'reduces the degradation' if share else 'lowers the training error'} of {network}{share}",
+        "raises": f"{subject} raises the training error of {network}",
+        "no effect shown": f"No effect of {subject} on the training error of {network} is shown",
+        "undecided": f"The effect of {subject} on {network} is undecided",
+    }
+    rest = case.remaining_gap if effect == "reduces" and share else None
+    remaining = "" if rest is None else f"; remaining gap {points(rest.mean)} points{_certainty(rest)}"
+    return f"{lead[effect]}: {points(case.change.mean)} points{_certainty(case.change)}{remaining}."
 
 
 def unfinished(runs: Sequence[Run]) -> list[str]:

@@ -134,6 +134,7 @@ def run_settings(draw: DrawFn) -> Settings:
             "replicas": replicas,
             "bn": draw(st.sampled_from(["replica", "sync"])) if replicas > 1 else "replica",
         },
+        "varied": draw(st.lists(st.sampled_from(["recipe.lr", "model.width", "recipe.warmup.lr"]), max_size=2)),
     }
 
 

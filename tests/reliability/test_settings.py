@@ -66,7 +66,7 @@ PATHS = sorted(
 LATER = (
     "model.layout", "model.block", "model.shortcut", "model.stride_on", "model.pad_channels", "data.num_classes",
     "data.image_size", "evaluation.final_test_views", "compute.recompute_blocks", "compute.replicas", "compute.bn",
-    "compute.compile", "compute", "recipe.optimizer", *(f"model.{name}" for name in INTERVENTIONS),
+    "compute.compile", "compute", "varied", "recipe.optimizer", *(f"model.{name}" for name in INTERVENTIONS),
 )  # fmt: skip
 times_of_day = st.dates() | st.datetimes() | st.times()  # TOML types that no setting accepts
 

@@ -1,0 +1,164 @@
+"""What varied settings change: the error of each case against the base runs of the same network, paired over seeds."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from resnet_lab.config.durations import DURATION_KEYS
+from resnet_lab.config.schema import RunConfig, differences
+from resnet_lab.config.terms import VARIANTS
+from resnet_lab.config.varied import VariedSettings, label
+from resnet_lab.record.lines import EvalRecord
+from resnet_lab.record.store import Run
+from resnet_lab.study.differences import MATTERS, Gap
+from resnet_lab.study.spread import Spread
+
+Effect = Literal["removes", "reduces", "raises", "no effect shown", "undecided", "diverged"]
+NETWORK_KEYS = ("model.kind", "model.shortcut", "model.depth", "seed", "varied")  # in which all runs of a study may differ
+_FOLLOWED = ("recipe.steps", "recipe.batch_size")  # durations in percent follow the one, those in epochs the other
+_DURATIONS = tuple(".".join(path) for path in DURATION_KEYS)
+
+
+@dataclass(frozen=True)
+class Case:
+    """The runs of one network with the same varied settings. Errors are fractions, measured at the last evaluation.
+
+    `train_error` and `test_error` have one value per finished run, in order of `seeds`. `change` is the training error of the
+    case minus that of the base at the same depth, over the seeds that both have (`paired`). `base_gap` is the base's training
+    error minus that of the `shallow` network of the variant, over the same seeds; None unless the case has the depth of the
+    variant's gap. `degrades` is whether that gap counts as degradation. `diverged` has the names of diverged runs.
+    """
+
+    variant: str
+    depth: int
+    settings: VariedSettings
+    seeds: tuple[int, ...]
+    paired: tuple[int, ...]
+    train_error: Spread | None
+    test_error: Spread | None
+    change: Spread | None
+    shallow: int | None
+    base_gap: Spread | None
+    degrades: bool
+    diverged: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The varied settings as text, such as `lr = 0.05`."""
+        return label(self.settings)
+
+    @property
+    def network(self) -> str:
+        """Variant and depth, such as `plain-56`."""
+        return f"{self.variant}-{self.depth}"
+
+    @property
+    def remaining_gap(self) -> Spread | None:
+        """The training error of the case minus that of the shallow base network; None without a gap."""
+        if self.change is None or self.base_gap is None:
+            return None
+        return Spread(tuple(gap + change for gap, change in zip(self.base_gap.values, self.change.values, strict=True)))
+
+    @property
+    def removed(self) -> float | None:
+        """The share of the mean gap that the case removes, 1 if the whole; None unless the base degrades."""
+        if not self.degrades or self.change is None or self.base_gap is None or self.base_gap.mean <= 0:
+            return None
+        return -self.change.mean / self.base_gap.mean
+
+    @property
+    def effect(self) -> Effect:
+        """What the case does to the training error, by the 95 % interval of the change; undecided with fewer than three seeds.
+
+        It reduces the error if the interval lies below zero, and removes degradation if the interval of the remaining gap also
+        lies below MATTERS. It raises the error if the interval lies above zero. No effect is shown if the interval lies within
+        MATTERS of zero. A case with a diverged run has diverged.
+        """
+        if self.diverged:
+            return "diverged"
+        if self.change is None or self.change.interval is None:
+            return "undecided"
+        low, high = self.change.interval
+        if high < 0:
+            left = self.remaining_gap and self.remaining_gap.interval
+            return "removes" if self.degrades and left and left[1] < MATTERS else "reduces"
+        if low > 0:
+            return "raises"
+        return "no effect shown" if max(-low, high) < MATTERS else "undecided"
+
+
+def with_varied_settings(runs: Sequence[Run], base: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """The runs with varied settings that have all other settings of the base runs, and a sentence on each other one."""
+    chosen, sentences = [], []
+    for run in (run for run in runs if run.config.varied):
+        if not base:
+            sentences.append(f"{run.name}: left out, the study has no run without varied settings.")
+        elif others := _other_settings(base[0].config, run.config):
+            sentences.append(f"{run.name}: left out, different recipe ({', '.join(others)}).")
+        elif not _same_images(base, run):
+            sentences.append(f"{run.name}: left out, trained on different images.")
+        else:
+            chosen.append(run)
+    return chosen, sentences
+
+
+def _other_settings(base: RunConfig, config: RunConfig) -> list[str]:
+    """The settings in which a config differs from the base and which it does not vary; durations may follow varied ones."""
+    follow = _DURATIONS if any(key in config.varied for key in _FOLLOWED) else ()
+    allowed = {*NETWORK_KEYS, *config.varied, *follow}
+    return [f"{key} = {value}" for key, _, value in differences(base, config) if key not in allowed]
+
+
+def _same_images(base: Sequence[Run], run: Run) -> bool:
+    digests = {other.image_digests.names for other in (*base, run) if other.image_digests is not None}
+    return len(digests) <= 1
+
+
+def cases_of(base: Sequence[Run], varied: Sequence[Run], gaps: Sequence[Gap]) -> Iterator[Case]:
+    """Yield the cases that have ended runs, by variant, depth and settings; `base` are the finished base runs."""
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in sorted(varied, key=lambda run: run.config.seed):
+        if run.state == "diverged" or (run.state == "finished" and run.final is not None):
+            model = run.config.model
+            key = VARIANTS.index(model.variant), model.depth, _order(run.config.varied_settings)
+            groups.setdefault(key, []).append(run)
+    last = {(run.config.model.variant, run.config.model.depth, run.config.seed): run.evaluations[-1] for run in base}
+    for key in sorted(groups):
+        yield _case(groups[key], last, gaps)
+
+
+def _order(settings: VariedSettings) -> tuple[Any, ...]:
+    """A sort key: by the keys of the settings, then by their values, numbers in numerical order."""
+    values = ((0, value, "") if isinstance(value, int | float) else (1, 0, str(value)) for value in settings.values())
+    return tuple(settings), tuple(values)
+
+
+def _spread(values: Iterable[float]) -> Spread | None:
+    """The values as a Spread; None without any."""
+    collected = tuple(values)
+    return Spread(collected) if collected else None
+
+
+def _case(runs: Sequence[Run], base: dict[tuple[str, int, int], EvalRecord], gaps: Sequence[Gap]) -> Case:
+    model = runs[0].config.model
+    finished = {run.config.seed: run.evaluations[-1] for run in runs if run.state == "finished"}
+    gap = next((gap for gap in gaps if (gap.variant, gap.deep) == (model.variant, model.depth)), None)
+    compared = [(model.variant, depth) for depth in (model.depth, *([gap.shallow] if gap else []))]
+    paired = tuple(seed for seed in finished if all((*network, seed) in base for network in compared))
+    deep = [base[(*compared[0], seed)].train_error for seed in paired]
+    shallow = [base[(*compared[-1], seed)].train_error for seed in paired]
+    change = [finished[seed].train_error - error for seed, error in zip(paired, deep, strict=True)]
+    return Case(
+        variant=model.variant,
+        depth=model.depth,
+        settings=runs[0].config.varied_settings,
+        seeds=tuple(finished),
+        paired=paired,
+        train_error=_spread(record.train_error for record in finished.values()),
+        test_error=_spread(record.test_error for record in finished.values()),
+        change=_spread(change),
+        shallow=gap.shallow if gap else None,
+        base_gap=_spread(above - below for above, below in zip(deep, shallow, strict=True)) if gap else None,
+        degrades=gap is not None and gap.degradation == "shown",
+        diverged=tuple(run.name for run in runs if run.state == "diverged"),
+    )

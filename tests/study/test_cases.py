@@ -1,0 +1,130 @@
+"""What varied settings change, with made-up runs: effects, their rules, and the runs that are not compared."""
+
+import dataclasses
+import json
+
+import pytest
+
+from resnet_lab.study.values import comparison_values
+from resnet_lab.study.verdict import verdict_on_case
+from tests.builders import compared, made_run
+
+SEEDS = range(3)
+NOISE = (-0.002, 0.0, 0.002)
+
+
+def base(plain_deep=0.5, residual_deep=0.16):
+    """Base runs of depth 20 and 56 over three seeds, with small differences between the seeds."""
+    errors = {("plain", 20): 0.2, ("plain", 56): plain_deep, ("residual", 20): 0.18, ("residual", 56): residual_deep}
+    return [made_run(*network, seed, train=error) for seed in SEEDS for network, error in errors.items()]
+
+
+def case(*errors, kind="plain", lr=0.2, **changes):
+    """Runs of depth 56 with another lr, one for each error."""
+    settings = {"recipe__lr": lr, "varied": ["recipe.lr"]} | changes
+    return [made_run(kind, 56, seed, train=error, **settings) for seed, error in enumerate(errors)]
+
+
+def around(error):
+    return [error + noise for noise in NOISE]
+
+
+def only_case(runs):
+    (found,) = compared(runs).cases
+    return found
+
+
+@pytest.mark.parametrize(
+    ("errors", "effect", "removed"),
+    [
+        (around(0.2), "removes", 1.0),
+        (around(0.21), "removes", 29 / 30),
+        (around(0.219), "reduces", 281 / 300),  # the interval of the remaining gap exceeds 2 points
+        (around(0.35), "reduces", 0.5),
+        (around(0.5), "no effect shown", 0.0),
+        (around(0.51), "raises", -1 / 30),
+        ([0.4, 0.5, 0.6], "undecided", 0.0),
+        (around(0.3)[:2], "undecided", 0.67),
+        ([], None, None),
+    ],
+)
+def test_the_intervals_of_the_change_and_of_the_remaining_gap_decide(errors, effect, removed):
+    cases = compared([*base(), *case(*errors)]).cases
+    if effect is None:
+        assert cases == ()
+        return
+    assert cases[0].effect == effect
+    assert cases[0].removed == pytest.approx(removed, abs=0.01)
+
+
+def test_without_degradation_there_is_nothing_to_remove():
+    found = only_case([*base(plain_deep=0.2), *case(*around(0.1))])
+    assert (found.effect, found.removed) == ("reduces", None)
+    assert verdict_on_case(found).startswith("lr = 0.2 lowers the training error of plain-56: -10.00 points (95 % interval")
+
+
+def test_differences_are_paired_over_the_seeds_that_all_networks_have():
+    runs = [run for run in [*base(), *case(*around(0.3), 0.9)] if run.name != "plain-20-s1"]
+    found = only_case(runs)
+    assert (found.seeds, found.paired) == ((0, 1, 2, 3), (0, 2))
+    assert found.change.values == (pytest.approx(-0.202), pytest.approx(-0.198))
+    assert found.base_gap.values == (pytest.approx(0.3), pytest.approx(0.3))
+    assert found.remaining_gap.values == (pytest.approx(0.098), pytest.approx(0.102))
+
+
+def test_each_effect_has_a_sentence():
+    residual = case(*around(0.3), kind="residual")
+    comparison = compared([*base(), *residual, *case(*around(0.2)), *case(*around(0.35), lr=0.3), *case(0.4, lr=0.4)])
+    assert [(found.network, found.label) for found in comparison.cases] == [
+        ("plain-56", "lr = 0.2"), ("plain-56", "lr = 0.3"), ("plain-56", "lr = 0.4"), ("residual-56", "lr = 0.2")
+    ]  # fmt: skip
+    assert [verdict_on_case(found) for found in comparison.cases] == [
+        "lr = 0.2 removes the degradation of plain-56: +0.00 points from plain-20 (95 % interval -0.50 to +0.50 over 3 seeds), "
+        "+30.00 points without it.",
+        "lr = 0.3 reduces the degradation of plain-56 by 50 % of the gap: -15.00 points (95 % interval -15.50 to -14.50 over 3 "
+        "seeds); remaining gap +15.00 points (95 % interval +14.50 to +15.50 over 3 seeds).",
+        "The effect of lr = 0.4 on plain-56 is undecided: -10.00 points (one seed, too few for an interval).",
+        "lr = 0.2 raises the training error of residual-56: +14.00 points (95 % interval +13.50 to +14.50 over 3 seeds).",
+    ]
+    assert verdict_on_case(only_case([*base(), *case(*around(0.5))])).startswith("No effect of lr = 0.2 on the training error of")
+    alone = only_case([*base(), made_run("plain", 56, 7, recipe__lr=0.2, varied=["recipe.lr"])])
+    assert verdict_on_case(alone) == (
+        "The effect of lr = 0.2 on plain-56 is undecided: no base run of the same seed has finished."
+    )
+
+
+def test_a_case_with_a_diverged_run_has_diverged():
+    runs = case(*around(0.2))
+    runs[1] = dataclasses.replace(runs[1], state="diverged")
+    comparison = compared([*base(), *runs])
+    (found,) = comparison.cases
+    assert (found.effect, found.seeds, found.diverged) == ("diverged", (0, 2), ("plain-56-lr=0.2-s1",))
+    assert verdict_on_case(found) == "plain-56 with lr = 0.2 diverged in 1 of 3 runs."
+    assert comparison.missing == ()
+
+
+def test_varied_runs_do_not_change_the_comparison_of_the_base_runs():
+    without, with_cases = compared(base()), compared([*base(), *case(*around(0.3))])
+    assert with_cases.runs == without.runs
+    assert (with_cases.cells, with_cases.gaps, with_cases.verdict) == (without.cells, without.gaps, without.verdict)
+    assert with_cases.records_digest != without.records_digest
+
+
+def test_runs_that_differ_in_other_settings_too_are_left_out():
+    comparison = compared([*base(), *case(0.2, recipe__momentum=0.5), *case(0.3, lr=0.3)])
+    assert [run.name for run in comparison.varied] == ["plain-56-lr=0.3-s0"]
+    assert "plain-56-lr=0.2-s0: left out, different recipe (recipe.momentum = 0.5)." in comparison.missing
+    assert "plain-56-lr=0.2-s0: left out, the study has no run without varied settings." in compared(case(0.2)).missing
+    steps = {"recipe__steps": 60, "varied": ["recipe.steps"], "recipe__lr": 0.05, "log__every": 10}
+    assert len(compared([*base(), *case(0.2, **steps)]).varied) == 1
+    assert len(compared([*base(), *case(0.2, log__every=10)]).varied) == 0
+
+
+def test_json_has_cases_only_if_settings_vary():
+    values = json.loads(json.dumps(comparison_values(compared([*base(), *case(*around(0.35))]))))
+    (found,) = values["cases"]
+    assert (found["variant"], found["settings"], found["effect"]) == ("plain", {"recipe.lr": 0.2}, "reduces")
+    assert found["removed"] == pytest.approx(0.5)
+    assert found["change"]["interval"][1] < 0 < found["remaining_gap"]["interval"][0]
+    assert [run.get("varied") for run in values["runs"][-4:]] == [None, *[{"recipe.lr": 0.2}] * 3]
+    assert "cases" not in comparison_values(compared(base()))
