@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 COMMANDS = [
     "train", "sweep", "compare", "report", "verify", "evaluate", "export", "runs", "summary", "bench", "data", "config",
     "config show", "config schema", "analyze", "analyze responses", "analyze gradients", "analyze identity",
-    "analyze landscape", "analyze line", "analyze paths",
+    "analyze correlation", "analyze landscape", "analyze line", "analyze paths",
 ]  # fmt: skip
 CPU = Resources(device="cpu", threads=1)
 KINDS = ("plain", "residual")

@@ -64,7 +64,7 @@ def _show(comparison: Comparison, *, best: bool) -> None:
         terminal.table(table.header, table.rows, table.caption)
         terminal.result("")
     terminal.curves(comparison.runs)
-    for sentence in (*comparison.verdict, *map(verdict_on_case, comparison.cases)):
+    for sentence in (*comparison.verdict, *(" ".join(verdict_on_case(case)) for case in comparison.cases)):
         terminal.sentence(sentence)
     for sentence in (*comparison.unmatched, *comparison.missing):
         terminal.note(sentence)

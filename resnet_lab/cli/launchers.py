@@ -81,6 +81,7 @@ _OWNERS: Mapping[str, tuple[LauncherName, ...]] = {
     "--threads": ("local", "slurm", "k8s"),
     "--data-dir": ("local", "slurm", "ray"),
     "--json": ("local", "slurm", "ray"),
+    **dict.fromkeys(("--until-decided", "--max-seeds"), ("local", "ray")),
     "--cpus-per-run": ("slurm", "ray", "k8s"),
     "--gpus-per-run": ("ray", "k8s"),
     **dict.fromkeys(("--time", "--partition", "--account", "--gres", "--at-once", "--slurm"), ("slurm",)),
@@ -93,6 +94,7 @@ _REASONS = {
     "--threads": "a run has as many threads as --cpus-per-run",
     "--data-dir": "images are read from the claim's folder data",
     "--json": "the output is YAML",
+    "--until-decided": "the sweep does not wait for its runs",
 }
 
 

@@ -39,7 +39,8 @@ from resnet_lab.cli.options import (
     stop_signals,
 )
 from resnet_lab.cli.screens import DAY_SECONDS, DownloadLine, decoding_caveat, sweep_screen
-from resnet_lab.config.files import load_study
+from resnet_lab.cli.until_decided import Growing, MaxSeeds, UntilDecided, growing
+from resnet_lab.config.files import StudyConfig, load_study
 from resnet_lab.errors import ConfigError, SweepError
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, study_path
@@ -67,6 +68,8 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs with their cost and estimated time; start nothing.")
     ] = False,
+    until_decided: UntilDecided = False,
+    max_seeds: MaxSeeds = None,
     as_json: Json = False,
     launcher: LauncherOption = "local",
     cpus_per_run: CpusPerRun = None,
@@ -95,7 +98,7 @@ def sweep(
         "--device": None if device == "auto" else device, "--threads": threads, "--data-dir": data_dir, "--json": as_json,
         "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run, "--time": time_limit, "--partition": partition,
         "--account": account, "--gres": gres, "--at-once": at_once, "--slurm": sbatch, "--address": address,
-        "--image": image, "--claim": claim, "--namespace": namespace,
+        "--image": image, "--claim": claim, "--namespace": namespace, "--until-decided": until_decided, "--max-seeds": max_seeds,
     }  # fmt: skip
     check_options(launcher, options)
     if launcher == "k8s" and not dry_run:
@@ -108,14 +111,24 @@ def sweep(
         source = load_study(config, overrides or (), compile=compile)
         folder, show = study_path(runs, study or source.name), DownloadLine().show
         with opened(launcher, source, options, threads, jobs, dry_run=dry_run) as chosen:
-            planned = plan(source, folder, data_dir, chosen, show, must_have_data=not dry_run, start_seconds=start_seconds)
-            _carry_out(planned, chosen, stop, dry_run=dry_run, as_json=as_json)
+
+            def planned(study: StudyConfig) -> "Plan":
+                return plan(study, folder, data_dir, chosen, show, must_have_data=not dry_run, start_seconds=start_seconds)
+
+            grows = growing(source, folder, max_seeds, planned, until_decided=until_decided)
+            _carry_out(grows.plan() if grows else planned(source), grows, chosen, stop, dry_run=dry_run, as_json=as_json)
 
 
 def _carry_out(
-    plan: "Plan", launcher: "Launcher | SlurmArray | KubernetesJob", stop: Stop, *, dry_run: bool, as_json: bool
+    plan: "Plan",
+    grows: Growing | None,
+    launcher: "Launcher | SlurmArray | KubernetesJob",
+    stop: Stop,
+    *,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Show a plan, and start, submit or print it."""
+    """Show a plan, and start, submit or print it; `grows` is the sweep that adds seeds, if it does."""
     from resnet_lab.sweep.k8s import KubernetesJob
     from resnet_lab.sweep.slurm import SlurmArray
 
@@ -124,7 +137,7 @@ def _carry_out(
     array = launcher if isinstance(launcher, SlurmArray) else None
     script = slurm.script(array, plan) if array and dry_run else None
     if dry_run and as_json:
-        terminal.result_json(_plan_values(plan) | ({"script": script} if array else {}))
+        terminal.result_json(_plan_values(plan) | ({"script": script} if array else {}) | (grows.values() if grows else {}))
         return
     _show_plan(plan)
     if isinstance(launcher, KubernetesJob):
@@ -135,15 +148,39 @@ def _carry_out(
     if script is not None:
         terminal.result(script.rstrip())
     if dry_run:
+        if grows:
+            terminal.note(grows.outlook())
         return
     if isinstance(launcher, SlurmArray):
         _submit(plan, launcher, stop, as_json=as_json)
     else:
-        _run(plan, launcher, stop, as_json=as_json)
+        _run(plan, grows, launcher, stop, as_json=as_json)
 
 
-def _run(plan: "Plan", launcher: "Launcher", stop: Stop, *, as_json: bool) -> None:
-    """Run a planned sweep and show its outcome. Raises SweepError if runs failed."""
+def _run(plan: "Plan", grows: Growing | None, launcher: "Launcher", stop: Stop, *, as_json: bool) -> None:
+    """Run a planned sweep, and those with more seeds, and show the outcome. Raises SweepError if runs failed."""
+    if grows:
+        grows.declare()
+    outcomes = _outcomes(plan, launcher, stop)
+    while grows and not stop and not _failed(plan, outcomes) and (longer := grows.look()) is not None:
+        plan = longer
+        _show_plan(plan)
+        outcomes = _outcomes(plan, launcher, stop)
+    ended = [run.folder.read() for run in plan.runs]
+    if as_json:
+        values = {"study": plan.study_path.name, "runs": [run_values(run) for run in ended]}
+        terminal.result_json(values | (grows.values() if grows else {}))
+    elif all(run.state == "finished" for run in ended):
+        terminal.note(
+            f"All {len(ended)} runs of {plan.study_path} are finished; `resnet-lab compare {plan.study_path}` compares them."
+        )
+    if stop:
+        raise typer.Exit(stop.exit_code)
+    _raise_if_failed(plan, outcomes)
+
+
+def _outcomes(plan: "Plan", launcher: "Launcher", stop: Stop) -> "list[Outcome]":
+    """Run a planned sweep on a live screen."""
     stop.defer()
     with sweep_screen(plan) as screen:
         outcomes = []
@@ -154,16 +191,7 @@ def _run(plan: "Plan", launcher: "Launcher", stop: Stop, *, as_json: bool) -> No
             elif update is not None:
                 outcomes.append(update)
                 screen.ended(update)
-    ended = [run.folder.read() for run in plan.runs]
-    if as_json:
-        terminal.result_json({"study": plan.study_path.name, "runs": [run_values(run) for run in ended]})
-    elif all(run.state == "finished" for run in ended):
-        terminal.note(
-            f"All {len(ended)} runs of {plan.study_path} are finished; `resnet-lab compare {plan.study_path}` compares them."
-        )
-    if stop:
-        raise typer.Exit(stop.exit_code)
-    _raise_if_failed(plan, outcomes)
+    return outcomes
 
 
 def _submit(plan: "Plan", array: "SlurmArray", stop: Stop, *, as_json: bool) -> None:
@@ -177,8 +205,12 @@ def _submit(plan: "Plan", array: "SlurmArray", stop: Stop, *, as_json: bool) -> 
     _raise_if_failed(plan, ())
 
 
+def _failed(plan: "Plan", outcomes: "Sequence[Outcome]") -> list[RunFolder]:
+    return [*plan.diverged, *(outcome.folder for outcome in outcomes if outcome.failed)]
+
+
 def _raise_if_failed(plan: "Plan", outcomes: "Sequence[Outcome]") -> None:
-    failed: list[RunFolder] = [*plan.diverged, *(outcome.folder for outcome in outcomes if outcome.failed)]
+    failed = _failed(plan, outcomes)
     if failed:
         names = ", ".join(f"{folder.path.name} ({folder.read().state})" for folder in failed)
         raise SweepError(

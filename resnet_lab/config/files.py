@@ -1,5 +1,6 @@
 """Reading settings from presets, TOML files, `--set` and command-line options, and error messages for invalid ones."""
 
+import copy
 import difflib
 import json
 import tomllib
@@ -92,6 +93,12 @@ class StudyConfig:
 
         with _readable_errors(_where, RunConfig):
             return RunConfig.model_validate(settings)
+
+    def with_seeds(self, seeds: Sequence[int]) -> "StudyConfig":
+        """The same study with these seeds in its sweep."""
+        changed = copy.copy(self)
+        changed.sweep = self.sweep.model_copy(update={"seeds": tuple(seeds)})
+        return changed
 
     def slurm(self, given: Settings | None = None) -> SlurmConfig:
         """The settings of Slurm; those given, from command-line options, replace the file's. Raises ConfigError."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from resnet_lab.errors import ConfigError, DiskError
 from resnet_lab.record.digests import RecordedImages
 from resnet_lab.record.files import disk_errors
+from resnet_lab.record.sequential import Design, read_design
 from resnet_lab.record.store import Run, RunFolder
 from resnet_lab.text import shortened
 
@@ -19,13 +20,15 @@ _MAX_NAME_BYTES = 255  # limit of common file systems
 class Study:
     """A study as read from its folder: its runs in order of name, and a message for each run that cannot be read.
 
-    `queue` is the state of runs in the queue of a cluster, by name; None if it is not known.
+    `queue` is the state of runs in the queue of a cluster, by name; None if it is not known. `design` says how seeds are added
+    until the verdict is decided; None if they are fixed.
     """
 
     path: Path
     runs: tuple[Run, ...]
     faults: tuple[str, ...] = ()
     queue: Mapping[str, str] | None = None
+    design: Design | None = None
 
     @property
     def name(self) -> str:
@@ -121,7 +124,12 @@ def read_study(path: Path, read: Callable[[RunFolder], Run] = RunFolder.read) ->
         except (ConfigError, DiskError) as error:
             reason = str(error).replace(f"{path}/", "")  # reports must not contain paths of this machine
             faults.append(f"{folder.path.name} cannot be read: {reason}")
-    return Study(path, tuple(runs), tuple(faults))
+    design = None
+    try:
+        design = read_design(path)
+    except ConfigError as error:
+        faults.append(str(error).replace(f"{path}/", ""))
+    return Study(path, tuple(runs), tuple(faults), design=design)
 
 
 def recorded_images(folders: Iterable[RunFolder]) -> RecordedImages | None:

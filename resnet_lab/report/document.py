@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from resnet_lab.presentation.blocks import Block, Bullets, Document, Picture, Section, Table, Text
+from resnet_lab.record.sequential import Design
 from resnet_lab.report import figures
 from resnet_lab.report.details import details
 from resnet_lab.report.headline import headline
@@ -13,6 +14,7 @@ from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import MATTERS
 from resnet_lab.study.digest import mark
 from resnet_lab.study.published import NUMBERS
+from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.verdict import verdict_on_case
 
 
@@ -64,7 +66,9 @@ def _origin(comparison: Comparison) -> str:
 
 def _verdict(comparison: Comparison) -> Section:
     blocks: list[Block] = [Bullets(comparison.verdict)]
-    if comparison.gaps:
+    if comparison.gaps and comparison.study.design is not None:
+        blocks.append(Text(_sequential_rule(comparison.study.design)))
+    elif comparison.gaps:
         blocks.append(
             Text(
                 "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation "
@@ -77,6 +81,19 @@ def _verdict(comparison: Comparison) -> Section:
     if comparison.missing:
         blocks.append(Bullets(comparison.missing))
     return Section("Verdict and its rule", tuple(blocks))
+
+
+def _sequential_rule(design: Design) -> str:
+    """How the verdict is decided in a study whose seeds are added until it is."""
+    return (
+        "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation than the "
+        "shallowest. Seeds were added until the verdict on plain nets was decided (`sweep --until-decided`): it is looked at "
+        f"with {design.first_look} seeds and with each further one, up to {design.max_seeds}. Degradation counts as shown if the "
+        "interval of the difference lies above zero at one of these looks, and as not shown if it lies below "
+        f"{100 * MATTERS:g} points. The intervals are wider than Student's 95 % intervals (alpha spending, Lan and DeMets 1983): "
+        f"the probability that one of them, at any look, misses the true mean is at most {100 * OVERALL_ERROR:g} %. Every number "
+        "of seeds counts as a look, whether or not anyone looked."
+    )
 
 
 def _curves(pictures: Mapping[str, Picture]) -> Section:
@@ -117,7 +134,7 @@ def _differences(comparison: Comparison) -> Section:
 
 def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
     """What varied settings change: a sentence on each case, the figures, and the table with the rules of the sentences."""
-    sentences = Bullets(tuple(map(verdict_on_case, comparison.cases)))
+    sentences = Bullets(tuple(" ".join(verdict_on_case(case)) for case in comparison.cases))
     drawn = [picture for stem, picture in pictures.items() if stem == "cases" or stem.startswith("cases-")]
     limit = f"{100 * MATTERS:g} points"
     rules = Text(
@@ -125,8 +142,9 @@ def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
         "With three or more seeds, a setting reduces or raises the error if the 95 % interval of the change lies below or above "
         f"zero. No effect is shown if the interval lies within {limit} of zero; otherwise, and with fewer seeds, the effect is "
         "undecided. A setting removes degradation if the base networks show it, if the setting reduces the error, and if the "
-        f"95 % interval of the remaining gap to the shallowest base network lies below {limit}. Each interval is for its case "
-        "alone: of twenty settings without any effect, one is expected to appear to have one."
+        f"95 % interval of the remaining gap to the shallowest base network lies below {limit}. A residual network is also "
+        "compared with the plain network of its depth by these rules, if that degrades and the recipe is the same. Each interval "
+        "is for its case alone: of twenty settings without any effect, one is expected to appear to have one."
     )
     return Section("What changes the error", (sentences, *drawn, case_table(comparison), rules))
 

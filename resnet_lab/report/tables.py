@@ -2,6 +2,7 @@
 
 from resnet_lab.config.terms import KINDS, VARIANTS
 from resnet_lab.presentation.blocks import Table
+from resnet_lab.study.cases import Case
 from resnet_lab.study.cells import Cell
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread
@@ -85,33 +86,44 @@ def difference_table(comparison: Comparison) -> Table:
     )
     few = any(len(difference.seeds) < FEWEST_FOR_INTERVAL for difference in comparison.differences)
     caption = "Differences in percentage points, paired over seeds, with Student's 95 % interval."
+    if comparison.study.design is not None:
+        caption += " These are for a single look; the verdict, at several looks, rests on wider ones."
     if comparison.interaction is not None:
         caption += " Interaction: the residual difference (deep minus shallow) minus the plain one."
     return Table(f"{caption} {NO_INTERVAL}" if few else caption, ("difference", "seeds", "training error", "test error"), rows)
 
 
 def case_table(comparison: Comparison) -> Table:
-    """The networks with varied settings: errors, change against the base, and the share of the base's gap that is removed."""
+    """The networks with varied settings: errors, change against the base, and the share of the degradation that is removed."""
     rows = tuple(
         (
             case.network,
             case.label,
             str(len(case.seeds)),
             *("-" if error is None else spread(error) for error in (case.train_error, case.test_error)),
-            "-" if case.change is None else with_interval(case.change, "{:+.2f}"),
-            "-" if case.removed is None else f"{100 * case.removed:.0f} %",
+            "-" if case.against_base is None else with_interval(case.against_base.change, "{:+.2f}"),
             case.effect,
+            _removed(case),
         )
         for case in comparison.cases
     )
-    header = ("network", "varied", "seeds", "training error", "test error", "change", "gap removed", "effect")
+    header = ("network", "varied", "seeds", "training error", "test error", "change", "effect", "gap removed")
     caption = (
         "Networks with varied settings: error in percent at the last evaluation; change of the training error against the base "
-        "runs of the same network in percentage points, paired over seeds, with Student's 95 % interval; and its share of the "
-        "base's gap between depths, where the base degrades."
+        "runs of the same network in percentage points, paired over seeds, with Student's 95 % interval; its effect; and the "
+        "share of the gap between depths that is removed, for residual networks that of the plain ones."
     )
-    few = any(0 < len(case.paired) < FEWEST_FOR_INTERVAL for case in comparison.cases)
+    few = any(case.against_base and len(case.against_base.seeds) < FEWEST_FOR_INTERVAL for case in comparison.cases)
     return Table(f"{caption} {NO_INTERVAL}" if few else caption, header, rows)
+
+
+def _removed(case: Case) -> str:
+    """The share of the gap that is removed; for a residual network that of the plain one, and what this amounts to."""
+    contrast = case.against_plain or case.against_base
+    if contrast is None or contrast.removed is None or case.diverged:
+        return "-"
+    share = f"{100 * contrast.removed:.0f} %"
+    return share if contrast is case.against_base else f"{share} of {contrast.base}'s ({contrast.effect})"
 
 
 def with_interval(value: Spread, form: str) -> str:

@@ -1,6 +1,6 @@
 """What varied settings change: the error of each case against the base runs of the same network, paired over seeds."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,38 +8,83 @@ from resnet_lab.config.durations import DURATION_KEYS
 from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.config.terms import VARIANTS
 from resnet_lab.config.varied import VariedSettings, label
-from resnet_lab.record.lines import EvalRecord
 from resnet_lab.record.store import Run
 from resnet_lab.study.differences import MATTERS, Gap
 from resnet_lab.study.spread import Spread
 
 Effect = Literal["removes", "reduces", "raises", "no effect shown", "undecided", "diverged"]
 NETWORK_KEYS = ("model.kind", "model.shortcut", "model.depth", "seed", "varied")  # in which all runs of a study may differ
+_Errors = Mapping[tuple[str, int, int], float]  # training errors of base runs by variant, depth and seed
 _FOLLOWED = ("recipe.steps", "recipe.batch_size")  # durations in percent follow the one, those in epochs the other
 _DURATIONS = tuple(".".join(path) for path in DURATION_KEYS)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The training error of a case against that of the `base` network, such as plain-56, paired over `seeds`.
+
+    `change` is the case minus the base. `gap` is the base minus the `shallow` network of its variant, over the same seeds; None
+    unless the base is the deepest. `degrades` is whether that gap counts as degradation.
+    """
+
+    base: str
+    shallow: str | None
+    seeds: tuple[int, ...]
+    change: Spread
+    gap: Spread | None
+    degrades: bool
+
+    @property
+    def remaining_gap(self) -> Spread | None:
+        """The training error of the case minus that of the shallow network; None without a gap."""
+        if self.gap is None:
+            return None
+        return Spread(tuple(gap + change for gap, change in zip(self.gap.values, self.change.values, strict=True)))
+
+    @property
+    def removed(self) -> float | None:
+        """The share of the mean gap that the case removes, 1 if the whole; None unless the base degrades."""
+        if not self.degrades or self.gap is None or self.gap.mean <= 0:
+            return None
+        return -self.change.mean / self.gap.mean
+
+    @property
+    def effect(self) -> Effect:
+        """What the case does to the training error, by the 95 % interval of the change; undecided with fewer than three seeds.
+
+        It reduces the error if the interval lies below zero, and removes degradation if the interval of the remaining gap also
+        lies below MATTERS. It raises the error if the interval lies above zero. No effect is shown if the interval lies within
+        MATTERS of zero.
+        """
+        if self.change.interval is None:
+            return "undecided"
+        low, high = self.change.interval
+        if high < 0:
+            left = self.remaining_gap and self.remaining_gap.interval
+            return "removes" if self.removed is not None and left and left[1] < MATTERS else "reduces"
+        if low > 0:
+            return "raises"
+        return "no effect shown" if max(-low, high) < MATTERS else "undecided"
 
 
 @dataclass(frozen=True)
 class Case:
     """The runs of one network with the same varied settings. Errors are fractions, measured at the last evaluation.
 
-    `train_error` and `test_error` have one value per finished run, in order of `seeds`. `change` is the training error of the
-    case minus that of the base at the same depth, over the seeds that both have (`paired`). `base_gap` is the base's training
-    error minus that of the `shallow` network of the variant, over the same seeds; None unless the case has the depth of the
-    variant's gap. `degrades` is whether that gap counts as degradation. `diverged` has the names of diverged runs.
+    `train_error` and `test_error` have one value per finished run, in order of `seeds`. `against_base` compares with the base
+    runs of the same network; None if no base run has a common seed. `against_plain` compares a residual network with the plain
+    one of the same depth, which shows how much of the plain network's degradation is left; None unless the plain network
+    degrades, and for settings of the recipe, which the plain network does not share. `diverged` has the names of diverged runs.
     """
 
     variant: str
     depth: int
     settings: VariedSettings
     seeds: tuple[int, ...]
-    paired: tuple[int, ...]
     train_error: Spread | None
     test_error: Spread | None
-    change: Spread | None
-    shallow: int | None
-    base_gap: Spread | None
-    degrades: bool
+    against_base: Contrast | None
+    against_plain: Contrast | None
     diverged: tuple[str, ...]
 
     @property
@@ -53,38 +98,11 @@ class Case:
         return f"{self.variant}-{self.depth}"
 
     @property
-    def remaining_gap(self) -> Spread | None:
-        """The training error of the case minus that of the shallow base network; None without a gap."""
-        if self.change is None or self.base_gap is None:
-            return None
-        return Spread(tuple(gap + change for gap, change in zip(self.base_gap.values, self.change.values, strict=True)))
-
-    @property
-    def removed(self) -> float | None:
-        """The share of the mean gap that the case removes, 1 if the whole; None unless the base degrades."""
-        if not self.degrades or self.change is None or self.base_gap is None or self.base_gap.mean <= 0:
-            return None
-        return -self.change.mean / self.base_gap.mean
-
-    @property
     def effect(self) -> Effect:
-        """What the case does to the training error, by the 95 % interval of the change; undecided with fewer than three seeds.
-
-        It reduces the error if the interval lies below zero, and removes degradation if the interval of the remaining gap also
-        lies below MATTERS. It raises the error if the interval lies above zero. No effect is shown if the interval lies within
-        MATTERS of zero. A case with a diverged run has diverged.
-        """
+        """The effect against the base runs of the same network; a case with a diverged run has diverged."""
         if self.diverged:
             return "diverged"
-        if self.change is None or self.change.interval is None:
-            return "undecided"
-        low, high = self.change.interval
-        if high < 0:
-            left = self.remaining_gap and self.remaining_gap.interval
-            return "removes" if self.degrades and left and left[1] < MATTERS else "reduces"
-        if low > 0:
-            return "raises"
-        return "no effect shown" if max(-low, high) < MATTERS else "undecided"
+        return "undecided" if self.against_base is None else self.against_base.effect
 
 
 def with_varied_settings(runs: Sequence[Run], base: Sequence[Run]) -> tuple[list[Run], list[str]]:
@@ -122,9 +140,10 @@ def cases_of(base: Sequence[Run], varied: Sequence[Run], gaps: Sequence[Gap]) ->
             model = run.config.model
             key = VARIANTS.index(model.variant), model.depth, _order(run.config.varied_settings)
             groups.setdefault(key, []).append(run)
-    last = {(run.config.model.variant, run.config.model.depth, run.config.seed): run.evaluations[-1] for run in base}
+    models = [(run, run.config.model) for run in base]
+    errors = {(model.variant, model.depth, run.config.seed): run.evaluations[-1].train_error for run, model in models}
     for key in sorted(groups):
-        yield _case(groups[key], last, gaps)
+        yield _case(groups[key], errors, gaps)
 
 
 def _order(settings: VariedSettings) -> tuple[Any, ...]:
@@ -139,26 +158,39 @@ def _spread(values: Iterable[float]) -> Spread | None:
     return Spread(collected) if collected else None
 
 
-def _case(runs: Sequence[Run], base: dict[tuple[str, int, int], EvalRecord], gaps: Sequence[Gap]) -> Case:
-    model = runs[0].config.model
+def _case(runs: Sequence[Run], base: _Errors, gaps: Sequence[Gap]) -> Case:
+    model, settings = runs[0].config.model, runs[0].config.varied_settings
     finished = {run.config.seed: run.evaluations[-1] for run in runs if run.state == "finished"}
-    gap = next((gap for gap in gaps if (gap.variant, gap.deep) == (model.variant, model.depth)), None)
-    compared = [(model.variant, depth) for depth in (model.depth, *([gap.shallow] if gap else []))]
-    paired = tuple(seed for seed in finished if all((*network, seed) in base for network in compared))
-    deep = [base[(*compared[0], seed)].train_error for seed in paired]
-    shallow = [base[(*compared[-1], seed)].train_error for seed in paired]
-    change = [finished[seed].train_error - error for seed, error in zip(paired, deep, strict=True)]
+    errors = {seed: record.train_error for seed, record in finished.items()}
+    against_plain = None
+    if model.kind == "residual" and all(key.startswith("model.") for key in settings):
+        against_plain = _contrast(errors, base, "plain", model.depth, gaps)
     return Case(
         variant=model.variant,
         depth=model.depth,
-        settings=runs[0].config.varied_settings,
+        settings=settings,
         seeds=tuple(finished),
-        paired=paired,
-        train_error=_spread(record.train_error for record in finished.values()),
+        train_error=_spread(errors.values()),
         test_error=_spread(record.test_error for record in finished.values()),
-        change=_spread(change),
-        shallow=gap.shallow if gap else None,
-        base_gap=_spread(above - below for above, below in zip(deep, shallow, strict=True)) if gap else None,
-        degrades=gap is not None and gap.degradation == "shown",
+        against_base=_contrast(errors, base, model.variant, model.depth, gaps),
+        against_plain=against_plain if against_plain and against_plain.degrades else None,
         diverged=tuple(run.name for run in runs if run.state == "diverged"),
+    )
+
+
+def _contrast(errors: Mapping[int, float], base: _Errors, variant: str, depth: int, gaps: Sequence[Gap]) -> Contrast | None:
+    """Compare errors by seed with those of a base network; None if they have no seed in common."""
+    gap = next((gap for gap in gaps if (gap.variant, gap.deep) == (variant, depth)), None)
+    shallow_depth = gap.shallow if gap else depth
+    seeds = tuple(seed for seed in errors if {(variant, depth, seed), (variant, shallow_depth, seed)} <= base.keys())
+    if not seeds:
+        return None
+    deep, shallow = ([base[variant, number, seed] for seed in seeds] for number in (depth, shallow_depth))
+    return Contrast(
+        base=f"{variant}-{depth}",
+        shallow=f"{variant}-{gap.shallow}" if gap else None,
+        seeds=seeds,
+        change=Spread(tuple(errors[seed] - error for seed, error in zip(seeds, deep, strict=True))),
+        gap=Spread(tuple(above - below for above, below in zip(deep, shallow, strict=True))) if gap else None,
+        degrades=gap is not None and gap.degradation == "shown",
     )

@@ -84,7 +84,7 @@ def compare(study: Study) -> Comparison:
     varied, others = with_varied_settings(study.runs, chosen)
     finished = [run for run in chosen if run.state == "finished" and run.final is not None]
     cells = tuple(cells_of(chosen, finished))
-    gaps = tuple(gaps_of(finished))
+    gaps = tuple(gaps_of(finished, study.design))
     gains = tuple(gains_of(finished))
     compared = [*chosen, *varied]
     missing = [

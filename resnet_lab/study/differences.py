@@ -4,12 +4,16 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Literal
 
 from resnet_lab.config.terms import KINDS, PROJECTION_VARIANTS, RESIDUAL_VARIANTS, VARIANTS
 from resnet_lab.record.lines import EvalRecord
+from resnet_lab.record.sequential import Design
 from resnet_lab.record.store import Run
+from resnet_lab.study import sequential
+from resnet_lab.study.sequential import Bound
 from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread, half_width, sign_flip_p
 
 Degradation = Literal["shown", "not shown", "undecided"]
@@ -43,7 +47,7 @@ class Gap(Difference):
     """Deepest minus shallowest network of a variant; a positive gap in training error is degradation.
 
     `margin` is twice the binomial standard error of the difference of two training errors measured on so many images. `p_value`
-    is for the training error, the primary endpoint.
+    is for the training error, the primary endpoint. With a `design`, seeds are in the order in which they were added.
     """
 
     variant: str
@@ -52,19 +56,29 @@ class Gap(Difference):
     shallow_train_error: float
     deep_train_error: float
     margin: float
+    design: Design | None = None
 
     @property
     def p_value(self) -> float:
-        """Exact one-sided sign-flip test of a mean gap above zero; at least 2^-n with n seeds."""
+        """Exact one-sided sign-flip test of a mean gap above zero; at least 2^-n with n seeds. It does not allow for looks."""
         return sign_flip_p(self.train_error.values)
+
+    @cached_property
+    def bound(self) -> Bound | None:
+        """The interval at the first look that decided, else at the newest; None without a design or before the first look."""
+        looks = sequential.bounds(self.train_error.values, self.design) if self.design else []
+        return next((look for look in looks if _decided(*look.interval) != "undecided"), looks[-1] if looks else None)
 
     @property
     def degradation(self) -> Degradation:
         """Whether the deeper net of this variant has the higher training error.
 
         With three or more seeds: shown if the 95 % interval lies above zero, not shown if it lies below MATTERS. With one or two
-        seeds: shown if every gap exceeds MATTERS (and the margin), not shown if every gap is within the margin.
+        seeds: shown if every gap exceeds MATTERS (and the margin), not shown if every gap is within the margin. With a design,
+        the interval is that of `bound`, and there is no verdict before the first look.
         """
+        if self.design is not None:
+            return "undecided" if self.bound is None else _decided(*self.bound.interval)
         interval = self.train_error.interval
         if interval is not None:
             return _decided(*interval)
@@ -74,16 +88,21 @@ class Gap(Difference):
 
     @property
     def seeds_needed(self) -> int | None:
-        """More seeds needed to decide, assuming the same deviation: 0 if already decided, None if 50 more would not suffice."""
+        """More seeds needed to decide, assuming the same mean and deviation: 0 if already decided.
+
+        None if 50 more would not suffice, or the most that the design allows.
+        """
         if self.degradation != "undecided":
             return 0
         num_seeds, deviation = len(self.seeds), self.train_error.deviation
-        if self.train_error.interval is None or deviation is None:
-            return FEWEST_FOR_INTERVAL - num_seeds
-        for more in range(1, MANY_SEEDS + 1):
-            half = half_width(num_seeds + more, deviation)
+        fewest = FEWEST_FOR_INTERVAL if self.design is None else self.design.first_look
+        if num_seeds < fewest or deviation is None:
+            return fewest - num_seeds
+        most = num_seeds + MANY_SEEDS if self.design is None else self.design.max_seeds
+        for number in range(num_seeds + 1, most + 1):
+            half = half_width(number, deviation) if self.design is None else sequential.half_width(self.design, number, deviation)
             if _decided(self.train_error.mean - half, self.train_error.mean + half) != "undecided":
-                return more
+                return number - num_seeds
         return None
 
 
@@ -91,15 +110,15 @@ def _decided(low: float, high: float) -> Degradation:
     return "shown" if low > 0 else "not shown" if high < MATTERS else "undecided"
 
 
-def gaps_of(runs: Sequence[Run]) -> Iterator[Gap]:
-    """Yield the gap of every variant that has finished runs at two depths with a common seed."""
+def gaps_of(runs: Sequence[Run], design: Design | None = None) -> Iterator[Gap]:
+    """Yield the gap of every variant that has finished runs at two depths with a common seed; `design` is the study's."""
     for variant in VARIANTS:
-        gap = _gap(variant, runs)
+        gap = _gap(variant, runs, design)
         if gap is not None:
             yield gap
 
 
-def _gap(variant: str, runs: Iterable[Run]) -> Gap | None:
+def _gap(variant: str, runs: Iterable[Run], design: Design | None) -> Gap | None:
     """The gap of a variant; None if it has fewer than two depths or its extremes share no seed."""
     last = _last(runs)
     extremes = _extremes(variant, last)
@@ -109,6 +128,8 @@ def _gap(variant: str, runs: Iterable[Run]) -> Gap | None:
     seeds = _shared(last, (variant, shallow), (variant, deep))
     if not seeds:
         return None
+    if design is not None:
+        seeds = design.ordered(seeds)
     pairs = [(last[variant, shallow, seed], last[variant, deep, seed]) for seed in seeds]
     variance = statistics.fmean(
         sum(record.train_error * (1 - record.train_error) / record.train_images for record in pair) for pair in pairs
@@ -124,6 +145,7 @@ def _gap(variant: str, runs: Iterable[Run]) -> Gap | None:
         shallow_train_error=statistics.fmean(shallower.train_error for shallower, _ in pairs),
         deep_train_error=statistics.fmean(deeper.train_error for _, deeper in pairs),
         margin=2 * math.sqrt(variance),
+        design=design,
     )
 
 

@@ -4,10 +4,11 @@ import dataclasses
 from typing import Any
 
 from resnet_lab.record.store import Run
-from resnet_lab.study.cases import Case
+from resnet_lab.study.cases import Case, Contrast
 from resnet_lab.study.cells import Cell
 from resnet_lab.study.compare import Comparison
-from resnet_lab.study.differences import Difference
+from resnet_lab.study.differences import Difference, Gap
+from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.spread import Spread
 from resnet_lab.study.verdict import verdict_on_case
 from resnet_lab.text import printable
@@ -28,10 +29,7 @@ def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str
         "verdict": list(comparison.verdict),
         "shows_degradation": comparison.shows_degradation,
         "cells": cells,
-        "gaps": [
-            _values(gap) | {"degradation": gap.degradation, "seeds_needed": gap.seeds_needed, "p_value": gap.p_value}
-            for gap in comparison.gaps
-        ],
+        "gaps": [_gap_values(gap) for gap in comparison.gaps],
         "gains": [_values(gain) for gain in comparison.gains],
         "interaction": comparison.interaction and _values(comparison.interaction),
         "runs": [run_values(run) for run in comparison.all_runs],
@@ -41,16 +39,38 @@ def comparison_values(comparison: Comparison, *, best: bool = False) -> dict[str
 
 
 def _case_values(case: Case) -> dict[str, Any]:
-    """A case as JSON values; the verdict is its sentence."""
-    return _values(case) | {
-        "remaining_gap": case.remaining_gap and _spread_values(case.remaining_gap),
-        "removed": case.removed,
-        "effect": case.effect,
-        "verdict": verdict_on_case(case),
+    """A case as JSON values; the verdict is its sentences."""
+    contrasts = {"against_base": case.against_base, "against_plain": case.against_plain}
+    return (
+        _values(case)
+        | {key: contrast and _contrast_values(contrast) for key, contrast in contrasts.items()}
+        | {"effect": case.effect, "verdict": list(verdict_on_case(case))}
+    )
+
+
+def _contrast_values(contrast: Contrast) -> dict[str, Any]:
+    return _values(contrast) | {
+        "remaining_gap": contrast.remaining_gap and _spread_values(contrast.remaining_gap),
+        "removed": contrast.removed,
+        "effect": contrast.effect,
     }
 
 
-def _values(item: Cell | Difference | Case) -> dict[str, Any]:
+def _gap_values(gap: Gap) -> dict[str, Any]:
+    """A gap with its verdict and, if seeds are added until it is decided, the design and the bound that the verdict rests on."""
+    values = _values(gap) | {"degradation": gap.degradation, "seeds_needed": gap.seeds_needed, "p_value": gap.p_value}
+    del values["design"]
+    if gap.design is not None:
+        values["sequential"] = {
+            "first_look": gap.design.first_look,
+            "max_seeds": gap.design.max_seeds,
+            "overall_error": OVERALL_ERROR,
+            "bound": gap.bound and dataclasses.asdict(gap.bound),
+        }
+    return values
+
+
+def _values(item: Cell | Difference | Case | Contrast) -> dict[str, Any]:
     """The fields as JSON values: a spread with its mean, deviation and interval, a variant also split into kind and shortcut."""
     values: dict[str, Any] = {}
     for name in (field.name for field in dataclasses.fields(item)):

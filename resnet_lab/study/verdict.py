@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from resnet_lab.config.terms import PROJECTION_VARIANTS, VARIANTS
+from resnet_lab.record.sequential import Design
 from resnet_lab.record.store import Run
-from resnet_lab.study.cases import Case
+from resnet_lab.study.cases import Case, Contrast
 from resnet_lab.study.cells import Cell
 from resnet_lab.study.differences import MANY_SEEDS, Gap
+from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.spread import Spread
 from resnet_lab.text import percent, points
 
@@ -22,19 +24,27 @@ def _sentence(gap: Gap) -> str:
     lead = {
         "shown": f"Degradation shown in {gap.variant} nets",
         "not shown": f"Degradation not shown in {gap.variant} nets",
-        "undecided": f"Degradation in {gap.variant} nets undecided; {_advice(gap.seeds_needed)}",
+        "undecided": f"Degradation in {gap.variant} nets undecided; {_advice(gap)}",
     }
     return (
         f"{lead[gap.degradation]}. Training error {percent(gap.shallow_train_error)} at depth {gap.shallow}, "
-        f"{percent(gap.deep_train_error)} at depth {gap.deep}: {points(gap.train_error.mean)} points"
-        f"{_certainty(gap.train_error, f'; sign-flip test p = {gap.p_value:.3g}')}."
+        f"{percent(gap.deep_train_error)} at depth {gap.deep}: {points(gap.train_error.mean)} points{_gap_certainty(gap)}."
     )
 
 
-def _advice(seeds_needed: int | None) -> str:
-    if seeds_needed is None:
+def _advice(gap: Gap) -> str:
+    needed = gap.seeds_needed
+    if needed is not None:
+        return f"run {needed} more seed{'s' if needed > 1 else ''}"
+    if gap.design is None:
         return f"more than {MANY_SEEDS} more seeds would be needed"
-    return f"run {seeds_needed} more seed{'s' if seeds_needed > 1 else ''}"
+    return f"more than the {gap.design.max_seeds} seeds of --max-seeds would be needed"
+
+
+def _gap_certainty(gap: Gap) -> str:
+    if gap.design is not None:
+        return f" ({_sequential_certainty(gap, gap.design)})"
+    return _certainty(gap.train_error, f"; sign-flip test p = {gap.p_value:.3g}")
 
 
 def _certainty(difference: Spread, test: str = "") -> str:
@@ -45,29 +55,70 @@ def _certainty(difference: Spread, test: str = "") -> str:
     return f" (95 % interval {points(low)} to {points(high)} over {count} seeds{test})"
 
 
-def verdict_on_case(case: Case) -> str:
-    """A sentence on what the varied settings of a case do to the error of its network."""
-    subject, network, effect = case.label, case.network, case.effect
-    if effect == "diverged":
+def verdict_on_case(case: Case) -> Iterator[str]:
+    """Sentences on what the varied settings of a case do to the error of its network, and to the degradation of plain nets."""
+    network = f"{case.network} with {case.label}"
+    if case.diverged:
         lost = len(case.diverged)
-        return f"{network} with {subject} diverged in {lost} of {lost + len(case.seeds)} runs."
-    if case.change is None:
-        return f"The effect of {subject} on {network} is undecided: no base run of the same seed has finished."
-    if effect == "removes" and case.remaining_gap is not None and case.base_gap is not None:
-        return (
-            f"{subject} removes the degradation of {network}: {points(case.remaining_gap.mean)} points from "
-            f"{case.variant}-{case.shallow}{_certainty(case.remaining_gap)}, {points(case.base_gap.mean)} points without it."
-        )
-    share = "" if case.removed is None else f" by {100 * case.removed:.0f} % of the gap"
+        yield f"{network} diverged in {lost} of {lost + len(case.seeds)} runs."
+    elif case.against_base is None:
+        yield f"The effect of {case.label} on {case.network} is undecided: no base run of the same seed has finished."
+    else:
+        yield _on_base(case.label, case.against_base)
+        if case.against_plain is not None:
+            yield _on_plain(network, case.against_plain)
+
+
+def _on_base(settings: str, contrast: Contrast) -> str:
+    """What settings do to the error of the base network."""
     lead = {
-        "reduces": f"{subject} {'reduces the degradation' if share else 'lowers the training error'} of {network}{share}",
-        "raises": f"{subject} raises the training error of {network}",
-        "no effect shown": f"No effect of {subject} on the training error of {network} is shown",
-        "undecided": f"The effect of {subject} on {network} is undecided",
+        "reduces": f"{settings} lowers the training error of {contrast.base}",
+        "raises": f"{settings} raises the training error of {contrast.base}",
+        "no effect shown": f"No effect of {settings} on the training error of {contrast.base} is shown",
+        "undecided": f"The effect of {settings} on {contrast.base} is undecided",
     }
-    rest = case.remaining_gap if effect == "reduces" and share else None
-    remaining = "" if rest is None else f"; remaining gap {points(rest.mean)} points{_certainty(rest)}"
-    return f"{lead[effect]}: {points(case.change.mean)} points{_certainty(case.change)}{remaining}."
+    return _cured(settings, contrast) or f"{lead[contrast.effect]}: {_change(contrast)}."
+
+
+def _on_plain(network: str, contrast: Contrast) -> str:
+    """How the error of a residual network compares with that of the plain one."""
+    lead = {
+        "reduces": f"{network} has a lower training error than {contrast.base}",
+        "raises": f"{network} has a higher training error than {contrast.base}",
+        "no effect shown": f"No difference between {network} and {contrast.base} is shown",
+        "undecided": f"Whether {network} has a lower training error than {contrast.base} is undecided",
+    }
+    return _cured(network, contrast) or f"{lead[contrast.effect]}: {_change(contrast)}."
+
+
+def _cured(subject: str, contrast: Contrast) -> str | None:
+    """A sentence if `subject` removes or reduces the degradation of the base network, else None."""
+    base, gap, remaining = contrast.base, contrast.gap, contrast.remaining_gap
+    if contrast.removed is None or gap is None or remaining is None or contrast.effect not in ("removes", "reduces"):
+        return None
+    left = f"{points(remaining.mean)} points{{}}{_certainty(remaining)}"
+    if contrast.effect == "removes":
+        left = left.format(f" from {contrast.shallow}")
+        return f"{subject} removes the degradation of {base}: {left}, {points(gap.mean)} points without it."
+    share = f"{100 * contrast.removed:.0f} % of the gap"
+    return f"{subject} reduces the degradation of {base} by {share}: {_change(contrast)}; remaining gap {left.format('')}."
+
+
+def _change(contrast: Contrast) -> str:
+    return f"{points(contrast.change.mean)} points{_certainty(contrast.change)}"
+
+
+def _sequential_certainty(gap: Gap, design: Design) -> str:
+    """How sure a verdict is that was looked at after every seed."""
+    if gap.bound is None:
+        return f"the first look is at {design.first_look} seeds"
+    low, high = gap.bound.interval
+    seeds = f"{'the first ' if gap.bound.num_seeds < len(gap.seeds) else ''}{gap.bound.num_seeds} seeds"
+    looks = f"look {gap.bound.look} of at most {design.max_seeds - design.first_look + 1}"
+    return (
+        f"{100 * gap.bound.confidence:.1f} % interval {points(low)} to {points(high)} over {seeds}, {looks}; "
+        f"error over all looks at most {100 * OVERALL_ERROR:g} %"
+    )
 
 
 def unfinished(runs: Sequence[Run]) -> list[str]:

@@ -36,7 +36,15 @@ def test_report_without_analyses_has_no_section_on_them(study):
 
 
 def test_every_analysis_is_registered_under_the_name_in_its_results():
-    assert [analysis.name for analysis in analyses()] == ["identity", "responses", "gradients", "paths", "landscape", "line"]
+    assert [analysis.name for analysis in analyses()] == [
+        "identity",
+        "responses",
+        "gradients",
+        "correlation",
+        "paths",
+        "landscape",
+        "line",
+    ]
     for analysis in analyses():
         assert analysis.result.model_fields["analysis"].default == analysis.name
 

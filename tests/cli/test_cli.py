@@ -41,8 +41,8 @@ def test_train_and_sweep_have_exactly_the_documented_options(cli):
     options = set(re.findall(r"--[a-z-]+", cli("sweep", "--help").out))
     assert options == {
         "--set", "--compile", "--no-compile", "--study", "--runs", "--jobs", "--threads", "--data-dir", "--device", "--dry-run",
-        "--json", "--launcher", "--time", "--partition", "--account", "--gres", "--cpus-per-run", "--gpus-per-run", "--at-once",
-        "--slurm", "--address", "--image", "--claim", "--namespace", "--help",
+        "--until-decided", "--max-seeds", "--json", "--launcher", "--time", "--partition", "--account", "--gres",
+        "--cpus-per-run", "--gpus-per-run", "--at-once", "--slurm", "--address", "--image", "--claim", "--namespace", "--help",
     }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_config_show_prints_a_file_that_loads_to_the_same_settings(cli):
     schema = json.loads(cli("config", "schema").out)
     assert not [section for section in (schema, *schema["$defs"].values()) if "required" in section]
     presets = json.loads(cli("config", "show", "--json").out)["presets"].keys()
-    assert presets == {"demo", "imagenet", "paper", "plateau", "quick", "shortcuts", "smoke"}
+    assert presets == {"cures", "demo", "imagenet", "paper", "plateau", "quick", "reference", "shortcuts", "smoke"}
 
 
 def test_hangup_is_ignored_under_nohup():

@@ -64,7 +64,7 @@ def test_the_section_has_sentences_figure_table_and_rules(runs):
     assert "Settings that the base runs share" in text
     assert "What changes the error" not in markdown.render(document_of(compared(four_runs())))
     row = next(row for row in case_table(comparison).rows if row[1] == "momentum = 0.5")
-    assert row == ("plain-56", "momentum = 0.5", "3", "20.10 ± 0.10", "20.00 ± 0.00", "-9.90 [-10.15, -9.65]", "99 %", "removes")
+    assert row == ("plain-56", "momentum = 0.5", "3", "20.10 ± 0.10", "20.00 ± 0.00", "-9.90 [-10.15, -9.65]", "removes", "99 %")
 
 
 def test_points_of_varied_runs_are_in_the_csv_with_their_settings(runs):

@@ -29,6 +29,10 @@ def around(error):
     return [error + noise for noise in NOISE]
 
 
+def sentence(case):
+    return " ".join(verdict_on_case(case))
+
+
 def only_case(runs):
     (found,) = compared(runs).cases
     return found
@@ -54,22 +58,23 @@ def test_the_intervals_of_the_change_and_of_the_remaining_gap_decide(errors, eff
         assert cases == ()
         return
     assert cases[0].effect == effect
-    assert cases[0].removed == pytest.approx(removed, abs=0.01)
+    assert cases[0].against_base.removed == pytest.approx(removed, abs=0.01)
 
 
 def test_without_degradation_there_is_nothing_to_remove():
     found = only_case([*base(plain_deep=0.2), *case(*around(0.1))])
-    assert (found.effect, found.removed) == ("reduces", None)
-    assert verdict_on_case(found).startswith("lr = 0.2 lowers the training error of plain-56: -10.00 points (95 % interval")
+    assert (found.effect, found.against_base.removed) == ("reduces", None)
+    assert sentence(found).startswith("lr = 0.2 lowers the training error of plain-56: -10.00 points (95 % interval")
 
 
 def test_differences_are_paired_over_the_seeds_that_all_networks_have():
     runs = [run for run in [*base(), *case(*around(0.3), 0.9)] if run.name != "plain-20-s1"]
     found = only_case(runs)
-    assert (found.seeds, found.paired) == ((0, 1, 2, 3), (0, 2))
-    assert found.change.values == (pytest.approx(-0.202), pytest.approx(-0.198))
-    assert found.base_gap.values == (pytest.approx(0.3), pytest.approx(0.3))
-    assert found.remaining_gap.values == (pytest.approx(0.098), pytest.approx(0.102))
+    contrast = found.against_base
+    assert (found.seeds, contrast.seeds) == ((0, 1, 2, 3), (0, 2))
+    assert contrast.change.values == (pytest.approx(-0.202), pytest.approx(-0.198))
+    assert contrast.gap.values == (pytest.approx(0.3), pytest.approx(0.3))
+    assert contrast.remaining_gap.values == (pytest.approx(0.098), pytest.approx(0.102))
 
 
 def test_each_effect_has_a_sentence():
@@ -78,7 +83,7 @@ def test_each_effect_has_a_sentence():
     assert [(found.network, found.label) for found in comparison.cases] == [
         ("plain-56", "lr = 0.2"), ("plain-56", "lr = 0.3"), ("plain-56", "lr = 0.4"), ("residual-56", "lr = 0.2")
     ]  # fmt: skip
-    assert [verdict_on_case(found) for found in comparison.cases] == [
+    assert [sentence(found) for found in comparison.cases] == [
         "lr = 0.2 removes the degradation of plain-56: +0.00 points from plain-20 (95 % interval -0.50 to +0.50 over 3 seeds), "
         "+30.00 points without it.",
         "lr = 0.3 reduces the degradation of plain-56 by 50 % of the gap: -15.00 points (95 % interval -15.50 to -14.50 over 3 "
@@ -86,11 +91,49 @@ def test_each_effect_has_a_sentence():
         "The effect of lr = 0.4 on plain-56 is undecided: -10.00 points (one seed, too few for an interval).",
         "lr = 0.2 raises the training error of residual-56: +14.00 points (95 % interval +13.50 to +14.50 over 3 seeds).",
     ]
-    assert verdict_on_case(only_case([*base(), *case(*around(0.5))])).startswith("No effect of lr = 0.2 on the training error of")
+    assert sentence(only_case([*base(), *case(*around(0.5))])).startswith("No effect of lr = 0.2 on the training error of")
     alone = only_case([*base(), made_run("plain", 56, 7, recipe__lr=0.2, varied=["recipe.lr"])])
-    assert verdict_on_case(alone) == (
-        "The effect of lr = 0.2 on plain-56 is undecided: no base run of the same seed has finished."
-    )
+    assert sentence(alone) == ("The effect of lr = 0.2 on plain-56 is undecided: no base run of the same seed has finished.")
+
+
+SCALE = {"model": {"kind": "residual", "depth": 56, "width": 4, "shortcut_scale": 0.5}, "varied": ["model.shortcut_scale"]}
+
+
+def scaled(errors):
+    """Runs of residual-56 with shortcuts multiplied by one half."""
+    return [made_run("residual", 56, seed, train=error, **SCALE) for seed, error in enumerate(errors)]
+
+
+@pytest.mark.parametrize(
+    ("errors", "effect", "removed", "words"),
+    [
+        (
+            around(0.2),
+            "removes",
+            1.0,
+            "removes the degradation of plain-56: +0.00 points from plain-20 (95 % interval -0.50 to +0.50 over 3 seeds), +30.00 "
+            "points without it.",
+        ),
+        (around(0.35), "reduces", 0.5, "reduces the degradation of plain-56 by 50 % of the gap: -15.00 points"),
+        (around(0.5), "no effect shown", 0.0, "is shown: +0.00 points"),
+        (around(0.53), "raises", -0.1, "has a higher training error than plain-56: +3.00 points"),
+        ([0.4, 0.5, 0.6], "undecided", 0.0, "has a lower training error than plain-56 is undecided: +0.00 points"),
+    ],
+)
+def test_a_residual_network_is_also_compared_with_the_plain_one_that_degrades(errors, effect, removed, words):
+    found = only_case([*base(), *scaled(errors)])
+    assert (found.against_base.base, found.against_plain.base) == ("residual-56", "plain-56")
+    assert found.against_plain.effect == effect
+    assert found.against_plain.removed == pytest.approx(removed)
+    own, plain = verdict_on_case(found)
+    assert "residual-56" in own
+    assert "residual-56 with shortcut_scale = 0.5" in plain
+    assert words in plain
+
+
+def test_a_residual_network_is_not_compared_with_a_plain_one_that_does_not_degrade_or_has_another_recipe():
+    assert only_case([*base(plain_deep=0.2), *scaled(around(0.2))]).against_plain is None
+    assert only_case([*base(), *case(*around(0.2), kind="residual")]).against_plain is None
 
 
 def test_a_case_with_a_diverged_run_has_diverged():
@@ -99,7 +142,7 @@ def test_a_case_with_a_diverged_run_has_diverged():
     comparison = compared([*base(), *runs])
     (found,) = comparison.cases
     assert (found.effect, found.seeds, found.diverged) == ("diverged", (0, 2), ("plain-56-lr=0.2-s1",))
-    assert verdict_on_case(found) == "plain-56 with lr = 0.2 diverged in 1 of 3 runs."
+    assert sentence(found) == "plain-56 with lr = 0.2 diverged in 1 of 3 runs."
     assert comparison.missing == ()
 
 
@@ -124,7 +167,12 @@ def test_json_has_cases_only_if_settings_vary():
     values = json.loads(json.dumps(comparison_values(compared([*base(), *case(*around(0.35))]))))
     (found,) = values["cases"]
     assert (found["variant"], found["settings"], found["effect"]) == ("plain", {"recipe.lr": 0.2}, "reduces")
-    assert found["removed"] == pytest.approx(0.5)
-    assert found["change"]["interval"][1] < 0 < found["remaining_gap"]["interval"][0]
+    contrast = found["against_base"]
+    assert (contrast["base"], contrast["shallow"], contrast["effect"]) == ("plain-56", "plain-20", "reduces")
+    assert contrast["removed"] == pytest.approx(0.5)
+    assert contrast["change"]["interval"][1] < 0 < contrast["remaining_gap"]["interval"][0]
+    assert found["against_plain"] is None
+    (verdict,) = found["verdict"]
+    assert verdict.startswith("lr = 0.2 reduces the degradation of plain-56 by 50 % of the gap")
     assert [run.get("varied") for run in values["runs"][-4:]] == [None, *[{"recipe.lr": 0.2}] * 3]
     assert "cases" not in comparison_values(compared(base()))

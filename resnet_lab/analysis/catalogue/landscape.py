@@ -170,7 +170,7 @@ def _draw_surfaces(planes: Mapping[str, Landscape]) -> "Figure":
 
 ANALYSIS = Analysis(
     name="landscape",
-    place=5,
+    place=6,
     help="""Training loss around each network in random directions; shows the expected time first.
 
     Ctrl-C loses nothing: run the same command to resume.

@@ -141,7 +141,7 @@ def _draw(lines: dict[str, tuple[Network, Line]], colours: Colours) -> "Figure":
 
 ANALYSIS = Analysis(
     name="line",
-    place=6,
+    place=7,
     help="Loss and error on the straight line between two networks; the first is extended by identity blocks if it is shallower.",
     options=Options,
     run=run,

@@ -154,7 +154,7 @@ def _without_one(results: Sequence[Paths]) -> list[float]:
 
 ANALYSIS = Analysis(
     name="paths",
-    place=4,
+    place=5,
     help="""Test error without each block in turn, and without randomly drawn blocks, on 2,000 images.
 
     On one core: about two minutes at depth 20, ten at 56.
