@@ -109,6 +109,16 @@ def newest(findings: Findings, kind: type[R]) -> dict[Network, list[R]]:
     return networks
 
 
+def between_depths(networks: Iterable[Network]) -> Iterator[tuple[str, int, int]]:
+    """Yield each variant that has several depths, with the smallest and the largest."""
+    depths: dict[str, list[int]] = {}
+    for variant, depth in networks:
+        depths.setdefault(variant, []).append(depth)
+    for variant, found in depths.items():
+        if len(found) > 1:
+            yield variant, min(found), max(found)
+
+
 def mean_over_seeds(values: Sequence[Sequence[float]]) -> list[float]:
     """The element-wise mean of lists of equal length, one per seed."""
     return [statistics.fmean(elements) for elements in zip(*values, strict=True)]

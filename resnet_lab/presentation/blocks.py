@@ -14,10 +14,9 @@ X = Literal["step", "epoch", "hours"]  # the horizontal axis of curves
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; the HTML page sets it in larger type if it `leads`."""
+    """A paragraph."""
 
     text: str
-    leads: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,9 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn illustration: its SVG for the HTML page and its file name for Markdown."""
+    """A drawn illustration: its title, its SVG for the HTML page and its file name for Markdown."""
 
+    title: str
     svg: str
     file: str
     description: str
@@ -99,7 +99,7 @@ class Illustration:
 def picture(illustration: Illustration, svg: str) -> Picture:
     """The illustration as a block of the report, which is stored in a subfolder of the figures' folder."""
     file = f"../{illustration.stem}.svg"
-    return Picture(svg, file, illustration.description, illustration.table, illustration.chart)
+    return Picture(illustration.title, svg, file, illustration.description, illustration.table, illustration.chart)
 
 
 Block = Text | Heading | Bullets | Table | Picture
@@ -107,10 +107,11 @@ Block = Text | Heading | Bullets | Table | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and the blocks below it."""
+    """A heading and the blocks below it. A `folded` section is for reference: the HTML page shows it on request."""
 
     title: str
     blocks: tuple[Block, ...]
+    folded: bool = False
 
     @property
     def anchor(self) -> str:
@@ -119,10 +120,37 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Chip:
+    """How sure a part of the finding is: what it is about, its status (a few words), and the numbers behind it."""
+
+    subject: str
+    status: str
+    numbers: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The first screen of a report: the finding in one sentence, further ones, the chips, a figure, its numbers, and notes."""
+
+    finding: str
+    sentences: tuple[str, ...]
+    chips: tuple[Chip, ...]
+    picture: Picture | None
+    numbers: Table | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Document:
-    """A report: its title, the notices at its top, its sections, and the mark of its records (`study.digest.mark`)."""
+    """A report.
+
+    `warnings` are displayed above everything else; `origin` says when the runs were trained, and by which command the report was
+    made; `mark` is that of its records (`study.digest.mark`).
+    """
 
     title: str
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
+    headline: Headline
     sections: tuple[Section, ...]
+    origin: str
     mark: str

@@ -1,20 +1,14 @@
 """The content of a study's report: sections of text, tables and figures, rendered as HTML and as Markdown."""
 
-import json
 import shlex
-from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Mapping
+from importlib.metadata import version
 
-from resnet_lab.config import paper
-from resnet_lab.config.files import StudyConfig, load_study, presets
-from resnet_lab.config.schema import RunConfig, differences
-from resnet_lab.config.settings import flatten
 from resnet_lab.presentation.blocks import Block, Bullets, Document, Picture, Section, Table, Text
-from resnet_lab.record.lines import Event
 from resnet_lab.record.sequential import Design
-from resnet_lab.record.store import Run
 from resnet_lab.report import figures
+from resnet_lab.report.details import details
+from resnet_lab.report.headline import headline
 from resnet_lab.report.tables import case_table, difference_table, error_table, spread
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import MATTERS
@@ -22,9 +16,6 @@ from resnet_lab.study.digest import mark
 from resnet_lab.study.published import NUMBERS
 from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.verdict import verdict_on_case
-from resnet_lab.text import duration
-
-FEW_STEPS = 10_000
 
 
 def build(
@@ -35,47 +26,46 @@ def build(
     `pictures` are by stem; `reasons` is the section on the analyses, if there are any; `verified` is the date on which
     `resnet-lab verify` found no fault in these records, if it did.
     """
-    sections = [_verdict(comparison), _curves(pictures), _errors(comparison, pictures)]
+    sections = [_curves(pictures), _errors(comparison, pictures)]
     if comparison.differences:
         sections.append(_differences(comparison))
-    if comparison.cases:
-        sections.append(_cases(comparison, pictures))
     if reasons is not None:
         sections.append(reasons)
-    if comparison.cells:
+    if comparison.cases:
+        sections.append(_cases(comparison, pictures))
+    if figures.published_depths(comparison):
         sections.append(_published(comparison))
+    sections.append(_verdict(comparison))
     if comparison.runs:
-        sections += [
-            _recipe(comparison),
-            _departures(comparison),
-            _environment(comparison.all_runs, verified),
-            Section("Learning rate and speed", (pictures["traces"],)),
-            _runs(comparison.all_runs),
-            _events(comparison.all_runs),
-        ]
-    title = f"Plain and residual networks: {comparison.study.name}"
-    return Document(title, _notices(comparison), tuple(sections), mark(comparison.records_digest))
+        sections += details(comparison, pictures, verified)
+    return Document(
+        title=f"Plain and residual networks: {comparison.study.name}",
+        warnings=_warnings(comparison),
+        headline=headline(comparison, pictures),
+        sections=tuple(sections),
+        origin=_origin(comparison),
+        mark=mark(comparison.records_digest),
+    )
 
 
-def _notices(comparison: Comparison) -> tuple[str, ...]:
-    notices = []
-    if comparison.stand_in:
-        notices.append(
-            f"{figures.STAND_IN_NOTICE}. These networks were trained on procedurally generated shapes, so nothing here is a "
-            "result on CIFAR-10. Download the real images with `resnet-lab data --download`."
-        )
-    steps = max((run.config.recipe.steps for run in comparison.runs), default=0)
-    if 0 < steps < FEW_STEPS:
-        paper_steps = paper.recipe_for(comparison.runs[0].config).steps
-        notices.append(
-            f"These networks were trained for {steps:,} steps, not the paper's {paper_steps:,}: the results show how far SGD "
-            "gets in this time, not what the networks converge to."
-        )
-    return tuple(notices)
+def _warnings(comparison: Comparison) -> tuple[str, ...]:
+    if not comparison.stand_in:
+        return ()
+    return (
+        f"{figures.STAND_IN_NOTICE}. These networks were trained on procedurally generated shapes, so nothing here is a "
+        "result on CIFAR-10. Download the real images with `resnet-lab data --download`.",
+    )
+
+
+def _origin(comparison: Comparison) -> str:
+    """When the runs were trained (UTC), and the command and version that made the report."""
+    days = sorted(event.time[:10] for run in comparison.runs for event in run.events)
+    trained = f"Trained {days[0]} to {days[-1]}. " if days and days[0] != days[-1] else f"Trained {days[0]}. " if days else ""
+    return f"{trained}Made by `resnet-lab report {shlex.quote(comparison.study.name)}`, version {version('resnet-lab')}."
 
 
 def _verdict(comparison: Comparison) -> Section:
-    blocks: list[Block] = [Text(sentence, leads=True) for sentence in comparison.verdict]
+    blocks: list[Block] = [Bullets(comparison.verdict)]
     if comparison.gaps and comparison.study.design is not None:
         blocks.append(Text(_sequential_rule(comparison.study.design)))
     elif comparison.gaps:
@@ -90,7 +80,7 @@ def _verdict(comparison: Comparison) -> Section:
         )
     if comparison.missing:
         blocks.append(Bullets(comparison.missing))
-    return Section("Verdict", tuple(blocks))
+    return Section("Verdict and its rule", tuple(blocks))
 
 
 def _sequential_rule(design: Design) -> str:
@@ -160,13 +150,7 @@ def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
 
 
 def _published(comparison: Comparison) -> Section:
-    """Published errors beside ours, or the reason why they cannot be compared."""
-    depths = figures.published_depths(comparison)
-    if not depths:
-        return Section(
-            "Paper against ours",
-            (Text("No comparison: these runs do not use the paper's recipe at published depths."),),
-        )
+    """Published errors beside ours."""
     ours = {(cell.variant, cell.depth): cell for cell in comparison.cells}
     rows = tuple(
         (
@@ -186,125 +170,3 @@ def _published(comparison: Comparison) -> Section:
     )
     header = ("network", "source", "test, published", "training, published", "test, ours", "training, ours")
     return Section("Paper against ours", (Table(caption, header, rows),))
-
-
-def _recipe(comparison: Comparison) -> Section:
-    settings = comparison.runs[0].config.shared_settings()
-    rows = tuple((key, _formatted(value)) for key, value in flatten(settings))
-    runs = "the base runs" if comparison.varied else "all runs"
-    return Section("Recipe", (Table(f"Settings that {runs} share; durations are steps.", ("setting", "value"), rows),))
-
-
-def _departures(comparison: Comparison) -> Section:
-    runs = comparison.runs
-    departures = dict.fromkeys(sentence for run in runs for sentence in paper.departures(run.config))
-    recipe = paper.recipe_for(runs[0].config)
-    source = f"He et al. 2015, {recipe.section}"
-    if departures:
-        blocks: list[Block] = [Text(f"Differences of these runs from the recipe of {source}:"), Bullets(tuple(departures))]
-    else:
-        blocks = [Text(f"The settings are those of {source}.")]
-    if comparison.varied:
-        blocks.append(Text("These are the base runs; the others differ further, in the settings that their names state."))
-    blocks += [Text("In all runs of resnet-lab:"), Bullets(paper.always(runs[0].config))]
-    return Section("Departures from the paper", tuple(blocks))
-
-
-def _environment(runs: Sequence[Run], verified: str | None) -> Section:
-    """The date of verification, a table of each distinct environment, and the changes to it when a run was resumed."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(repr(run.environment), []).append(run)
-    tables: list[Block] = [Text(f"Verified on {verified}: `resnet-lab verify` found no fault in these runs.")] if verified else []
-    for members in groups.values():
-        rows = tuple((key, _formatted(value)) for key, value in flatten(members[0].environment))
-        names = ", ".join(run.name for run in members)
-        tables.append(Table(names, ("property", "value"), rows) if rows else Text(f"{names}: no environment file."))
-    resumed = [
-        (run, event)
-        for run in runs
-        for event in run.events
-        if event.name == "resumed" and isinstance(event.detail.get("changed"), dict)
-    ]
-    changes = tuple(
-        f"{run.name} was resumed at step {event.step:,} with {_changed(event)}: from this step on it is no longer exactly "
-        "reproducible."
-        for run, event in resumed
-        if event.detail["changed"]
-    )
-    return Section("Environment and data", (*tables, *([Bullets(changes)] if changes else [])))
-
-
-def _changed(event: Event) -> str:
-    return ", ".join(f"{key} = {_formatted(value)}" for key, value in flatten(event.detail["changed"]))
-
-
-def _events(runs: Sequence[Run]) -> Section:
-    """The events of every run; checkpoints are counted, not listed. A takeover names a machine, which is not published."""
-    rows = tuple(
-        (
-            run.name,
-            event.time,
-            event.name,
-            f"{event.step:,}",
-            "; ".join(
-                f"{key}: {_formatted(value)}" for key, value in event.detail.items() if key not in ("sha256", "taken_over")
-            ),
-        )
-        for run in runs
-        for event in run.events
-        if event.name != "checkpointed"
-    )
-    checkpoints = sum(event.name == "checkpointed" for run in runs for event in run.events)
-    caption = f"The events of every run, with times in UTC; {checkpoints:,} checkpoints are not listed."
-    return Section("Events", (Table(caption, ("run", "time", "event", "step", "detail"), rows),))
-
-
-def _runs(runs: Sequence[Run]) -> Section:
-    header = ("run", "state", "step", "parameters", "training time", "speed", "command")
-    rows = tuple(
-        (
-            run.name,
-            run.state,
-            f"{run.step:,} of {run.config.recipe.steps:,}",
-            "-" if run.parameters is None else f"{run.parameters:,}",
-            duration(sum(record.seconds for record in run.train) + sum(record.seconds for record in run.evaluations)),
-            "-" if run.images_per_second is None else f"{run.images_per_second:,.0f} images/s",
-            command(run.config),
-        )
-        for run in runs
-    )
-    return Section(
-        "Runs",
-        (
-            Table(
-                "Every run of the study and the command that repeats it, in a study of its own with --study NAME.", header, rows
-            ),
-        ),
-    )
-
-
-def command(config: RunConfig) -> str:
-    """The command line that trains this config: the nearest preset, and the settings that differ from it."""
-    model = config.model
-    network: dict[str, Any] = {name: getattr(model, name) for name in ("kind", "depth", "block", "layout", "span")}
-    candidates = {name: study.run(**network, seed=config.seed) for name, study in _presets().items()}
-    preset = min(candidates, key=lambda name: (len(differences(candidates[name], config)), name))
-    changed = [(key, value) for key, _, value in differences(candidates[preset], config) if value is not None]
-    parts = ["resnet-lab", "train", "--config", preset, "--depth", str(model.depth), f"--{model.kind}"]
-    parts += ["--seed", str(config.seed)] if config.seed else []
-    defaults = {"model.block": "basic", "model.layout": "cifar", "model.span": 2}
-    changed += [(key, value) for key in defaults if (value := network[key.removeprefix("model.")]) != defaults[key]]
-    parts += [word for key, value in changed for word in ("--set", f"{key}={json.dumps(value)}")]
-    return shlex.join(parts)
-
-
-@cache
-def _presets() -> dict[str, StudyConfig]:
-    return {name: load_study(name) for name in presets()}
-
-
-def _formatted(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
-    return "-" if value is None else str(value)

@@ -219,6 +219,12 @@ def entitled(illustration: Illustration, comparison: Comparison) -> Figure:
     return figure
 
 
+def untitled(figure: Figure) -> Figure:
+    """The figure without its title, for the page, where the caption and the warning stand beside it."""
+    figure.suptitle("").set_in_layout(False)
+    return figure
+
+
 def _axis(runs: Sequence[Run], x: X) -> Axis:
     longest = max((run.config.recipe.steps for run in runs), default=0)
     if x == "epoch":

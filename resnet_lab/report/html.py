@@ -11,7 +11,6 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.metadata import version
 from importlib.resources import files
 from itertools import count
 from typing import Any
@@ -38,11 +37,16 @@ def render(document: Document) -> str:
     kinds = {"text": Text, "heading": Heading, "bullets": Bullets, "table": Table, "picture": Picture}
     environment.tests |= {name: _is(kind) for name, kind in kinds.items()}
     numbers = count(1)
-    environment.filters |= {"code": _code, "data": _data, "drawing": lambda picture: drawing(picture.svg, f"f{next(numbers)}-")}
+    environment.filters |= {
+        "capitalised": lambda text: text[:1].upper() + text[1:],
+        "code": _code,
+        "data": _data,
+        "drawing": lambda picture: drawing(picture.svg, f"f{next(numbers)}-"),
+    }
     style, script = (files("resnet_lab.report").joinpath(name).read_text() for name in ("page.css", "page.js"))
     policy = f"default-src 'none'; style-src {_hashed(style)}; script-src {_hashed(script)}; base-uri 'none'; form-action 'none'"
     page = environment.get_template("page.html.jinja").render(
-        document=document, version=version("resnet-lab"), policy=Markup(policy), style=Markup(style), script=Markup(script)
+        document=document, policy=Markup(policy), style=Markup(style), script=Markup(script)
     )
     return printable(page)
 

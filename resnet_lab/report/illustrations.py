@@ -5,7 +5,7 @@ from functools import partial
 
 from resnet_lab.config.varied import short
 from resnet_lab.presentation.blocks import Illustration, Table, X
-from resnet_lab.report import case_figures, figures
+from resnet_lab.report import case_figures, figures, finding_figure
 from resnet_lab.report.charts import chart, curve_table, lr_drops
 from resnet_lab.report.tables import case_table, error_table, interval_table
 from resnet_lab.study.compare import Comparison
@@ -17,6 +17,7 @@ def illustrations(comparison: Comparison, x: X = "step") -> Iterator[Illustratio
     yield curves(comparison, x)
     yield _traces(comparison, x)
     if comparison.cells:
+        yield finding_figure.illustration(comparison)
         yield _by_depth(comparison)
     if figures.has_figure_1(comparison):
         yield _degradation(comparison, x)

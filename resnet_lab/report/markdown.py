@@ -1,20 +1,37 @@
 """Renders a document as Markdown, for pull requests and terminals."""
 
 import re
+from collections.abc import Iterator
 
-from resnet_lab.presentation.blocks import Block, Bullets, Document, Heading, Picture, Table, Text
+from resnet_lab.presentation.blocks import Block, Bullets, Document, Heading, Headline, Picture, Table, Text
 from resnet_lab.text import printable
 
 
 def render(document: Document) -> str:
     """Render the document, with pipe tables and figures linked by file name."""
     parts = [f"# {_inline(document.title)}"]
-    parts += [f"> **{_inline(notice)}**" for notice in document.notices]
+    parts += [f"> **{_inline(warning)}**" for warning in document.warnings]
+    parts += _first_screen(document.headline)
     for section in document.sections:
         parts.append(f"## {section.title}")
-        parts += [_block(block) for block in section.blocks]
-    parts.append(f"<!-- {document.mark} -->")
+        blocks = [_block(block) for block in section.blocks]
+        parts += ["<details><summary>Show</summary>", *blocks, "</details>"] if section.folded else blocks
+    parts += ["---", _inline(document.origin), f"<!-- {document.mark} -->"]
     return printable("\n\n".join(parts)) + "\n"
+
+
+def _first_screen(headline: Headline) -> Iterator[str]:
+    yield f"**{_inline(headline.finding)}**"
+    if headline.chips:
+        yield "\n".join(
+            f"- {_inline(chip.subject)}: **{_inline(chip.status)}** ({_inline(chip.numbers)})" for chip in headline.chips
+        )
+    yield from map(_inline, headline.sentences)
+    if headline.picture is not None:
+        yield _block(headline.picture)
+    if headline.numbers is not None:
+        yield _block(headline.numbers)
+    yield from (f"*{_inline(note)}*" for note in headline.notes)
 
 
 def _block(block: Block) -> str:

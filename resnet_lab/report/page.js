@@ -297,12 +297,29 @@
     if (chart?.series.length) explore(figure, chart, number);
   });
 
-  const tables = [...document.querySelectorAll("figure details")];
-  tables.forEach((table) => { table.open = false; });
+  document.querySelectorAll("figure details").forEach((table) => { table.open = false; });
+
+  document.querySelectorAll("td > code").forEach((code) => {
+    const copy = html("button", {
+      type: "button", class: "copy",
+      click: async () => {
+        await navigator.clipboard.writeText(code.textContent);
+        copy.textContent = "copied";
+      },
+    }, "copy");
+    code.after(copy);
+  });
+
+  const folded = [...document.querySelectorAll("details.folded")];
+  const unfold = () => folded.forEach((section) => {
+    if (section.querySelector(`[id="${CSS.escape(location.hash.slice(1))}"]`)) section.open = true;
+  });
+  addEventListener("hashchange", unfold);
+  unfold();
   let closed = [];
   addEventListener("beforeprint", () => {
-    closed = tables.filter((table) => !table.open);
-    closed.forEach((table) => { table.open = true; });
+    closed = folded.filter((section) => !section.open);
+    closed.forEach((section) => { section.open = true; });
   });
-  addEventListener("afterprint", () => closed.forEach((table) => { table.open = false; }));
+  addEventListener("afterprint", () => closed.forEach((section) => { section.open = false; }));
 })();

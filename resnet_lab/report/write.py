@@ -58,10 +58,6 @@ def write_report(comparison: Comparison, x: X = "step", out: Path | None = None)
 def _draw(comparison: Comparison, illustration: Illustration) -> tuple[dict[str, bytes], Picture]:
     """Draw an illustration. Returns its PNG (200 dpi), SVG and PDF files by name, and the block for the report."""
     figure, keywords = figures.entitled(illustration, comparison), mark(comparison.records_digest)
-    svg = figures.svg(figure, keywords)
-    contents = {
-        "png": figures.rendered(figure, "png", keywords),
-        "svg": svg.encode(),
-        "pdf": figures.rendered(figure, "pdf", keywords),
-    }
-    return {f"{illustration.stem}.{suffix}": content for suffix, content in contents.items()}, picture(illustration, svg)
+    files = {f"{illustration.stem}.{suffix}": figures.rendered(figure, suffix, keywords) for suffix in ("png", "pdf")}
+    files[f"{illustration.stem}.svg"] = figures.svg(figure, keywords).encode()
+    return files, picture(illustration, figures.svg(figures.untitled(figure)))

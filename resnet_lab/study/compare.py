@@ -14,8 +14,9 @@ from resnet_lab.record.store import Run
 from resnet_lab.record.study import Study, read_study
 from resnet_lab.study.cases import NETWORK_KEYS, Case, cases_of, with_varied_settings
 from resnet_lab.study.cells import Cell, cells_of
-from resnet_lab.study.differences import Difference, Gap, gains_of, gaps_of, interaction_of
+from resnet_lab.study.differences import Difference, Gain, Gap, gains_of, gaps_of, interaction_of
 from resnet_lab.study.digest import records_digest
+from resnet_lab.study.finding import between_kinds
 from resnet_lab.study.verdict import lacking, unfinished, unmatched, verdict_on
 
 
@@ -33,7 +34,7 @@ class Comparison:
     runs: tuple[Run, ...]
     cells: tuple[Cell, ...]
     gaps: tuple[Gap, ...]
-    gains: tuple[Difference, ...]
+    gains: tuple[Gain, ...]
     interaction: Difference | None
     verdict: tuple[str, ...]
     missing: tuple[str, ...]
@@ -50,6 +51,11 @@ class Comparison:
     def records_digest(self) -> str:
         """The sha256 of the names, configs and records of all runs."""
         return records_digest(self.all_runs)
+
+    @property
+    def deepest(self) -> int | None:
+        """The depth that the verdict is about: the largest one of a gap; None without gaps."""
+        return max((gap.deep for gap in self.gaps), default=None)
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -98,7 +104,7 @@ def compare(study: Study) -> Comparison:
         gaps=gaps,
         gains=gains,
         interaction=interaction_of(finished),
-        verdict=verdict_on(gaps),
+        verdict=(*verdict_on(gaps), *between_kinds(gains, deepest=max((gap.deep for gap in gaps), default=None))),
         missing=tuple(missing),
         unmatched=tuple(unmatched(cells)),
         varied=tuple(varied),

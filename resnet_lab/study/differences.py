@@ -35,6 +35,14 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Gain(Difference):
+    """Residual network of a variant minus the plain network of the same depth; below zero, the residual one is better."""
+
+    variant: str
+    depth: int
+
+
+@dataclass(frozen=True)
 class Gap(Difference):
     """Deepest minus shallowest network of a variant; a positive gap in training error is degradation.
 
@@ -141,18 +149,20 @@ def _gap(variant: str, runs: Iterable[Run], design: Design | None) -> Gap | None
     )
 
 
-def gains_of(runs: Iterable[Run]) -> Iterator[Difference]:
+def gains_of(runs: Iterable[Run]) -> Iterator[Gain]:
     """Yield residual minus plain at every depth that has both, for each shortcut option."""
     last = _last(runs)
     for depth, variant in product(sorted({depth for _, depth, _ in last}), RESIDUAL_VARIANTS):
         seeds = _shared(last, ("plain", depth), (variant, depth))
         if seeds:
             pairs = [(last["plain", depth, seed], last[variant, depth, seed]) for seed in seeds]
-            yield Difference(
-                f"{variant} - plain at {depth}",
-                tuple(seeds),
-                Spread(tuple(residual.train_error - plain.train_error for plain, residual in pairs)),
-                Spread(tuple(residual.test_error - plain.test_error for plain, residual in pairs)),
+            yield Gain(
+                name=f"{variant} - plain at {depth}",
+                seeds=tuple(seeds),
+                train_error=Spread(tuple(residual.train_error - plain.train_error for plain, residual in pairs)),
+                test_error=Spread(tuple(residual.test_error - plain.test_error for plain, residual in pairs)),
+                variant=variant,
+                depth=depth,
             )
 
 

@@ -9,7 +9,7 @@ import pytest
 from resnet_lab.config.files import load_study
 from resnet_lab.record.lines import Event
 from resnet_lab.report import figures, html, markdown
-from resnet_lab.report.document import command
+from resnet_lab.report.details import command
 from resnet_lab.report.illustrations import curves
 from tests.builders import compared, document_of, four_runs, made_run, tiny
 
@@ -80,7 +80,7 @@ def run_with_papers_recipe(kind):
 
 def test_published_numbers_are_shown_only_beside_runs_of_the_papers_recipe(comparison):
     assert figures.published_depths(comparison) == []
-    assert "do not use the paper's recipe at published depths" in html.render(document_of(comparison)).replace("&#39;", "'")
+    assert "Paper against ours" not in html.render(document_of(comparison))
     with_papers_recipe = compared([run_with_papers_recipe("plain"), run_with_papers_recipe("residual")])
     assert figures.published_depths(with_papers_recipe) == [20]
     text = markdown.render(document_of(with_papers_recipe))

@@ -158,7 +158,9 @@ def test_page_makes_no_requests_and_logs_nothing(show, page):
 
 def test_chart_replaces_the_figure_and_can_be_swapped_back(show, page):
     browser = show(page)
-    (still, *others), (live,) = elements(browser, ".static"), elements(browser, ".live")
+    (still,), (live,) = elements(browser, "figure:has(.chart) .static"), elements(browser, ".live")
+    others = elements(browser, "figure:not(:has(.chart), .folded *) .static")
+    assert others
     assert all(other.is_displayed() for other in others)  # figures without a chart stay as they are
     assert (still.is_displayed(), live.is_displayed()) == (False, True)
     (swap,) = elements(browser, ".swap button")
@@ -274,6 +276,8 @@ def test_controls_for_axis_smoothing_and_seeds_redraw_the_chart(show, page):
 def test_page_without_scripts_has_all_figures_and_tables(show, page):
     browser = show(page, scripts=False)
     assert len(elements(browser, ".static svg")) == page.count('class="static"')
+    for summary in elements(browser, ".folded > summary"):
+        summary.click()
     assert all(
         each.is_displayed() for each in [*elements(browser, ".static"), *elements(browser, "table"), *elements(browser, "td")]
     )
@@ -282,12 +286,14 @@ def test_page_without_scripts_has_all_figures_and_tables(show, page):
     assert all(figure.find_elements("css selector", "details table caption") for figure in figures)
 
 
-def test_printed_page_shows_static_figures_and_open_tables(show, page):
+def test_printed_page_shows_static_figures_and_folded_sections(show, page):
     browser = show(page)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
     browser.execute_script("dispatchEvent(new Event('beforeprint'))")
-    assert all(each.is_displayed() for each in [*elements(browser, ".static"), *elements(browser, "details table")])
-    assert not any(each.is_displayed() for each in [*elements(browser, ".live"), *elements(browser, ".swap")])
+    assert all(
+        each.is_displayed() for each in [*elements(browser, ".static"), *elements(browser, "section .folded > div > .scroll")]
+    )
+    assert not any(each.is_displayed() for each in elements(browser, ".live, .swap, .numbers, nav"))
     browser.execute_script("dispatchEvent(new Event('afterprint'))")
     assert not any(details.get_attribute("open") for details in elements(browser, "details"))
 
@@ -308,12 +314,12 @@ def test_nothing_overflows_the_page_and_no_labels_overlap(show, page, width):
 
 def test_figure_on_a_narrow_screen_scrolls_and_stays_readable(show, page):
     browser = show(page, width=320, scripts=False)
-    for still in elements(browser, ".static"):
+    for still in elements(browser, "figure:not(.folded *) .static"):
         assert still.get_attribute("tabindex") == "0"
         (drawing,) = still.find_elements("css selector", "svg")
         scale = drawing.rect["width"] / browser.execute_script("return arguments[0].viewBox.baseVal.width", drawing)
         assert 9 * scale > 7  # the size of the labels
-        assert still.rect["width"] < drawing.rect["width"]
+        assert still.rect["width"] <= drawing.rect["width"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -324,6 +330,44 @@ def test_axe_finds_no_serious_accessibility_violation(show, page, scheme):
     assert dark == (scheme == "dark")
     violations = axe.Axe().run(browser)["violations"]
     assert [(each["id"], each["nodes"][0]["html"]) for each in violations if each["impact"] in ("serious", "critical")] == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_first_screen_has_the_finding_its_certainty_the_figure_and_the_numbers(show, page, width):
+    browser = show(page, width=width)
+    assert browser.find_element("css selector", "h1").text.startswith("Going from 20 to 56 layers")
+    chips = elements(browser, ".chips li")
+    assert [chip.text.replace("\n", " ").split(":")[0] for chip in chips] == ["plain networks", "residual networks"]
+    (drawing,), (table,) = elements(browser, ".glance .static svg"), elements(browser, ".glance > .scroll table")
+    for each in (*chips, drawing, table):
+        assert each.rect["y"] + each.rect["height"] <= 900
+    beside = table.rect["x"] > drawing.rect["x"] + drawing.rect["width"]
+    assert beside == (width == 1280)
+
+
+def test_contents_stay_in_view_and_lead_to_folded_sections(show, page):
+    browser = show(page)
+    (recipe,) = [link for link in elements(browser, "nav a") if link.text == "Recipe"]
+    recipe.click()
+    (details,) = [each for each in elements(browser, "details.folded") if "Recipe" in each.text]
+    assert details.get_attribute("open")
+    top = browser.execute_script("return document.getElementById('recipe').getBoundingClientRect().top")
+    assert 0 <= top < 450
+    nav = browser.execute_script(
+        "const box = document.querySelector('nav').getBoundingClientRect(); return [box.top, box.bottom]"
+    )
+    assert 0 <= nav[0] < nav[1] <= 900
+
+
+def test_a_command_can_be_copied(show, page):
+    browser = show(page)
+    browser.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    browser.execute_script("document.querySelectorAll('details.folded').forEach(each => { each.open = true; })")
+    (first, *_) = elements(browser, "button.copy")
+    first.click()
+    assert first.text == "copied"
+    copied = browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert copied.startswith("resnet-lab train --config ")
 
 
 def test_page_has_ordered_headings_landmarks_and_labels(show, page):
@@ -347,7 +391,7 @@ def test_markup_in_names_is_shown_as_text_and_runs_no_script(show):
     assert elements(browser, "img") == []
     assert len(elements(browser, "script")) == 1 + text.count('class="chart"')
     assert any(PAYLOAD.split("\u2028", 1)[0].strip() in button.text for button in elements(browser, ".legend button"))
-    assert PAYLOAD.split("\u2028", 1)[0].strip() in browser.find_element("css selector", "h1").text
+    assert PAYLOAD.split("\u2028", 1)[0].strip() in browser.find_element("css selector", ".study").text
 
 
 def test_page_of_24_runs_is_small_and_deterministic():

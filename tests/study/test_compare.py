@@ -33,6 +33,7 @@ def test_verdict_states_the_depth_gap_of_plain_and_of_residual_nets():
         "(one seed, too few for an interval).",
         "Degradation not shown in residual nets. Training error 10.00 % at depth 20, 5.00 % at depth 56: -5.00 points "
         "(one seed, too few for an interval).",
+        "residual-56 is 25.00 points below plain-56 in training error.",
     )
     assert comparison.missing == ()
     assert comparison.shows_degradation

@@ -14,6 +14,7 @@ from resnet_lab.analysis.definition import (
     NoOptions,
     Outcome,
     Request,
+    between_depths,
     joined,
     mean_over_seeds,
     network_name,
@@ -61,6 +62,16 @@ def table(findings: Findings) -> Table:
         "training image to another; means over lines and seeds."
     )
     return Table(caption, header, tuple(rows))
+
+
+def sentences(findings: Findings) -> Iterator[str]:
+    """How the correlation at lag 1 changes between the depths of each variant."""
+    means = {network: _means(results)[0] for network, results in newest(findings, Correlation).items()}
+    for variant, shallow, deep in between_depths(means):
+        yield (
+            f"From depth {shallow} to {deep}, the correlation at lag 1 of {variant} networks changes from "
+            f"{means[variant, shallow]:.2f} to {means[variant, deep]:.2f}."
+        )
 
 
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
@@ -139,4 +150,5 @@ ANALYSIS = Analysis(
     ),
     table=table,
     figures=figures,
+    sentences=sentences,
 )

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_LARGE = 10.0  # a smaller factor between the first and the last block is not called a change
+
+
 class GradientNorm(Values):
     """Euclidean norm of the gradient of the mean loss: mean over batches, and standard deviation if there are several."""
 
@@ -136,6 +139,23 @@ def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(statistics.fmean(map(math.log, values))) if all(value > 0 for value in values) else math.nan
 
 
+def sentences(findings: Findings) -> Iterator[str]:
+    """How the gradient changes from the last block to the first, for the deepest network of each variant and each step."""
+    results = by_network(findings)
+    for variant in dict.fromkeys(variant for variant, _ in results):
+        depth = max(depth for other, depth in results if other == variant)
+        for step, members in sorted(results[variant, depth].items()):
+            blocks = _means(members, "blocks")
+            if not (blocks[0] > 0 and blocks[-1] > 0):
+                continue
+            ratio = blocks[0] / blocks[-1]
+            change = "vanishes" if ratio < 1 / _LARGE else "grows" if ratio > _LARGE else "keeps its order of magnitude"
+            yield (
+                f"{network_name((variant, depth))} at step {step:,}: the gradient norm is {blocks[-1]:.2g} at the output of the "
+                f"last block and {blocks[0]:.2g} at that of the first. Towards the input, the gradient {change}."
+            )
+
+
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
     """One figure of all networks."""
     if results := by_network(findings):
@@ -187,4 +207,5 @@ ANALYSIS = Analysis(
     ),
     table=table,
     figures=figures,
+    sentences=sentences,
 )

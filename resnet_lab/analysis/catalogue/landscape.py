@@ -133,6 +133,19 @@ def newest_slices(findings: Findings) -> dict[tuple[int, str], Slices]:
     return dict(sorted(slices.items()))
 
 
+def sentences(findings: Findings) -> Iterator[str]:
+    """The loss at each network and the median on the slice around it."""
+    for (dims, bn), slices in newest_slices(findings).items():
+        for name, (_, result) in slices.items():
+            losses = [loss for row in result.losses for loss in row]
+            finite, middle = [loss for loss in losses if loss is not None], losses[len(losses) // 2]
+            if middle is not None:
+                yield (
+                    f"{name}, {dims}-D slice, BN with {BN_NAMES[bn]}: the loss is {middle:.3g} at the network, and its median "
+                    f"over the slice is {statistics.median(finite):.3g}."
+                )
+
+
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
     """Curves for slices in one direction; contours and surfaces for slices in two."""
     for (dims, bn), slices in newest_slices(findings).items():
@@ -186,4 +199,5 @@ ANALYSIS = Analysis(
     ),
     table=table,
     figures=figures,
+    sentences=sentences,
 )

@@ -16,6 +16,7 @@ from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
 from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
+from resnet_lab.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,6 +122,18 @@ def by_ends(findings: Findings) -> dict[str, tuple[Network, Line]]:
     }
 
 
+def sentences(findings: Findings) -> Iterator[str]:
+    """Whether the training error between the two networks exceeds that of both."""
+    for ends, (_, line) in by_ends(findings).items():
+        inside = [error for position, error in zip(line.positions, line.train_errors, strict=True) if 0 <= position <= 1]
+        barrier = max(inside) - max(inside[0], inside[-1])
+        height = f"a barrier of {100 * barrier:.2f} points" if barrier > 0 else "no barrier"
+        yield (
+            f"{ends}: {height} in training error, which is {percent(inside[0])} and {percent(inside[-1])} at the ends and at "
+            f"most {percent(max(inside))} between them."
+        )
+
+
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
     """One figure of all lines."""
     if lines := by_ends(findings):
@@ -153,5 +166,6 @@ ANALYSIS = Analysis(
     ),
     table=table,
     figures=figures,
+    sentences=sentences,
     takes="two runs",
 )

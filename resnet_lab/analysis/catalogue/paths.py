@@ -23,6 +23,7 @@ from resnet_lab.config.model import ModelConfig
 from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
 from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
+from resnet_lab.text import percent, points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,6 +102,16 @@ def table(findings: Findings) -> Table:
     return Table(caption, header, tuple(rows))
 
 
+def sentences(findings: Findings) -> Iterator[str]:
+    """The test error without one block against that with all, for each network."""
+    for network, results in newest(findings, Paths).items():
+        baseline, single = statistics.fmean(result.baseline for result in results), statistics.median(_without_one(results))
+        yield (
+            f"{network_name(network)}: removing one block changes the test error from {percent(baseline)} to {percent(single)} "
+            f"(median over blocks), by {points(single - baseline)} points."
+        )
+
+
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
     """One figure of all networks."""
     if results := newest(findings, Paths):
@@ -170,4 +181,5 @@ ANALYSIS = Analysis(
     ),
     table=table,
     figures=figures,
+    sentences=sentences,
 )

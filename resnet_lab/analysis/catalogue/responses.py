@@ -11,6 +11,7 @@ from resnet_lab.analysis.definition import (
     NoOptions,
     Outcome,
     Request,
+    between_depths,
     joined,
     mean_over_seeds,
     network_name,
@@ -69,6 +70,36 @@ def table(findings: Findings) -> Table:
     return Table(caption, header, tuple(rows))
 
 
+def sentences(findings: Findings) -> Iterator[str]:
+    """The mean over layers and over the last third of them, for the deepest networks and for each kind between depths."""
+    stds = {network: _stds(results) for network, results in newest(findings, Responses).items()}
+    deepest = [network for network in stds if network[1] == max(depth for _, depth in stds)]
+    if len(deepest) > 1:
+        yield (
+            f"Mean standard deviation over all layers: {_each(deepest, stds, 0)}; over the last third of them: "
+            f"{_each(deepest, stds, 2 / 3)}."
+        )
+        plain, *residual = (statistics.fmean(stds[network]) for network in deepest)
+        if deepest[0][0] == "plain":
+            yield (
+                "As in the paper, the residual network's responses are smaller."
+                if max(residual) < plain
+                else "The paper reports smaller responses in residual networks; these networks do not show that."
+            )
+    for variant, shallow, deep in between_depths(stds):
+        before, after = statistics.fmean(stds[variant, shallow]), statistics.fmean(stds[variant, deep])
+        change = "falls" if after < before else "rises"
+        yield f"From depth {shallow} to {deep}, the mean of {variant} networks {change} from {before:.2f} to {after:.2f}."
+
+
+def _each(networks: Sequence[Network], stds: Mapping[Network, Sequence[float]], begin: float) -> str:
+    """The mean over the layers from this share of them on, for each network."""
+    return ", ".join(
+        f"{network_name(network)} {statistics.fmean(stds[network][int(begin * len(stds[network])) :]):.2f}"
+        for network in networks
+    )
+
+
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
     """One figure of all networks."""
     if results := newest(findings, Responses):
@@ -117,4 +148,5 @@ ANALYSIS = Analysis(
     ),
     table=table,
     figures=figures,
+    sentences=sentences,
 )
