@@ -13,20 +13,6 @@ COMMANDS = (
     *("train", "sweep", "compare", "report", "evaluate", "analyze"),
     *("runs", "verify", "export", "data", "summary", "bench", "config"),
 )
-    "train",
-    "sweep",
-    "compare",
-    "report",
-    "evaluate",
-    "analyze",
-    "runs",
-    "verify",
-    "export",
-    "data",
-    "summary",
-    "bench",
-    "config",
-)
 
 
 def run(*argv, cwd=ROOT, **variables):
