@@ -11,7 +11,8 @@ import typer
 from resnet_lab.analysis.definition import Analysis, Finding, Outcome, Request, Training
 from resnet_lab.analysis.registry import analyses
 from resnet_lab.analysis.results import save
-from resnet_lab.cli import terminal
+from resnet_lab.cli import completion, terminal
+from resnet_lab.cli.help import Command, group
 from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, stop_signals
 from resnet_lab.cli.screens import training_screen
 from resnet_lab.cli.watch import exits_on_ctrl_c
@@ -33,7 +34,11 @@ class AnyRuns:
 
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs as STUDY/RUN or folders, or whole studies (default: the newest study)."),
+        typer.Argument(
+            metavar="RUN",
+            help="Runs as STUDY/RUN or folders, or whole studies (default: the newest study).",
+            autocompletion=completion.runs,
+        ),
     ] = None
 
     def folders(self, root: Path) -> list[RunFolder]:
@@ -45,8 +50,13 @@ class AnyRuns:
 class TwoRuns:
     """The arguments of an analysis of two runs."""
 
-    first: Annotated[str, typer.Argument(metavar="RUN", help="First run, as STUDY/RUN or a folder.")]
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Second run, of the same kind and as deep or deeper.")]
+    first: Annotated[
+        str, typer.Argument(metavar="RUN", help="First run, as STUDY/RUN or a folder.", autocompletion=completion.runs)
+    ]
+    second: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="Second run, of the same kind and as deep or deeper.", autocompletion=completion.runs),
+    ]
 
     def folders(self, root: Path) -> list[RunFolder]:
         """Both runs, in this order; a named study stands for all of its runs."""
@@ -143,6 +153,6 @@ def _show(analysis: Analysis, outcomes: Sequence[Outcome], *, as_json: bool) -> 
             terminal.note(f"Figure: {path} (also .svg, .pdf)")
 
 
-app = typer.Typer(help="Analyse trained networks: why do plain networks degrade?", no_args_is_help=True)
+app = group("Analyse trained networks: why do plain networks degrade?")
 for _analysis in analyses():
-    app.command(_analysis.name, help=_analysis.help)(_command(_analysis))
+    app.command(_analysis.name, help=_analysis.help, cls=Command)(_command(_analysis))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_lab.cli import terminal
-from resnet_lab.cli.options import Compile, ConfigArgument, Device, Jobs, Json, Plain, Set, Threads, kind_of
+from resnet_lab.cli.options import Compile, ConfigArgument, Device, Jobs, Json, Plain, Residual, Set, Threads, kind_of
 from resnet_lab.config.files import load_study
 from resnet_lab.text import duration
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def bench(
     config: ConfigArgument = None,
     depth: Annotated[int | None, typer.Option(help="Depth of the measured network (default: the sweep's shallowest).")] = None,
-    plain: Plain = None,
+    plain: Plain = False,
+    residual: Residual = False,
     overrides: Set = None,
     compile: Compile = None,
     jobs: Jobs = None,
@@ -45,7 +46,7 @@ def bench(
 
     start_seconds = time.perf_counter() - begin
     source = load_study(config, overrides or (), compile=compile)
-    kind = kind_of(plain) or source.sweep.kinds[0]
+    kind = kind_of(plain, residual) or source.sweep.kinds[0]
     settings = source.run(kind=kind, depth=depth or min(source.sweep.depths))
     chosen = pick_device(device)
     measured = measuring.bench(settings, chosen, set_up(settings.compute, chosen, threads), seconds)

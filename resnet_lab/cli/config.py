@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import terminal
+from resnet_lab.cli import completion, terminal
+from resnet_lab.cli.help import Command, group
 from resnet_lab.cli.options import Json, Set
 from resnet_lab.config.files import load_study, presets
 from resnet_lab.config.schema import RunConfig
@@ -12,12 +13,15 @@ from resnet_lab.config.settings import to_toml
 from resnet_lab.config.slurm import SlurmConfig
 from resnet_lab.config.sweep import SweepConfig
 
-app = typer.Typer(help="Show presets, settings and their schema.", no_args_is_help=True)
+app = group("Show presets, settings and their schema.")
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
-    config: Annotated[str | None, typer.Argument(help="Preset name or TOML file (default: list the presets).")] = None,
+    config: Annotated[
+        str | None,
+        typer.Argument(help="Preset name or TOML file (default: list the presets).", autocompletion=completion.configs),
+    ] = None,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +42,7 @@ def show(
     terminal.result(to_toml(values))
 
 
-@app.command()
+@app.command(cls=Command)
 def schema() -> None:
     """Print the JSON schema of config files; every setting is optional, since it has a default or a command-line option."""
     run = RunConfig.model_json_schema()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_lab.cli import terminal
-from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, kind_of
+from resnet_lab.cli import completion, terminal
+from resnet_lab.cli.options import DataDir, Device, Json, Plain, Residual, Runs, Threads, kind_of
 from resnet_lab.cli.watch import exits_on_ctrl_c
 from resnet_lab.config.blocks import STRIDE_BLOCKS, StrideOn
 from resnet_lab.config.datasets import FileDataset
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from resnet_lab.weights.known import Known
 
 
-RunArgument = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Run as STUDY/RUN, or its folder.")]
+RunArgument = Annotated[
+    str | None, typer.Argument(metavar="RUN", help="Run as STUDY/RUN, or its folder.", autocompletion=completion.runs)
+]
 WeightsFile = Annotated[
     Path | None, typer.Option(help="Weights file to evaluate: .safetensors or a torch file, from resnet-lab or other tools.")
 ]
 At = Annotated[int | None, typer.Option("--at", min=0, help="Step of the run's checkpoint (default: the newest checkpoint).")]
-FileKind = Annotated[
-    bool | None, typer.Option("--plain/--residual", help="Whether the file's network is plain or residual.", show_default=False)
-]
 FileDepth = Annotated[int | None, typer.Option(help="Require this depth of the file's network, which is read from its tensors.")]
 FilePadding = Annotated[Padding | None, typer.Option(help="Position of the zero channels in the file's option-A shortcuts.")]
 FileStride = Annotated[StrideOn | None, typer.Option(help=f"Layer with the stride in the file's {STRIDE_BLOCKS}.")]
@@ -60,7 +59,8 @@ def evaluate(
     run: RunArgument = None,
     weights: WeightsFile = None,
     at: At = None,
-    plain: FileKind = None,
+    plain: Plain = False,
+    residual: Residual = False,
     depth: FileDepth = None,
     padding: FilePadding = None,
     stride_on: FileStride = None,
@@ -80,7 +80,7 @@ def evaluate(
     Properties that a file does not contain are assumed; a safetensors file of `resnet-lab export` contains them all.
     Files with resnet-lab's names get resnet-lab's conventions, others --padding both and --normalisation imagenet.
     """
-    kind = kind_of(plain)
+    kind = kind_of(plain, residual)
     file_options = {
         "--plain/--residual": kind,
         "--depth": depth,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from resnet_lab.cli import terminal
+from resnet_lab.cli import completion, terminal
 from resnet_lab.cli.options import Json, Runs
 from resnet_lab.config.terms import RecordFiles, WeightFiles
 from resnet_lab.errors import ConfigError
@@ -23,7 +23,9 @@ def export(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[STUDY]", help="Study name or folder; for weights also one run as STUDY/RUN (default: the newest study)."
+            metavar="STUDY",
+            help="Study name or folder; for weights also one run as STUDY/RUN (default: the newest study).",
+            autocompletion=completion.runs,
         ),
     ] = None,
     at: Annotated[

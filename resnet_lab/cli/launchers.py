@@ -81,7 +81,7 @@ _OWNERS: Mapping[str, tuple[LauncherName, ...]] = {
     "--threads": ("local", "slurm", "k8s"),
     "--data-dir": ("local", "slurm", "ray"),
     "--json": ("local", "slurm", "ray"),
-    **dict.fromkeys(("--until-decided", "--max-seeds"), ("local", "ray")),
+    **dict.fromkeys(("--until-decided", "--max-seeds", "--report"), ("local", "ray")),
     "--cpus-per-run": ("slurm", "ray", "k8s"),
     "--gpus-per-run": ("ray", "k8s"),
     **dict.fromkeys(("--time", "--partition", "--account", "--gres", "--at-once", "--slurm"), ("slurm",)),
@@ -94,7 +94,7 @@ _REASONS = {
     "--threads": "a run has as many threads as --cpus-per-run",
     "--data-dir": "images are read from the claim's folder data",
     "--json": "the output is YAML",
-    "--until-decided": "the sweep does not wait for its runs",
+    **dict.fromkeys(("--until-decided", "--report"), "the sweep does not wait for its runs"),
 }
 
 
@@ -106,7 +106,7 @@ def check_options(launcher: LauncherName, options: Mapping[str, object]) -> None
         return
     owners = _OWNERS[wrong[0]]
     named = [option for option in wrong if _OWNERS[option] == owners]
-    reasons = " and ".join(_REASONS[option] for option in named if option in _REASONS)
+    reasons = " and ".join(dict.fromkeys(_REASONS[option] for option in named if option in _REASONS))
     raise ConfigError(
         f"{', '.join(named)} {'needs' if len(named) == 1 else 'need'} --launcher {_either(owners)}"
         + (f"; with {launcher}, {reasons}." if reasons else ".")

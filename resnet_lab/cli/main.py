@@ -26,30 +26,30 @@ from resnet_lab.cli import (
     train,
     verify,
 )
+from resnet_lab.cli.help import BEFORE, FILES, RESULTS, TRAIN, add, group
 from resnet_lab.errors import ConfigError, DiskError, LabError
 from resnet_lab.text import shortened
 
-app = typer.Typer(
+app = group(
+    "Train matched plain and residual networks on CIFAR-10 to observe the degradation problem (He et al. 2015).",
     name="resnet-lab",
-    help="Train matched plain and residual networks on CIFAR-10 to observe the degradation problem (He et al. 2015).",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train.train)
-app.command("sweep")(sweep.sweep)
-app.command("compare")(compare.compare)
-app.command("report")(report.report)
-app.command("verify")(verify.verify)
-app.command("evaluate")(evaluate.evaluate)
-app.command("export")(export.export)
-app.command("runs")(runs.runs)
-app.command("summary")(summary.summary)
-app.command("bench")(bench.bench)
-app.command("data")(data.data)
+add(app, train.train, "resnet-lab train --depth 56 --plain", TRAIN)
+add(app, sweep.sweep, "resnet-lab sweep quick --set 'sweep.seeds=[0,1,2]'", TRAIN)
+add(app, compare.compare, "resnet-lab compare quick", RESULTS)
+add(app, report.report, "resnet-lab report quick --open", RESULTS)
+app.add_typer(analyze.app, name="analyze", rich_help_panel=RESULTS)
+add(app, evaluate.evaluate, "resnet-lab evaluate quick/residual-56-s0", RESULTS)
+add(app, runs.runs, "resnet-lab runs --watch", FILES)
+add(app, verify.verify, "resnet-lab verify quick", FILES)
+add(app, export.export, "resnet-lab export quick --to csv", FILES)
+add(app, data.data, "resnet-lab data --download", BEFORE)
+add(app, summary.summary, "resnet-lab summary --depth 56 --plain", BEFORE)
+add(app, bench.bench, "resnet-lab bench paper", BEFORE)
+app.add_typer(config.app, name="config", rich_help_panel=BEFORE)
 app.command("task", hidden=True)(task.task)
-app.add_typer(analyze.app, name="analyze")
-app.add_typer(config.app, name="config")
 
 
 def _version(wanted: bool) -> None:

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from resnet_lab.cli import completion
 from resnet_lab.config.depths import DEPTH_HELP
 from resnet_lab.config.terms import Kind
+from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import X
 
 Runs = Annotated[Path, typer.Option("--runs", help="Folder that contains the studies.", show_default=True)]
@@ -22,16 +24,22 @@ Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda
 Threads = Annotated[
     int | None, typer.Option(min=1, max=1024, help="CPU threads per run; use the same number to reproduce results exactly.")
 ]
-ConfigArgument = Annotated[str | None, typer.Argument(help="Preset name or TOML file (default: plateau).")]
-ConfigOption = Annotated[str | None, typer.Option("--config", help="Preset name or TOML file (default: plateau).")]
+ConfigArgument = Annotated[
+    str | None, typer.Argument(help="Preset name or TOML file (default: plateau).", autocompletion=completion.configs)
+]
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", help="Preset name or TOML file (default: plateau).", autocompletion=completion.configs)
+]
 Depth = Annotated[int | None, typer.Option(help=f"Number of weighted layers: {DEPTH_HELP}.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Number of concurrent runs (default: one per core, or one per GPU).")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as recipe.steps=2000.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a setting, such as recipe.steps=2000.", autocompletion=completion.settings
+    ),
 ]
-Plain = Annotated[
-    bool | None, typer.Option("--plain/--residual", help="Network without shortcuts, or with them.", show_default=False)
-]
+Plain = Annotated[bool, typer.Option("--plain", help="Network without shortcuts.")]
+Residual = Annotated[bool, typer.Option("--residual", help="Network with shortcuts.")]
 Compile = Annotated[
     bool | None,
     typer.Option(
@@ -41,15 +49,20 @@ Compile = Annotated[
     ),
 ]
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder (default: the config's name).")]
-StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Study name or folder (default: the newest study).")]
+StudyArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="STUDY", help="Study name or folder (default: the newest study).", autocompletion=completion.studies),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder to write to (default: the study's folder).")]
 XAxis = Annotated[X, typer.Option("--x", help="Horizontal axis of the figures.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
-def kind_of(plain: bool | None) -> Kind | None:
-    """The kind that --plain or --residual selects; None if neither is given."""
-    return None if plain is None else "plain" if plain else "residual"
+def kind_of(plain: bool, residual: bool) -> Kind | None:
+    """The kind that --plain or --residual selects; None if neither is given. Raises ConfigError if both are."""
+    if plain and residual:
+        raise ConfigError("--plain and --residual exclude each other; `resnet-lab sweep` trains both.")
+    return "plain" if plain else "residual" if residual else None
 
 
 class Stop:

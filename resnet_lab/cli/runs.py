@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import terminal
+from resnet_lab.cli import completion, terminal
 from resnet_lab.cli.options import Json, Runs
 from resnet_lab.cli.screens import runs_screen, study_table
 from resnet_lab.cli.watch import exits_on_ctrl_c, poll
@@ -23,7 +23,10 @@ _QUEUE_SECONDS = 15.0  # between questions to Slurm, which many users ask
 
 
 def runs(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Study name or folder (default: all studies).")] = None,
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="STUDY", help="Study name or folder (default: all studies).", autocompletion=completion.studies),
+    ] = None,
     runs: Runs = DEFAULT_ROOT,
     watch: Annotated[bool, typer.Option("--watch", help="Keep updating while runs are active; Ctrl-C exits.")] = False,
     as_json: Json = False,

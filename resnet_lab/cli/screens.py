@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from resnet_lab.sweep.plan import Plan
 
 RUN_HEADER = ("run", "state", "step", "train", "test", "img/s", "left")  # rows with usual names fit 80 columns
+_SWEEP_HEADER = ("run", "state", "done", "training error", "train", "test", "img/s", "left")
+_BARS = "▁▂▃▄▅▆▇█"
+_SPARKS = 8  # records in a sparkline
 _LIVE_SECONDS, _LINE_SECONDS = 2.0, 30.0  # between updates of a live screen, and between printed lines
 DAY_SECONDS = 24 * 3600
 
@@ -122,7 +125,7 @@ class TrainingScreen:
         speed = sum(images for images, _ in self._recent) / max(sum(seconds for _, seconds in self._recent), 1e-9)
         left = (recipe.steps - record.step) * recipe.batch_size / speed
         rest = f"{duration(left)} left" if record.step < recipe.steps else "evaluating"
-        status = f"{record.step:,}/{recipe.steps:,}  training error {percent(record.error)}  {speed:,.0f} img/s  {rest}"
+        status = f"{record.step:,}/{recipe.steps:,}  running error {percent(record.error)}  {speed:,.0f} img/s  {rest}"
         if self._task is not None:
             self._progress.update(self._task, completed=record.step, status=status)
         elif time.monotonic() - self._line_at > _LINE_SECONDS or record.step == recipe.steps:
@@ -147,10 +150,8 @@ class TrainingScreen:
 def evaluation_line(record: EvalRecord) -> str:
     """An evaluation as a line of text."""
     validation = "" if record.validation_error is None else f", validation {percent(record.validation_error)}"
-    images = f"{record.train_images:,} image{'s' if record.train_images > 1 else ''}"
     return (
-        f"step {record.step:,}: clean training error {percent(record.train_error)} ({images})"
-        f"{validation}, test {percent(record.test_error)}"
+        f"step {record.step:,}: clean training error {percent(record.train_error)}{validation}, test {percent(record.test_error)}"
     )
 
 
@@ -186,7 +187,7 @@ class SweepScreen:
         self._shown_at = time.monotonic()
         runs = [self._follower.read(run.folder) for run in self._plan.runs]
         if self._live:
-            table = fitted_table(RUN_HEADER, [run_row(run) for run in runs], terminal.stderr.width)
+            table = fitted_table(_SWEEP_HEADER, [_sweep_row(run) for run in runs], terminal.stderr.width)
             self._live.update(Group(table, Text(self._progress(runs))), refresh=True)
         else:
             terminal.note(f"{self._progress(runs)} {progress_line(runs)}")
@@ -194,7 +195,9 @@ class SweepScreen:
     def _progress(self, runs: Sequence[Run]) -> str:
         share, seconds = self._plan.progress(runs, time.monotonic() - self._begin)
         left = "" if seconds is None else f", about {duration(seconds)} left"
-        return f"{100 * share:.0f} % of the work done{left}."
+        speed = sum(run.images_per_second or 0.0 for run in runs if run.state == "running")
+        together = f", {speed:,.0f} images/s together" if speed else ""
+        return f"{100 * share:.0f} % of the work done{together}{left}."
 
     def ended(self, outcome: "Outcome") -> None:
         """Report that a run's process has ended."""
@@ -256,18 +259,35 @@ def progress_line(runs: Sequence[Run]) -> str:
 
 
 def run_row(run: Run) -> tuple[str, ...]:
-    """A run's row in a table with RUN_HEADER."""
-    speed = run.images_per_second
-    left = run.seconds_left
+    """A run's row in a table with RUN_HEADER: the errors are those of the last evaluation, as in `compare`."""
+    return run.name, run.state, f"{run.step:,}/{run.config.recipe.steps:,}", *_measured(run)
+
+
+def _measured(run: Run) -> tuple[str, str, str, str]:
+    """Clean training error and test error of the last evaluation, speed, and time left."""
+    speed, left = run.images_per_second, run.seconds_left
     return (
-        run.name,
-        run.state,
-        f"{run.step:,}/{run.config.recipe.steps:,}",
-        percent(run.train[-1].error) if run.train else "-",
+        percent(run.evaluations[-1].train_error) if run.evaluations else "-",
         percent(run.evaluations[-1].test_error) if run.evaluations else "-",
         f"{speed:,.0f}" if speed else "-",
         "-" if left is None else duration(left),
     )
+
+
+def _sweep_row(run: Run) -> tuple[str, ...]:
+    """A run's row in the live table of a sweep, with its last running training errors; a run that has no record is starting."""
+    state = "starting" if run.state == "planned" and run.folder.log_file.exists() else run.state
+    return run.name, state, f"{100 * run.step / run.config.recipe.steps:.0f} %", sparkline(run), *_measured(run)
+
+
+def sparkline(run: Run) -> str:
+    """The last running training errors as bars between zero and the highest, followed by the newest one."""
+    errors = [record.error for record in run.train[-_SPARKS:]]
+    if not errors:
+        return "-"
+    highest = max(errors) or 1.0
+    bars = "".join(_BARS[min(int(len(_BARS) * error / highest), len(_BARS) - 1)] for error in errors)
+    return f"{bars} {100 * errors[-1]:.0f} %"
 
 
 def study_table(study: Study) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

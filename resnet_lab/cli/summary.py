@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from resnet_lab.cli import terminal
-from resnet_lab.cli.options import ConfigOption, Depth, Json, Plain, Set, kind_of
+from resnet_lab.cli.options import ConfigOption, Depth, Json, Plain, Residual, Set, kind_of
 from resnet_lab.config.blocks import BLOCK_HELP, DEFAULT_BLOCK, BlockType
 from resnet_lab.config.files import load_study
 from resnet_lab.config.model import ModelConfig
 from resnet_lab.config.schema import RunConfig
-from resnet_lab.config.terms import Layout, Shortcut
+from resnet_lab.config.terms import Kind, Layout, Shortcut
 from resnet_lab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ Draw = Annotated[Path | None, typer.Option(help="Draw both networks in the style
 
 def summary(
     depth: Depth = None,
-    plain: Plain = None,
+    plain: Plain = False,
+    residual: Residual = False,
     layout: LayoutOption = None,
     block: BlockOption = None,
     shortcut: ShortcutOption = None,
@@ -61,10 +62,11 @@ def summary(
     """
     from resnet_lab.models.cost import count
 
-    _refuse(draw, pair=pair, plain=plain)
+    kind = kind_of(plain, residual)
+    _refuse(draw, pair=pair, kind=kind)
     study = load_study(config, overrides or ())
-    pair = pair or (draw is not None and plain is None and not study.sets(("model", "kind")))
-    run = study.run(kind="residual" if pair else kind_of(plain), depth=depth, layout=layout, block=block, shortcut=shortcut)
+    pair = pair or (draw is not None and kind is None and not study.sets(("model", "kind")))
+    run = study.run(kind="residual" if pair else kind, depth=depth, layout=layout, block=block, shortcut=shortcut)
     model = run.model
     sets_data = config is not None or any(override.startswith("data.") for override in overrides or ())
     source = run.data if sets_data else model  # the model has the layout's classes and size
@@ -80,13 +82,13 @@ def summary(
         terminal.note(_replicas(run))
 
 
-def _refuse(draw: Path | None, *, pair: bool, plain: bool | None) -> None:
+def _refuse(draw: Path | None, *, pair: bool, kind: Kind | None) -> None:
     """Raise ConfigError for a drawing that cannot be written, and for --pair with a kind."""
     if draw is not None and draw.suffix not in (".svg", ".png", ".pdf"):
         raise ConfigError(f"--draw needs a file name ending in .svg, .png or .pdf, got {draw}.")
     if draw is not None and not draw.parent.is_dir():
         raise ConfigError(f"--draw {draw}: the folder {draw.parent} does not exist; create it first.")
-    if pair and plain is not None:
+    if pair and kind is not None:
         raise ConfigError("--pair shows both networks; drop --plain or --residual.")
 
 

@@ -45,6 +45,7 @@ from resnet_lab.errors import ConfigError, SweepError
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import DEFAULT_ROOT, study_path
 from resnet_lab.run.ranks import num_started
+from resnet_lab.study.compare import compare_study
 from resnet_lab.study.values import run_values
 from resnet_lab.text import duration
 
@@ -70,6 +71,7 @@ def sweep(
     ] = False,
     until_decided: UntilDecided = False,
     max_seeds: MaxSeeds = None,
+    with_report: Annotated[bool, typer.Option("--report", help="Write the study's report when the runs have ended.")] = False,
     as_json: Json = False,
     launcher: LauncherOption = "local",
     cpus_per_run: CpusPerRun = None,
@@ -99,6 +101,7 @@ def sweep(
         "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run, "--time": time_limit, "--partition": partition,
         "--account": account, "--gres": gres, "--at-once": at_once, "--slurm": sbatch, "--address": address,
         "--image": image, "--claim": claim, "--namespace": namespace, "--until-decided": until_decided, "--max-seeds": max_seeds,
+        "--report": with_report,
     }  # fmt: skip
     check_options(launcher, options)
     if launcher == "k8s" and not dry_run:
@@ -116,7 +119,8 @@ def sweep(
                 return plan(study, folder, data_dir, chosen, show, must_have_data=not dry_run, start_seconds=start_seconds)
 
             grows = growing(source, folder, max_seeds, planned, until_decided=until_decided)
-            _carry_out(grows.plan() if grows else planned(source), grows, chosen, stop, dry_run=dry_run, as_json=as_json)
+            first = grows.plan() if grows else planned(source)
+            _carry_out(first, grows, chosen, stop, dry_run=dry_run, with_report=with_report, as_json=as_json)
 
 
 def _carry_out(
@@ -126,6 +130,7 @@ def _carry_out(
     stop: Stop,
     *,
     dry_run: bool,
+    with_report: bool,
     as_json: bool,
 ) -> None:
     """Show a plan, and start, submit or print it; `grows` is the sweep that adds seeds, if it does."""
@@ -154,10 +159,10 @@ def _carry_out(
     if isinstance(launcher, SlurmArray):
         _submit(plan, launcher, stop, as_json=as_json)
     else:
-        _run(plan, grows, launcher, stop, as_json=as_json)
+        _run(plan, grows, launcher, stop, with_report=with_report, as_json=as_json)
 
 
-def _run(plan: "Plan", grows: Growing | None, launcher: "Launcher", stop: Stop, *, as_json: bool) -> None:
+def _run(plan: "Plan", grows: Growing | None, launcher: "Launcher", stop: Stop, *, with_report: bool, as_json: bool) -> None:
     """Run a planned sweep, and those with more seeds, and show the outcome. Raises SweepError if runs failed."""
     if grows:
         grows.declare()
@@ -176,6 +181,11 @@ def _run(plan: "Plan", grows: Growing | None, launcher: "Launcher", stop: Stop, 
         )
     if stop:
         raise typer.Exit(stop.exit_code)
+    if with_report:
+        from resnet_lab.report.write import write_report
+
+        page, _ = write_report(compare_study(plan.study_path))
+        terminal.note(f"Report: {page}")
     _raise_if_failed(plan, outcomes)
 
 

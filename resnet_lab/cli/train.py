@@ -14,6 +14,7 @@ from resnet_lab.cli.options import (
     Depth,
     Device,
     Plain,
+    Residual,
     Runs,
     Set,
     Stop,
@@ -34,7 +35,8 @@ from resnet_lab.run.ranks import Ranks, joined, own_rank
 
 def train(
     depth: Depth = None,
-    plain: Plain = None,
+    plain: Plain = False,
+    residual: Residual = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the data split, initial weights, batches and crops.")] = None,
     config: ConfigOption = None,
     overrides: Set = None,
@@ -60,10 +62,17 @@ def train(
 
     def load() -> tuple[RunConfig, RunFolder]:
         if run is not None:
-            given = {"--depth": depth, "--plain/--residual": plain, "--seed": seed, "--config": config, "--set": overrides}
+            given = {
+                "--depth": depth,
+                "--plain": plain or None,
+                "--residual": residual or None,
+                "--seed": seed,
+                "--config": config,
+                "--set": overrides,
+            }
             return _stored(run, given | {"--compile/--no-compile": compile, "--study": study})
         source = load_study(config, overrides or (), compile=compile)
-        settings = source.run(kind=kind_of(plain), depth=depth, seed=seed)
+        settings = source.run(kind=kind_of(plain, residual), depth=depth, seed=seed)
         return settings, RunFolder(study_path(runs, study or source.name) / settings.name)
 
     with stop_signals() as stop, _silent_unless_first(), joined() as ranks:

@@ -41,7 +41,7 @@ def test_train_and_sweep_have_exactly_the_documented_options(cli):
     options = set(re.findall(r"--[a-z-]+", cli("sweep", "--help").out))
     assert options == {
         "--set", "--compile", "--no-compile", "--study", "--runs", "--jobs", "--threads", "--data-dir", "--device", "--dry-run",
-        "--until-decided", "--max-seeds", "--json", "--launcher", "--time", "--partition", "--account", "--gres",
+        "--until-decided", "--max-seeds", "--report", "--json", "--launcher", "--time", "--partition", "--account", "--gres",
         "--cpus-per-run", "--gpus-per-run", "--at-once", "--slurm", "--address", "--image", "--claim", "--namespace", "--help",
     }  # fmt: skip
 

@@ -11,11 +11,11 @@ from filelock import FileLock
 from rich.console import Console
 
 from resnet_lab.cli import terminal, watch
-from resnet_lab.cli.screens import RUN_HEADER, run_row, runs_screen
+from resnet_lab.cli.screens import RUN_HEADER, run_row, runs_screen, sparkline
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import Study, read_study
-from tests.builders import made_run, tiny
+from tests.builders import made_run, tiny, write_config
 
 
 @pytest.fixture
@@ -203,3 +203,19 @@ def test_report_open_opens_the_page_or_says_that_no_browser_starts(cli, folder, 
     assert "No browser" not in answer.err
     monkeypatch.setattr(webbrowser, "open", lambda address: False)
     assert "No browser could be started; open runs/study/report/index.html" in cli("report", "--open").err
+
+
+def test_last_errors_are_drawn_as_bars_below_the_highest():
+    run = made_run("plain", 20)
+    errors = (0.8, 0.6, 0.4, 0.2, 0.0)
+    run = replace(run, train=[TrainRecord(step, error, 1.0, 0.1, 64, 1.0) for step, error in enumerate(errors, 1)])
+    assert sparkline(run) == "█▆▅▃▁ 0 %"
+    assert sparkline(replace(run, train=[])) == "-"
+    assert sparkline(replace(run, train=run.train * 4)).startswith("▅▃▁█▆▅▃▁")
+
+
+def test_sweep_writes_the_report_if_asked_to(cli, tmp_path):
+    answer = cli("sweep", write_config(tmp_path / "two.toml"), "--report", "--device", "cpu")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "runs/two/report/index.html").exists()
+    assert "Report: runs/two/report/index.html" in answer.err

@@ -1,0 +1,47 @@
+"""The look of the help: groups of commands, an example for each, and short names for the types of options."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+TRAIN, RESULTS, FILES, BEFORE = "Train", "See and explain the results", "Manage runs and records", "Before training"
+_TYPES: dict[type, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+
+
+class _Simple:
+    """Shows N, X, TEXT or PATH in the help instead of the Python types of options, and nothing for flags and arguments."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters, as the help shows them."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of TyperCommand and TyperGroup
+        for parameter in parameters:
+            _simplify(parameter)
+        return parameters
+
+
+def _simplify(parameter: TyperOption | TyperArgument) -> None:
+    if isinstance(parameter, TyperArgument):
+        parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]  # the help says what it is
+    elif parameter.metavar is None:
+        parameter.metavar = "" if parameter.is_flag else _TYPES.get(parameter.type_descriptor.annotation)
+
+
+class Command(_Simple, TyperCommand):
+    """A command with simple help."""
+
+
+class Group(_Simple, TyperGroup):
+    """A group of commands with simple help."""
+
+
+def group(description: str, **kwargs: Any) -> typer.Typer:
+    """An application or a group of commands."""
+    return typer.Typer(cls=Group, help=description, no_args_is_help=True, **kwargs)
+
+
+def add(app: typer.Typer, function: Callable[..., None], example: str, panel: str | None = None) -> None:
+    """Add a command, named like its function, with an example of its use; `panel` is its group in the list of commands."""
+    app.command(cls=Command, epilog=f"Example: {example}", rich_help_panel=panel)(function)

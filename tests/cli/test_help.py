@@ -1,0 +1,71 @@
+"""Help and completion as a user sees them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from resnet_lab.record.store import RunFolder
+from tests.builders import ROOT, tiny
+
+COMMANDS = (
+    *("train", "sweep", "compare", "report", "evaluate", "analyze"),
+    *("runs", "verify", "export", "data", "summary", "bench", "config"),
+)
+
+
+def run(*argv, cwd=ROOT, **variables):
+    environment = os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)} | variables
+    argv = [sys.executable, "-m", "resnet_lab", *argv]
+    return subprocess.run(argv, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False).stdout
+
+
+def test_help_lists_the_commands_in_groups():
+    text = run("--help")
+    panels = [line.strip("╭─╮ ") for line in text.splitlines() if line.startswith("╭")]
+    assert panels == ["Options", "Train", "See and explain the results", "Manage runs and records", "Before training"]
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("│ ") and line[2] not in " -"] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "analyze paths", "config show"])
+def test_help_has_no_python_types_and_fits_80_columns(command):
+    text = run(*command.split(), "--help")
+    assert "Usage: resnet-lab" in text
+    for noise in ("<bool>", "<int", "<str>", "<path>", "list[", "[["):
+        assert noise not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ("analyze", "config")])
+def test_help_ends_with_an_example(command):
+    assert run(command, "--help").strip().splitlines()[-1].strip().startswith(f"Example: resnet-lab {command}")
+
+
+def completed(line, cwd=ROOT):
+    words = f"resnet-lab {line}"
+    number = str(len(line.split()))
+    return run(cwd=cwd, COMP_WORDS=words, COMP_CWORD=number, _RESNET_LAB_COMPLETE="complete_bash").split()
+
+
+def test_presets_settings_and_files_are_completed(tmp_path):
+    (tmp_path / "mine.toml").touch()
+    assert completed("sweep pa", tmp_path) == ["paper"]
+    assert completed("train --config mi", tmp_path) == ["mine.toml"]
+    assert completed("train --set recipe.l") == ["recipe.lr=", "recipe.lr_factor="]
+    assert completed("sweep --set sweep.se") == ["sweep.seeds="]
+
+
+def test_studies_and_runs_are_completed(tmp_path):
+    RunFolder(tmp_path / "here/first/plain-8-s0").create(tiny())
+    assert completed("compare --runs here fi", tmp_path) == ["first"]
+    assert completed("evaluate --runs here first/", tmp_path) == ["first/plain-8-s0"]
+    assert completed("compare fi", tmp_path) == []
+    (tmp_path / "file").touch()
+    assert completed("compare --runs file fi", tmp_path) == []
+
+
+def test_a_run_is_plain_or_residual_not_both(cli):
+    answer = cli("train", "--depth", 20, "--plain", "--residual")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--plain and --residual exclude each other; `resnet-lab sweep` trains both." in " ".join(answer.err.split())
