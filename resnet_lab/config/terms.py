@@ -7,7 +7,7 @@ Shortcut = Literal["A", "B", "C"]
 Layout = Literal["cifar", "imagenet"]
 Padding = Literal["end", "both"]
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
-RecordFiles = Literal["csv", "tensorboard"]  # export formats of records
+RecordFiles = Literal["csv", "tensorboard", "mlflow", "wandb"]  # export formats of records
 WeightFiles = Literal["torchvision", "safetensors"]  # export formats of weights
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
