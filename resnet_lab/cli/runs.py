@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from resnet_lab.cli import runs_rm, terminal
+from resnet_lab.cli import runs_import, runs_rm, terminal
 from resnet_lab.cli.options import Json, Runs
 from resnet_lab.cli.screens import runs_screen, study_table
 from resnet_lab.cli.watch import exits_on_ctrl_c, poll
@@ -36,6 +36,7 @@ class _RunsGroup(TyperGroup):
 
 app = typer.Typer(cls=_RunsGroup, help="Show the state of runs; delete them or bring them in.")
 app.command("rm")(runs_rm.rm)
+app.command("import")(runs_import.import_)
 
 
 @app.command(_LIST, hidden=True)
@@ -47,7 +48,7 @@ def runs(
 ) -> None:
     """Show the state, step, errors, speed and time left of every run, of all studies or of one.
 
-    `resnet-lab runs rm` deletes runs.
+    `resnet-lab runs rm` deletes runs, `resnet-lab runs import` brings in runs of other machines.
     """
     if watch and as_json:
         raise ConfigError("--watch prints repeatedly, but --json prints one object; drop one of them.")

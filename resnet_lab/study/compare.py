@@ -17,6 +17,8 @@ from resnet_lab.study.differences import Difference, Gap, gains_of, gaps_of, int
 from resnet_lab.study.digest import records_digest
 from resnet_lab.study.verdict import lacking, unfinished, unmatched, verdict_on
 
+OF_NETWORKS = ("model.kind", "model.shortcut", "model.depth", "seed")  # settings in which the runs of a study may differ
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -102,8 +104,7 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     reference = ordered[0][0].config
     sentences = []
     for group in ordered[1:]:
-        network = ("model.kind", "model.shortcut", "model.depth", "seed")
-        settings = [f"{key} = {value}" for key, _, value in differences(reference, group[0].config) if key not in network]
+        settings = [f"{key} = {value}" for key, _, value in differences(reference, group[0].config) if key not in OF_NETWORKS]
         left_out = ", ".join(run.name for run in group)
         reason = f"different recipe ({', '.join(settings)})" if settings else "trained on different images"
         sentences.append(f"{left_out}: left out, {reason}.")
