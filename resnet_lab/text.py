@@ -1,4 +1,4 @@
-"""Text for display: durations, percentages, and text from files with control characters replaced."""
+"""Text for display: durations, sizes, percentages, and text from files with control characters replaced."""
 
 _CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"]
 _BIDI_CONTROLS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
@@ -34,6 +34,12 @@ def duration(seconds: float) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{minutes / 60 / 24:.1f} days"
+
+
+def in_bytes(num_bytes: int) -> str:
+    """A number of bytes in a readable unit: kB, MB or GB."""
+    unit, name = (1e9, "GB") if num_bytes >= 1e9 else (1e6, "MB") if num_bytes >= 1e5 else (1e3, "kB")
+    return f"{num_bytes / unit:,.1f} {name}"
 
 
 def percent(fraction: float) -> str:

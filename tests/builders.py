@@ -29,8 +29,8 @@ from resnet_lab.train.state import new_state
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = [
-    "train", "sweep", "compare", "report", "verify", "evaluate", "export", "runs", "summary", "bench", "data", "config",
-    "config show", "config schema", "analyze", "analyze responses", "analyze gradients", "analyze identity",
+    "train", "sweep", "compare", "report", "verify", "evaluate", "export", "runs", "runs rm", "runs import", "summary", "bench",
+    "data", "config", "config show", "config schema", "analyze", "analyze responses", "analyze gradients", "analyze identity",
     "analyze correlation", "analyze landscape", "analyze line", "analyze paths",
 ]  # fmt: skip
 CPU = Resources(device="cpu", threads=1)

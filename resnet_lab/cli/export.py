@@ -11,13 +11,20 @@ from resnet_lab.config.terms import RecordFiles, WeightFiles
 from resnet_lab.errors import ConfigError
 from resnet_lab.record.study import DEFAULT_ROOT, find_runs, find_study, read_study, run_folders
 
+_VIEW = {
+    "tensorboard": "View them with `tensorboard --logdir {folder}`.",
+    "mlflow": "View them with `mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db`, a command of the package mlflow.",
+    "wandb": "Nothing has been uploaded; `wandb sync {folder}/wandb` does that.",
+}
+
 
 def export(
     to: Annotated[
         Literal[RecordFiles, WeightFiles],
         typer.Option(
             "--to",
-            help="Format. Records: csv or tensorboard; weights: torchvision (a state dict with its names) or safetensors.",
+            help="Format. Records: csv, tensorboard, mlflow or wandb; weights: torchvision (a state dict with its names) or "
+            "safetensors.",
         ),
     ],
     name: Annotated[
@@ -40,11 +47,11 @@ def export(
 ) -> None:
     """Export a study's records, or the weights of each of its runs; files of an earlier export are replaced.
 
-    Records: CSV tables or TensorBoard event files.
+    Records: CSV tables, TensorBoard event files, an MLflow database or offline runs of Weights & Biases.
     Weights: RUN.pth, a state dict with torchvision's parameter names, or RUN.safetensors, which also describes the network.
     `resnet-lab evaluate --weights` reads both.
     """
-    if to == "csv" or to == "tensorboard":  # noqa: PLR1714  # mypy narrows only this form
+    if to != "torchvision" and to != "safetensors":  # noqa: PLR1714  # mypy narrows only this form
         if at is not None:
             raise ConfigError(f"--at selects a checkpoint, but --to {to} exports records; drop --at or use --to safetensors.")
         _records(to, name, out, runs, as_json=as_json)
@@ -54,17 +61,19 @@ def export(
 
 def _records(to: RecordFiles, name: str | None, out: Path | None, runs: Path, *, as_json: bool) -> None:
     from resnet_lab.record.export import write_csv, write_tensorboard
+    from resnet_lab.record.trackers import write_mlflow, write_wandb
 
     study = read_study(find_study(runs, name))
     target = out or study.path / "export"
     if study.is_stand_in:
         terminal.stand_in()
-    paths = write_csv(target, study) if to == "csv" else write_tensorboard(target, study.runs)
+    write = {"csv": write_csv, "tensorboard": write_tensorboard, "mlflow": write_mlflow, "wandb": write_wandb}[to]
+    paths = write(target, study)
     for fault in study.faults:
         terminal.note(fault)
     _show(paths, as_json=as_json)
-    if to == "tensorboard" and not as_json:
-        terminal.note(f"View them with `tensorboard --logdir {target}`.")
+    if to in _VIEW and not as_json:
+        terminal.note(_VIEW[to].format(folder=target))
 
 
 def _weights(to: WeightFiles, name: str | None, at: int | None, out: Path | None, runs: Path, *, as_json: bool) -> None:

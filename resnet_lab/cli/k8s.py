@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from resnet_lab.cli import terminal
 from resnet_lab.errors import ConfigError
+from resnet_lab.text import in_bytes
 
 if TYPE_CHECKING:
     from resnet_lab.sweep.k8s import KubernetesJob
@@ -18,7 +19,6 @@ def refuse_submission(config: str | None) -> NoReturn:
 
 def print_manifest(job: "KubernetesJob", plan: "Plan") -> None:
     """Print the manifest on stdout and what to know about it on stderr."""
-    from resnet_lab.sweep.disk import in_bytes
     from resnet_lab.sweep.k8s import job_name
 
     if not plan.jobs:

@@ -1,7 +1,7 @@
 """Options shared by several commands, and the handling of stop signals."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -48,6 +48,13 @@ Compile = Annotated[
         show_default=False,
     ),
 ]
+Steps = Annotated[
+    str | None, typer.Option("--steps", metavar="N", help='Steps, or such as "30 epochs": short for --set recipe.steps=N.')
+]
+Lr = Annotated[float | None, typer.Option("--lr", metavar="X", help="Initial learning rate: short for --set recipe.lr=X.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", metavar="N", help="Images per step: short for --set recipe.batch_size=N.")
+]
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder (default: the config's name).")]
 StudyArgument = Annotated[
     str | None,
@@ -63,6 +70,17 @@ def kind_of(plain: bool, residual: bool) -> Kind | None:
     if plain and residual:
         raise ConfigError("--plain and --residual exclude each other; `resnet-lab sweep` trains both.")
     return "plain" if plain else "residual" if residual else None
+
+
+def with_recipe(overrides: Sequence[str] | None, steps: str | None, lr: float | None, batch_size: int | None) -> list[str]:
+    """The overrides of --set, and those that --steps, --lr and --batch-size are short for. Raises ConfigError if both set one."""
+    keys = {text.partition("=")[0].strip() for text in overrides or ()}
+    given = {"steps": steps, "lr": lr, "batch_size": batch_size}
+    short = {key: value for key, value in given.items() if value is not None}
+    for key in short:
+        if keys & {"recipe", f"recipe.{key}"}:
+            raise ConfigError(f"--{key.replace('_', '-')} and --set both set recipe.{key}; drop one of them.")
+    return [*(overrides or ()), *(f"recipe.{key}={value}" for key, value in short.items())]
 
 
 class Stop:

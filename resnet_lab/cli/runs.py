@@ -1,15 +1,16 @@
-"""`resnet-lab runs`: the state of runs."""
+"""`resnet-lab runs`: the state of runs; and the group of `runs rm` and `runs import`."""
 
 import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from resnet_lab.cli import completion, terminal
+from resnet_lab.cli import completion, runs_import, runs_rm, terminal
+from resnet_lab.cli.help import Command, Group
 from resnet_lab.cli.options import Json, Runs
 from resnet_lab.cli.screens import runs_screen, study_table
 from resnet_lab.cli.watch import exits_on_ctrl_c, poll
@@ -20,8 +21,25 @@ from resnet_lab.study.values import run_values
 from resnet_lab.sweep.slurm_queue import QueueError, can_ask, queued
 
 _QUEUE_SECONDS = 15.0  # between questions to Slurm, which many users ask
+_LIST = "list the runs"  # a name that nobody types
 
 
+class _RunsGroup(Group):
+    """A group that is the command `runs` itself, unless the first argument names one of its commands."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the group, or of the command `runs`."""
+        if args and args[0] != _LIST and args[0] in self.commands:
+            return super().make_context(info_name, args, parent, **extra)
+        return self.commands[_LIST].make_context(info_name, args, parent, **extra)
+
+
+app = typer.Typer(cls=_RunsGroup, help="Show the state of runs; delete them or bring them in.")
+app.command("rm", cls=Command, epilog="Example: resnet-lab runs rm quick/plain-56-s0")(runs_rm.rm)
+app.command("import", cls=Command, epilog="Example: resnet-lab runs import laptop/runs/paper --study paper")(runs_import.import_)
+
+
+@app.command(_LIST, cls=Command, hidden=True, epilog="Example: resnet-lab runs --watch")
 def runs(
     study: Annotated[
         str | None,
@@ -31,7 +49,10 @@ def runs(
     watch: Annotated[bool, typer.Option("--watch", help="Keep updating while runs are active; Ctrl-C exits.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the state, step, errors, speed and time left of every run, of all studies or of one."""
+    """Show the state, step, errors, speed and time left of every run, of all studies or of one.
+
+    `resnet-lab runs rm` deletes runs, `resnet-lab runs import` brings in runs of other machines.
+    """
     if watch and as_json:
         raise ConfigError("--watch prints repeatedly, but --json prints one object; drop one of them.")
 

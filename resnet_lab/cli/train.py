@@ -8,20 +8,24 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli.options import (
+    BatchSize,
     Compile,
     ConfigOption,
     DataDir,
     Depth,
     Device,
+    Lr,
     Plain,
     Residual,
     Runs,
     Set,
+    Steps,
     Stop,
     StudyName,
     Threads,
     kind_of,
     stop_signals,
+    with_recipe,
 )
 from resnet_lab.cli.screens import training_screen
 from resnet_lab.config.files import load_study
@@ -39,6 +43,9 @@ def train(
     residual: Residual = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the data split, initial weights, batches and crops.")] = None,
     config: ConfigOption = None,
+    steps: Steps = None,
+    lr: Lr = None,
+    batch_size: BatchSize = None,
     overrides: Set = None,
     compile: Compile = None,
     study: StudyName = None,
@@ -62,16 +69,15 @@ def train(
 
     def load() -> tuple[RunConfig, RunFolder]:
         if run is not None:
-            given = {
+            given: dict[str, object] = {
                 "--depth": depth,
                 "--plain": plain or None,
                 "--residual": residual or None,
                 "--seed": seed,
-                "--config": config,
-                "--set": overrides,
             }
+            given |= {"--config": config, "--set": overrides, "--steps": steps, "--lr": lr, "--batch-size": batch_size}
             return _stored(run, given | {"--compile/--no-compile": compile, "--study": study})
-        source = load_study(config, overrides or (), compile=compile)
+        source = load_study(config, with_recipe(overrides, steps, lr, batch_size), compile=compile)
         settings = source.run(kind=kind_of(plain, residual), depth=depth, seed=seed)
         return settings, RunFolder(study_path(runs, study or source.name) / settings.name)
 

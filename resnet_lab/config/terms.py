@@ -12,7 +12,7 @@ Init = Literal["he", "dirac", "orthogonal"]
 Norm = Literal["batch", "none"]
 Normalisation = Literal["per-pixel", "imagenet", "channel"]
 Optimizer = Literal["sgd", "adamw", "muon"]
-RecordFiles = Literal["csv", "tensorboard"]  # export formats of records
+RecordFiles = Literal["csv", "tensorboard", "mlflow", "wandb"]  # export formats of records
 WeightFiles = Literal["torchvision", "safetensors"]  # export formats of weights
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -72,12 +72,12 @@ def _csv(rows: Iterable[Sequence[Any]]) -> str:
     return buffer.getvalue()
 
 
-def write_tensorboard(folder: Path, runs: Sequence[Run]) -> list[Path]:
+def write_tensorboard(folder: Path, study: Study) -> list[Path]:
     """Write one event file per run, each in its own folder, and remove outdated files of earlier exports.
 
     The same records give the same bytes. Raises DiskError, and ConfigError if TensorBoard is not installed.
     """
-    files = {f"{run.name}/events.out.tfevents.{int(_started(run)):010d}{_SUFFIX}": _event_file(run) for run in runs}
+    files = {f"{run.name}/events.out.tfevents.{int(started(run)):010d}{_SUFFIX}": _event_file(run) for run in study.runs}
     paths = [folder / name for name in files]
     with disk_errors(folder, "--out"):
         for path in folder.glob(f"*/events.out.tfevents.*{_SUFFIX}"):
@@ -99,19 +99,19 @@ def _event_file(run: Run) -> bytes:
         ) from None
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
-    writer.write(Event(wall_time=_started(run), file_version="brain.Event:2").SerializeToString())
-    for wall_time, step, scalars in _scalars(run):
-        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()])
+    writer.write(Event(wall_time=started(run), file_version="brain.Event:2").SerializeToString())
+    for wall_time, step, values in scalars(run):
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
         writer.write(Event(wall_time=wall_time, step=step, summary=summary).SerializeToString())
     return buffer.getvalue()
 
 
-def _scalars(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
-    """Wall time, step and new scalars of every record. Wall time is the run's start plus the seconds recorded since."""
+def scalars(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
+    """Yield wall time, step and new scalars of every record. Wall time is the run's start plus the seconds recorded since."""
     records: list[Record] = sorted(
         [*run.train, *run.validation, *run.evaluations], key=lambda record: (record.step, isinstance(record, EvalRecord))
     )
-    wall_time = _started(run)
+    wall_time = started(run)
     seen: set[tuple[int, str]] = set()
     for record in records:
         wall_time += record.seconds
@@ -121,12 +121,12 @@ def _scalars(run: Run) -> Iterator[tuple[float, int, dict[str, float]]]:
 
 
 def _tags(record: Record) -> dict[str, float]:
-    """A record's scalars by TensorBoard tag; TensorBoard groups charts by the part before the slash."""
+    """A record's scalars by name; TensorBoard and W&B group charts by the part before the slash."""
     match record:
         case TrainRecord():
             speed = {"images per second": record.images / record.seconds} if record.seconds > 0 else {}
-            scalars = {"error/training (running)": record.error, "loss/training (running)": record.loss, "lr": record.lr}
-            return scalars | speed
+            training = {"error/training (running)": record.error, "loss/training (running)": record.loss, "lr": record.lr}
+            return training | speed
         case ValidationRecord():
             return {"error/validation": record.error, "loss/validation": record.loss}
         case EvalRecord():
@@ -141,7 +141,7 @@ def _tags(record: Record) -> dict[str, float]:
             return {tag: value for tag, value in values.items() if value is not None}
 
 
-def _started(run: Run) -> float:
+def started(run: Run) -> float:
     """When the run started, in seconds since 1970; 0 if no readable event records it."""
     try:
         return datetime.datetime.fromisoformat(run.events[0].time).timestamp()

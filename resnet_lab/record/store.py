@@ -29,6 +29,10 @@ from resnet_lab.text import printable
 
 _Key = tuple[str, int]  # record type and step
 RunState = Literal["planned", "running", "interrupted", "diverged", "failed", "finished"]
+_STEPS_REASON = (
+    "A run is not continued beyond its recipe: the number of steps is part of its identity, and the evaluation after the last "
+    "step is another one than those in between. "
+)
 FILES = ("config.json", "environment.json", "metrics.jsonl", "events.jsonl")
 
 
@@ -91,8 +95,10 @@ class RunFolder:
         changed = differences(self.config(), config)
         if changed:
             listed = "; ".join(f"{key} is {json.dumps(old)}, not {json.dumps(new)}" for key, old, new in changed)
+            reason = _STEPS_REASON if any(key == "recipe.steps" for key, _, _ in changed) else ""
             raise ConfigError(
-                f"{self.path} holds a run with another config ({listed}). Use --study NAME to keep both, or remove that folder."
+                f"{self.path} holds a run with another config ({listed}). {reason}Use --study NAME to keep both, or delete that "
+                "one with `resnet-lab runs rm`."
             )
 
     def lock(self, stop: Callable[[], bool] = lambda: False) -> "contextlib.AbstractContextManager[Hold | None]":

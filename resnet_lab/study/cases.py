@@ -111,7 +111,7 @@ def with_varied_settings(runs: Sequence[Run], base: Sequence[Run]) -> tuple[list
     for run in (run for run in runs if run.config.varied):
         if not base:
             sentences.append(f"{run.name}: left out, the study has no run without varied settings.")
-        elif others := _other_settings(base[0].config, run.config):
+        elif others := [f"{key} = {value}" for key, _, value in other_settings(base[0].config, run.config)]:
             sentences.append(f"{run.name}: left out, different recipe ({', '.join(others)}).")
         elif not _same_images(base, run):
             sentences.append(f"{run.name}: left out, trained on different images.")
@@ -120,11 +120,14 @@ def with_varied_settings(runs: Sequence[Run], base: Sequence[Run]) -> tuple[list
     return chosen, sentences
 
 
-def _other_settings(base: RunConfig, config: RunConfig) -> list[str]:
-    """The settings in which a config differs from the base and which it does not vary; durations may follow varied ones."""
+def other_settings(base: RunConfig, config: RunConfig) -> list[tuple[str, Any, Any]]:
+    """The settings in which a config differs from the base and which it does not vary, with both values.
+
+    Durations may follow varied settings.
+    """
     follow = _DURATIONS if any(key in config.varied for key in _FOLLOWED) else ()
     allowed = {*NETWORK_KEYS, *config.varied, *follow}
-    return [f"{key} = {value}" for key, _, value in differences(base, config) if key not in allowed]
+    return [difference for difference in differences(base, config) if difference[0] not in allowed]
 
 
 def _same_images(base: Sequence[Run], run: Run) -> bool:

@@ -14,6 +14,7 @@ from resnet_lab.config.terms import Optimizer
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record.checkpoint import NUM_KEPT
 from resnet_lab.record.store import RunFolder
+from resnet_lab.text import in_bytes
 from resnet_lab.train.optimizers import moments_like
 
 _TENSOR_BYTES = 330  # in a file, beside the values of each tensor: names and padding
@@ -77,11 +78,6 @@ def _kept_bytes(config: RunConfig) -> int:
     num_checkpoints = NUM_KEPT + len(config.log.keep)
     records = steps // config.log.every * _RECORD_BYTES + steps // config.evaluation.every * _EVALUATION_BYTES
     return num_checkpoints * checkpoint_bytes(config) + records + _OTHER_BYTES
-
-
-def in_bytes(num_bytes: int) -> str:
-    """A number of bytes in a readable unit."""
-    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
 
 
 def _used_bytes(folder: RunFolder) -> int:

@@ -35,7 +35,8 @@ def test_train_and_sweep_have_exactly_the_documented_options(cli):
     """A list to be changed by hand: adding, removing or renaming an option changes things for users."""
     options = set(re.findall(r"--[a-z-]+", cli("train", "--help").out))
     assert options == {
-        "--depth", "--plain", "--residual", "--seed", "--config", "--set", "--compile", "--no-compile", "--study",
+        "--depth", "--plain", "--residual", "--seed", "--config", "--steps", "--lr", "--batch-size", "--set", "--compile",
+        "--no-compile", "--study",
         "--runs", "--run", "--data-dir", "--device", "--threads", "--help",
     }  # fmt: skip
     options = set(re.findall(r"--[a-z-]+", cli("sweep", "--help").out))
@@ -148,6 +149,20 @@ BAD_INPUT = [
         2,
         "Depth 57 is not of the form 6n+2 (n blocks per stage); nearest valid: 56 and 62.",
     ),
+    (["train", "--depth", "56", "--plain", "--steps", "-5"], 2, "recipe.steps: input should be greater than or equal to 0"),
+    (["train", "--depth", "56", "--plain", "--steps", "soon"], 2, "recipe.steps: must be a whole number, or a duration"),
+    (["train", "--depth", "56", "--plain", "--lr", "nan"], 2, "recipe.lr"),
+    (
+        ["train", "--depth", "56", "--plain", "--steps", "5", "--set", "recipe.steps=5"],
+        2,
+        "--steps and --set both set recipe.steps; drop one of them.",
+    ),
+    (
+        ["train", "--depth", "56", "--plain", "--batch-size", "5", "--set", "recipe={lr = 1}"],
+        2,
+        "--batch-size and --set both set recipe.batch_size; drop one of them.",
+    ),
+    (["train", "--run", "nowhere", "--lr", "1"], 2, "drop --lr"),
     (["train", "--depth", "56"], 2, "use --plain or --residual"),
     (["train", "--plain"], 2, "use --depth N"),
     (["train", "--depth", "56", "--plain", "--config", "papr"], 2, "did you mean 'paper'?"),
@@ -259,6 +274,29 @@ def test_run_folder_of_another_configuration_is_refused(cli):
     assert answer.code == 2
     assert "holds a run with another config" in answer.err
     assert "--study NAME" in answer.err
+
+
+def test_steps_lr_and_batch_size_are_short_for_settings(cli):
+    options = ["--config", "smoke", "--depth", 8, "--plain", "--set", "log.every=2", "--steps", "2 epochs", "--lr", 0.02]
+    assert cli("train", *options, "--batch-size", 400).code == 0
+    recipe = RunFolder(Path("runs/smoke/plain-8-s0")).config().recipe
+    assert (recipe.steps, recipe.lr, recipe.batch_size) == (4, 0.02, 400)
+
+
+@pytest.mark.parametrize("steps", [20, 60])
+def test_a_finished_run_is_not_continued_to_another_number_of_steps(cli, steps):
+    folder = RunFolder(Path("runs/smoke/plain-8-s0"))
+    folder.create(load_study("smoke", ["compute.compile=false"]).run(kind="plain", depth=8))
+    folder.append_event("finished", 30)
+    before = {path: path.read_bytes() for path in folder.path.iterdir()}
+    for command in (["train", "--config", "smoke", "--depth", 8, "--plain"], ["sweep", "smoke", "--set", "sweep.depths=[8]"]):
+        more = ["--steps", steps] if command[0] == "train" else ["--set", f"recipe.steps={steps}"]
+        answer = cli(*command, *more, "--no-compile")
+        assert answer.code == 2
+        assert f"recipe.steps is 30, not {steps}" in answer.err
+        assert "A run is not continued beyond its recipe: the number of steps is part of its identity" in answer.err
+        assert "Use --study NAME to keep both, or delete that one with `resnet-lab runs rm`." in answer.err
+    assert {path: path.read_bytes() for path in folder.path.iterdir()} == before
 
 
 def test_run_locked_by_another_process_exits_with_75(cli):

@@ -120,11 +120,11 @@ def test_exporting_twice_gives_equal_files_and_leaves_the_study_unchanged(cli, t
 
 def test_an_export_removes_earlier_event_files_of_its_own_only():
     pytest.importorskip("tensorboard")
-    runs = read_study(written_study()).runs
-    write_tensorboard(Path("out"), runs)
+    study = read_study(written_study())
+    write_tensorboard(Path("out"), study)
     foreign = Path("out/plain-8-s0/events.out.tfevents.1.host")
     foreign.write_bytes(b"")
-    write_tensorboard(Path("out"), runs[1:])
+    write_tensorboard(Path("out"), dataclasses.replace(study, runs=study.runs[1:]))
     assert [path.parent.name for path in Path("out").rglob("events*.resnet-lab")] == ["residual-8-s0"]
     assert foreign.exists()
 
@@ -133,7 +133,7 @@ def test_a_run_without_events_or_records_is_exported():
     pytest.importorskip("tensorboard")
     folder = RunFolder(Path("runs/study/residual-8-s0"))
     folder.create(tiny())
-    (path,) = write_tensorboard(Path("out"), [folder.read()])
+    (path,) = write_tensorboard(Path("out"), read_study(folder.path.parent))
     assert path.name == "events.out.tfevents.0000000000.resnet-lab"
     assert scalars(path.parent) == {}
     write_csv(Path("out"), read_study(folder.path.parent))

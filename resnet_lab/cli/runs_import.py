@@ -1,0 +1,35 @@
+"""`resnet-lab runs import`: brings in runs that were trained elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resnet_lab.cli import terminal
+from resnet_lab.cli.options import Runs
+from resnet_lab.record.study import DEFAULT_ROOT
+
+
+def import_(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders of studies, or of single runs.")],
+    study: Annotated[
+        str | None, typer.Option("--study", help="Name of the study to import into (default: that of the first study).")
+    ] = None,
+    runs: Runs = DEFAULT_ROOT,
+) -> None:
+    """Bring studies that were trained on several machines into one study, by copying their runs.
+
+    Every run is checked as by `resnet-lab verify`. A run that is there already is skipped. Runs whose settings differ are
+    refused, as are two runs of the same name with different records.
+    """
+    from resnet_lab.report.importing import import_runs
+
+    imported = import_runs(runs, folders, study)
+    for name in imported.skipped:
+        terminal.note(f"{name}: skipped, {imported.study} has it already.")
+    if imported.runs:
+        terminal.note(
+            f"Imported into {imported.study}: {', '.join(imported.runs)}. `resnet-lab compare {imported.study}` compares them."
+        )
+    else:
+        terminal.note(f"Nothing to import: {imported.study} has all of these runs.")
