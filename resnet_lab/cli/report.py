@@ -43,7 +43,8 @@ def report(
     folder = find_study(runs, study)
     current = read_study(folder)
     comparison = compare(current)
-    page, markdown = write_report(comparison, x, out)
+    with terminal.working() as show:
+        page, markdown = write_report(comparison, x, out, show)
     if comparison.stand_in:
         terminal.stand_in()
     if as_json:

@@ -184,7 +184,8 @@ def _run(plan: "Plan", grows: Growing | None, launcher: "Launcher", stop: Stop, 
     if with_report:
         from resnet_lab.report.write import write_report
 
-        page, _ = write_report(compare_study(plan.study_path))
+        with terminal.working() as show:
+            page, _ = write_report(compare_study(plan.study_path), show=show)
         terminal.note(f"Report: {page}")
     _raise_if_failed(plan, outcomes)
 

@@ -4,7 +4,8 @@ Results go to stdout, everything else to stderr.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -66,6 +67,16 @@ def note(text: str) -> None:
 def note_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on stderr."""
     stderr.print(fitted_table(header, rows, stderr.width))
+
+
+@contextmanager
+def working() -> Iterator[Callable[[str], None]]:
+    """At a terminal, show what is being done on one line, which disappears at the end; yields the function that changes it."""
+    if not stderr.is_terminal:
+        yield lambda what: None
+        return
+    with stderr.status("") as status:
+        yield lambda what: status.update(Text(printable(what)))
 
 
 def stand_in() -> None:

@@ -145,7 +145,7 @@ class Document:
     """A report.
 
     `warnings` are displayed above everything else; `origin` says when the runs were trained, and by which command the report was
-    made; `mark` is that of its records (`study.digest.mark`).
+    made; `mark` states the digests of its records (`study.digest.mark`) and of all that it was made from.
     """
 
     title: str

@@ -19,12 +19,16 @@ from resnet_lab.study.verdict import verdict_on_case
 
 
 def build(
-    comparison: Comparison, pictures: Mapping[str, Picture], reasons: Section | None = None, verified: str | None = None
+    comparison: Comparison,
+    pictures: Mapping[str, Picture],
+    reasons: Section | None = None,
+    verified: str | None = None,
+    source: str = "",
 ) -> Document:
     """Build the report of a study, from the study's files alone.
 
     `pictures` are by stem; `reasons` is the section on the analyses, if there are any; `verified` is the date on which
-    `resnet-lab verify` found no fault in these records, if it did.
+    `resnet-lab verify` found no fault in these records, if it did; `source` is the mark of what the report is made from.
     """
     sections = [_curves(pictures), _errors(comparison, pictures)]
     if comparison.differences:
@@ -44,7 +48,7 @@ def build(
         headline=headline(comparison, pictures),
         sections=tuple(sections),
         origin=_origin(comparison),
-        mark=mark(comparison.records_digest),
+        mark=f"{mark(comparison.records_digest)} {source}".strip(),
     )
 
 

@@ -1,5 +1,6 @@
 """Writes the report, figures and tables of a study to its folder or another one."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from resnet_lab.analysis.definition import Analysis
@@ -9,6 +10,7 @@ from resnet_lab.record.checksums import write_files
 from resnet_lab.report import document, figures, html, markdown, why
 from resnet_lab.report.charts import numbers
 from resnet_lab.report.illustrations import curves, illustrations
+from resnet_lab.report.source import is_made_from, source_mark
 from resnet_lab.report.verify import verified_on
 from resnet_lab.study.compare import Comparison, compare_study
 from resnet_lab.study.digest import mark
@@ -37,22 +39,35 @@ def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
     return paths
 
 
-def write_report(comparison: Comparison, x: X = "step", out: Path | None = None) -> tuple[Path, Path]:
+def write_report(
+    comparison: Comparison, x: X = "step", out: Path | None = None, show: Callable[[str], None] = lambda what: None
+) -> tuple[Path, Path]:
     """Write `report/index.html`, `report/report.md` and all figures, with `x` as the horizontal axis of the curves.
 
-    They go to `out`, by default the study's folder. Returns the paths of the HTML and the Markdown file. Raises DiskError.
+    They go to `out`, by default the study's folder. If the files there were made from the same records by the same code, nothing
+    is written. `show` is called with the title of each figure before it is drawn. Returns the paths of the HTML and the Markdown
+    file. Raises DiskError.
     """
     folder = out or comparison.study.path
+    html_path, markdown_path = folder / "report/index.html", folder / "report/report.md"
+    verified = verified_on(comparison)
+    source = source_mark(comparison, x, verified)
+    if is_made_from(source, html_path, folder):
+        return html_path, markdown_path
     reasons = why.reasons(comparison.runs, figures.colours(comparison))
     files, pictures = numbers(comparison), {}
-    for illustration in [*illustrations(comparison, x), *reasons.illustrations]:
+    drawn = [*illustrations(comparison, x), *reasons.illustrations]
+    for number, illustration in enumerate(drawn, 1):
+        show(f"Drawing figure {number} of {len(drawn)}: {illustration.title}")
         drawings, pictures[illustration.stem] = _draw(comparison, illustration)
         files |= drawings
-    content = document.build(comparison, pictures, why.section(reasons, pictures), verified_on(comparison))
-    html_name, markdown_name = "report/index.html", "report/report.md"
-    files |= {html_name: html.render(content).encode(), markdown_name: markdown.render(content).encode()}
+    content = document.build(comparison, pictures, why.section(reasons, pictures), verified, source)
+    files |= {
+        str(html_path.relative_to(folder)): html.render(content).encode(),
+        str(markdown_path.relative_to(folder)): markdown.render(content).encode(),
+    }
     write_files(folder, files, _OPTION)
-    return folder / html_name, folder / markdown_name
+    return html_path, markdown_path
 
 
 def _draw(comparison: Comparison, illustration: Illustration) -> tuple[dict[str, bytes], Picture]:

@@ -273,7 +273,7 @@ def test_files_made_from_other_records_are_a_fault_with_a_remedy(cli, study):
     assert answer.code == 6
     assert "summary.json does not match these records in: verdict" in answer.out
     assert "`resnet-lab compare runs/s` writes it again." in answer.out
-    problem = "curves.pdf, curves.png, curves.svg and 11 more: made from other records. `resnet-lab report runs/s` writes"
+    problem = "curves.pdf, curves.png, curves.svg and 14 more: made from other records. `resnet-lab report runs/s` writes"
     assert f"figures: {problem}" in answer.out
     for stem in ("depth", "degradation"):  # no longer a part of the report
         for path in study.glob(f"{stem}.*"):

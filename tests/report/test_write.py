@@ -23,6 +23,7 @@ def test_two_reports_of_the_same_runs_are_byte_identical(tmp_path):
     first = [path.read_bytes() for path in write_report_of(study)]
     files = {path: path.read_bytes() for path in [*study.glob("curves.*"), *(study / "report").iterdir()]}
     assert len(files) == 6
+    (study / "report/index.html").unlink()
     second = [path.read_bytes() for path in write_report_of(study)]
     assert first == second
     assert files == {path: path.read_bytes() for path in files}
@@ -48,3 +49,27 @@ def test_run_with_unreadable_records_still_gets_a_page(tmp_path):
     page, _ = write_report_of(tmp_path)
     assert "planned" in page.read_text()
     assert read_study(tmp_path).runs[0].train == []
+
+
+def test_a_report_is_made_again_only_if_something_has_changed(tmp_path):
+    study, drawn = tmp_path / "study", []
+    folder = RunFolder(study / "plain-8-s0")
+    folder.create(tiny())
+
+    def drawings():
+        drawn.clear()
+        write_report(compare_study(study), show=drawn.append)
+        return len(drawn)
+
+    number = drawings()
+    assert number
+    assert drawn[0] == f"Drawing figure 1 of {number}: training and test error"
+    assert drawings() == 0
+    folder.append_event("started", 0)
+    assert drawings() == number
+    (study / "curves.png").write_bytes(b"damaged")
+    assert drawings() == number
+    (study / "traces.svg").unlink()
+    assert drawings() == number
+    write_report(compare_study(study), "epoch", show=drawn.append)
+    assert len(drawn) == 2 * number
