@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from resnet_lab.config.schema import differences
+from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.record.store import Run
 from resnet_lab.record.study import Study, read_study
 from resnet_lab.study.cells import Cell, cells_of
@@ -17,7 +17,7 @@ from resnet_lab.study.differences import Difference, Gap, gains_of, gaps_of, int
 from resnet_lab.study.digest import records_digest
 from resnet_lab.study.verdict import lacking, unfinished, unmatched, verdict_on
 
-OF_NETWORKS = ("model.kind", "model.shortcut", "model.depth", "seed")  # settings in which the runs of a study may differ
+NETWORK_KEYS = ("model.kind", "model.shortcut", "model.depth", "seed")  # settings in which the runs of a study may differ
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,14 @@ def compare(study: Study) -> Comparison:
     )
 
 
+def differing_settings(left: RunConfig, right: RunConfig) -> str:
+    """The settings in which two runs differ and those of one study must not, such as `recipe.lr is 0.1 and 0.05`; or nothing."""
+    changed = [change for change in differences(left, right) if change[0] not in NETWORK_KEYS]
+    return "; ".join(
+        f"{key} is " + " and ".join("not set" if value is None else str(value) for value in pair) for key, *pair in changed
+    )
+
+
 def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """The largest group of runs with the same recipe and images, and a sentence on each of the other groups."""
     recipes = [run.config.recipe_digest() for run in runs]
@@ -104,7 +112,7 @@ def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     reference = ordered[0][0].config
     sentences = []
     for group in ordered[1:]:
-        settings = [f"{key} = {value}" for key, _, value in differences(reference, group[0].config) if key not in OF_NETWORKS]
+        settings = [f"{key} = {value}" for key, _, value in differences(reference, group[0].config) if key not in NETWORK_KEYS]
         left_out = ", ".join(run.name for run in group)
         reason = f"different recipe ({', '.join(settings)})" if settings else "trained on different images"
         sentences.append(f"{left_out}: left out, {reason}.")
