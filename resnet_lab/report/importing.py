@@ -11,7 +11,7 @@ from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import read_study, refuse_links, run_folders, study_folders, study_path
 from resnet_lab.report.checks import pairs
 from resnet_lab.report.verify import verify
-from resnet_lab.study.cases import other_settings
+from resnet_lab.study.cases import differing_settings
 
 _STAGING = ".importing"  # in the runs folder, for runs that have been copied but not checked yet
 
@@ -81,22 +81,16 @@ def _require_equal_settings(folders: Sequence[RunFolder]) -> None:
     """Raise ConfigError unless the runs have the settings and images that the runs of a study share."""
     first, *others = sorted(folders, key=lambda folder: len(folder.config().varied))  # base runs first
     for folder in others:
-        settings = [
-            f"{key} is {_text(old)} and {_text(new)}" for key, old, new in other_settings(first.config(), folder.config())
-        ]
+        settings = differing_settings(first.config(), folder.config())
         if settings:
             raise ConfigError(
-                f"{first.path} and {folder.path} cannot be runs of one study: {'; '.join(settings)}. Import them into different "
+                f"{first.path} and {folder.path} cannot be runs of one study: {settings}. Import them into different "
                 "studies with --study NAME."
             )
     images = {digests.names: folder.path for folder in folders if (digests := folder.read_image_digests()) is not None}
     if len(images) > 1:
         one, other, *_ = images.values()
         raise ConfigError(f"{one} and {other} cannot be runs of one study: they were trained on different images.")
-
-
-def _text(value: object) -> str:
-    return "not set" if value is None else str(value)
 
 
 def _copy(root: Path, folders: Sequence[RunFolder], target: Path) -> None:

@@ -130,6 +130,14 @@ def other_settings(base: RunConfig, config: RunConfig) -> list[tuple[str, Any, A
     return [difference for difference in differences(base, config) if difference[0] not in allowed]
 
 
+def differing_settings(left: RunConfig, right: RunConfig) -> str:
+    """The settings in which two runs differ and those of one study must not, such as `recipe.lr is 0.1 and 0.05`; or nothing."""
+    changed = other_settings(left, right)
+    return "; ".join(
+        f"{key} is " + " and ".join("not set" if value is None else str(value) for value in pair) for key, *pair in changed
+    )
+
+
 def _same_images(base: Sequence[Run], run: Run) -> bool:
     digests = {other.image_digests.names for other in (*base, run) if other.image_digests is not None}
     return len(digests) <= 1
