@@ -103,3 +103,10 @@ def test_troubleshooting_lists_every_exit_code():
         for code in codes.split(",")
     }
     assert {error.exit_code for error in vars(errors).values() if isinstance(error, type)} <= listed
+
+
+def test_recorded_tour_has_five_commands_and_fetches_nothing():
+    drawing = (ROOT / "docs" / "terminal.svg").read_text()
+    assert len(re.findall(r">resnet-lab&#160;[^<]*<", drawing)) == 5
+    assert "url(http" not in drawing
+    assert "href" not in drawing
