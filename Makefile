@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-avx2 soak lint check wheel clean
+.PHONY: demo test test-slow test-avx2 soak lint docs check wheel clean
 
 demo: $(VENV)/installed  ## degradation in minutes: train, compare, report
 	$(BIN)/resnet-lab sweep demo
@@ -31,7 +31,10 @@ lint: $(VENV)/installed-dev  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint test test-slow  ## to be run before each commit
+docs: $(VENV)/installed-dev  ## the documentation as a site: open build/site/index.html
+	$(BIN)/python docs/build.py
+
+check: lint docs test test-slow  ## to be run before each commit
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""The Python interface: README's example runs, and every function is documented and typed."""
+"""The Python interface: the example in docs/api.md runs, and every function is documented and typed."""
 
 import inspect
 import re
@@ -12,12 +12,12 @@ from resnet_lab.errors import ConfigError
 from resnet_lab.record.lines import Event
 from tests.builders import ROOT, tiny
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "api.md"
 FUNCTIONS = [value for value in vars(api).values() if inspect.isfunction(value) and value.__module__ == api.__name__]
 
 
-def test_readme_example_runs_as_it_is_written(tmp_path, capsys):
-    [example] = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+def test_documented_example_runs_as_it_is_written(tmp_path, capsys):
+    [example] = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     exec(example, {})
     shown = capsys.readouterr().out
     assert "EvalRecord(" in shown

@@ -1,16 +1,21 @@
-"""The commands in README, docs and presets exist, with valid options and settings."""
+"""The commands in README, docs and presets exist, with valid options and settings; links resolve; quoted messages are real."""
 
 import itertools
 import re
 import shlex
+from collections import Counter
 
 import pytest
 
+from docs.build import links, pages
+from resnet_lab import errors
 from resnet_lab.config.files import load_study
 from resnet_lab.sweep.grid import expand
 from tests.builders import COMMANDS, ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -50,4 +55,58 @@ def test_documented_command_exists_with_valid_options_and_settings(cli, argument
 
 def test_documents_show_every_command():
     assert len(documented_calls()) > 40
-    assert {arguments[0] for arguments in documented_calls()} == {command.split()[0] for command in COMMANDS} - {"config"}
+    assert {arguments[0] for arguments in documented_calls()} == {command.split()[0] for command in COMMANDS}
+
+
+def anchors(page) -> set[str]:
+    """The anchors of a page's headings, as both GitHub and the site name them."""
+    headings = HEADING.findall(re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL))
+    slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings]
+    assert max(Counter(slugs).values()) == 1, f"{page} has two headings with the same anchor"
+    return set(slugs)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page):
+    for target, anchor in links(page):
+        assert target.exists(), f"{page} links to {target}"
+        assert target.is_relative_to(ROOT)
+        assert not anchor or anchor in anchors(target), f"{page} links to #{anchor} of {target}"
+
+
+def test_every_page_of_docs_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    assert [page.name for page in PAGES if f" {page.relative_to(ROOT)}\n" not in navigation] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("train --depth 21 --plain", 2),
+        ("train --depth 20", 2),
+        ("train --config smoke --depth 8 --plain --set recipe.step=3", 2),
+        ("data", 3),
+        ("train --config smoke --depth 8 --plain --set recipe.lr=1e9", 4),
+    ],
+)
+def test_messages_in_troubleshooting_are_those_of_the_tool(cli, arguments, code):
+    answer = cli(*arguments.split())
+    assert answer.code == code
+    [message] = re.findall(r"^Error: (.*)", answer.err, re.MULTILINE)
+    assert f"> {re.sub(r'step [0-9]+', 'step 4', message)}\n" in TROUBLESHOOTING.read_text()
+
+
+def test_troubleshooting_lists_every_exit_code():
+    listed = {
+        int(code)
+        for codes in re.findall(r"^\| ([0-9, ]+) \|", TROUBLESHOOTING.read_text(), re.MULTILINE)
+        for code in codes.split(",")
+    }
+    assert {error.exit_code for error in vars(errors).values() if isinstance(error, type)} <= listed
+
+
+def test_recorded_tour_has_five_commands_and_fetches_nothing():
+    drawing = (ROOT / "docs" / "terminal.svg").read_text()
+    assert len(re.findall(r">resnet-lab&#160;[^<]*<", drawing)) == 5
+    assert "url(http" not in drawing
+    assert "href" not in drawing
