@@ -19,7 +19,7 @@ test-slow: $(VENV)/installed-dev  ## slow tests that rarely fail
 	$(BIN)/python -m pytest -m slow
 
 test-avx2: $(VENV)/installed-dev  ## all tests of what computes, as on a CPU without AVX-512
-	$(AVX2) $(BIN)/python -m pytest --ignore tests/report/test_page.py --ignore tests/reliability --ignore tests/sweep
+	$(AVX2) $(BIN)/python -m pytest --ignore tests/report/test_page.py --ignore tests/report/test_curves.py --ignore tests/reliability --ignore tests/sweep
 
 soak: $(VENV)/installed-dev  ## the figures of docs/reliability.md, an hour or two; prints their table
 	rm -f build/figures.jsonl && mkdir -p build
@@ -51,7 +51,7 @@ wheel: $(VENV)/installed-dev  ## a wheel that includes the presets
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/configs/paper.toml
 	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/py.typed
-	for part in page.html.jinja page.css page.js; do \
+	for part in page.html.jinja page.css page.js curves/curves.css curves/explore.js; do \
 		$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/report/$$part || exit 1; done
 	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/sweep/k8s.yaml.jinja
 	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/sweep/slurm_array.sh.jinja

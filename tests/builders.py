@@ -14,7 +14,7 @@ from resnet_lab.data.cifar import CIFAR10
 from resnet_lab.data.images import ImageSet
 from resnet_lab.data.load import load
 from resnet_lab.models.resnet import build
-from resnet_lab.presentation.blocks import Document, picture
+from resnet_lab.presentation.blocks import Document
 from resnet_lab.record.lines import EvalRecord, Event, Record, TrainRecord, ValidationRecord
 from resnet_lab.record.store import Run, RunFolder
 from resnet_lab.record.study import Study
@@ -119,8 +119,8 @@ def four_runs(plain_deep=0.3, residual_deep=0.05, seed=0):
 
 def document_of(comparison: Comparison) -> Document:
     """The report of a comparison without a folder, so without analyses."""
-    drawn = {illustration: figures.svg(figures.entitled(illustration, comparison)) for illustration in illustrations(comparison)}
-    return document.build(comparison, {illustration.stem: picture(illustration, svg) for illustration, svg in drawn.items()})
+    drawn = {illustration.stem: figures.on_page(illustration, comparison) for illustration in illustrations(comparison)}
+    return document.build(comparison, drawn)
 
 
 def written_study() -> Path:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 Network = tuple[str, int]  # ModelConfig.variant and depth
 Colours = Mapping[Network, str]
+Layout = Literal["wide", "narrow"]  # of a figure: panels side by side, or one below the other
+Part = Literal["running", "training", "test"]  # of a curve: the running, the clean training, and the test error or loss
 X = Literal["step", "epoch", "hours"]  # the horizontal axis of curves
 
 
@@ -44,20 +46,21 @@ class Table:
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart: the training or test error of one run (`part`).
+    """One line of a chart: one part of a run's errors and losses.
 
-    `values` are in percent; `hours` is the accumulated time of training and evaluation.
+    `errors` are in percent; a loss is None where it is not finite; `hours` is the accumulated time of training and evaluation.
     """
 
     run: str
     network: str
     kind: str
     seed: int
-    part: str
+    part: Part
     colour: str
     steps: tuple[int, ...]
     hours: tuple[float, ...]
-    values: tuple[float, ...]
+    errors: tuple[float, ...]
+    losses: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -71,35 +74,50 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn illustration: its title, its SVG for the HTML page and its file name for Markdown."""
+    """A drawn illustration: its title, its SVG for the HTML page in both layouts, and its file name for Markdown.
+
+    `is_map`: its colours are a scale, which dark mode must not change.
+    """
 
     title: str
     svg: str
+    narrow_svg: str
     file: str
     description: str
     table: Table
     chart: Chart | None = None
+    is_map: bool = False
 
 
 @dataclass(frozen=True)
 class Illustration:
     """A figure to be drawn: the stem of its file names, its title, a description in words, and the table of its numbers.
 
-    With a `chart`, the page's script makes it interactive.
+    With a `chart`, the page's script makes it interactive. For `is_map` see Picture.
     """
 
     stem: str
     title: str
     description: str
     table: Table
-    draw: "Callable[[], Figure]"
+    draw: "Callable[[Layout], Figure]"
     chart: Chart | None = None
+    is_map: bool = False
 
 
-def picture(illustration: Illustration, svg: str) -> Picture:
+def picture(illustration: Illustration, svg: str, narrow_svg: str) -> Picture:
     """The illustration as a block of the report, which is stored in a subfolder of the figures' folder."""
     file = f"../{illustration.stem}.svg"
-    return Picture(illustration.title, svg, file, illustration.description, illustration.table, illustration.chart)
+    return Picture(
+        title=illustration.title,
+        svg=svg,
+        narrow_svg=narrow_svg,
+        file=file,
+        description=illustration.description,
+        table=illustration.table,
+        chart=illustration.chart,
+        is_map=illustration.is_map,
+    )
 
 
 Block = Text | Heading | Bullets | Table | Picture

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from resnet_lab.config.settings import flatten
 from resnet_lab.config.varied import short
-from resnet_lab.presentation.blocks import Colours, Network
-from resnet_lab.presentation.style import label_ends, new_figure
+from resnet_lab.presentation.blocks import Colours, Layout, Network
+from resnet_lab.presentation.style import keys, label_ends, marker, new_panels
 from resnet_lab.report.figures import colours
 from resnet_lab.study.cases import Case, Contrast
 from resnet_lab.study.cells import Cell
@@ -21,10 +21,11 @@ from resnet_lab.study.spread import Spread
 _ERROR = "clean training error (%)"
 _LOGARITHMIC_FROM = 10  # the ratio of the largest to the smallest value
 _MOST_TICKS = 8  # of values on the axis
-_ROW_INCHES, _LINE_CHARACTERS, _SEEDS_BELOW = 0.3, 46, 0.28  # of cases side by side; the last as a part of a row
+_ROW_INCHES: dict[Layout, float] = {"wide": 0.3, "narrow": 0.55}  # of cases side by side
+_LINE_CHARACTERS, _SEEDS_BELOW = 46, 0.28  # of cases side by side; the latter as a part of a row
 _NO_BREAK = "\u00a0=\u00a0"
 _PLAIN_AT = {"model.shortcut_scale": 0.0}  # the value of a setting at which a residual network is the plain one
-_SHALLOW, _DEEP = ":", (0, (4, 1.5))  # line styles of base networks
+_SHALLOW, _DEEP = ":", "-"  # line styles of base networks
 
 
 class _Line(NamedTuple):
@@ -58,14 +59,13 @@ def curve_key(case: Case) -> str | None:
     return key if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def against_value(comparison: Comparison, key: str) -> Figure:
+def against_value(comparison: Comparison, key: str, layout: Layout = "wide") -> Figure:
     """Training error against the value of a setting, with the base runs at theirs, and other base networks as lines."""
     palette, ends = colours(comparison), []
     networks = dict.fromkeys((case.variant, case.depth) for case in comparison.cases if curve_key(case) == key)
     curves = {network: _points(comparison, network, key) for network in networks}
     points = [point for points in curves.values() for point in points]
-    with new_figure(6.4, 4) as figure:
-        axes = figure.subplots()
+    with new_panels(layout, 1, 4) as (figure, [axes]):
         axes.set_ylabel(_ERROR)
         axes.set_xlabel(f"{short(key)} (base runs: {_base_values(points) or 'none'})")
         axes.grid(axis="y", color="0.9", linewidth=0.6)
@@ -89,7 +89,7 @@ def _draw_points(axes: Axes, points: Sequence[_Point], network: Network, palette
         [point.value for point in points],
         [100 * point.error.mean for point in points],
         yerr=[_half_width(point.error) for point in points],
-        fmt="s-" if network[0] == "plain" else "o-",
+        fmt=f"{marker(network[0])}-",
         color=palette[network],
         capsize=3,
         linewidth=1.6,
@@ -114,30 +114,33 @@ def _base_values(points: Sequence[_Point]) -> str:
     return ", ".join(f"{base[0]}-{base[1]} at {value:g}" for value, base in bases)
 
 
-def side_by_side(comparison: Comparison) -> Figure:
+def side_by_side(comparison: Comparison, layout: Layout = "wide") -> Figure:
     """The training error of every case in a row of its own, with its seeds and its effect, and base networks as lines."""
     cases, palette = comparison.cases, colours(comparison)
     networks = list(dict.fromkeys(case.network for case in cases))
     rows = [row + networks.index(case.network) for row, case in enumerate(cases, 1)]  # below a heading for each network
-    with new_figure(8, 1.3 + _ROW_INCHES * (len(cases) + len(networks))) as figure:
-        axes = figure.subplots()
+    height = _ROW_INCHES[layout] * (len(cases) + len(networks))
+    with new_panels(layout, 1, 1.3 + height) as (figure, [axes]):
         axes.set_xlabel(_ERROR)
         axes.grid(axis="y", color="0.93", linewidth=0.6)
-        axes.set_yticks(rows, [_row_label(case) for case in cases], fontsize=8)
+        axes.set_yticks(rows, [_row_label(case) if layout == "wide" else "" for case in cases], fontsize=8)
         axes.set_ylim(len(cases) + len(networks) - 0.5, -0.5)
         for case, row in zip(cases, rows, strict=True):
             colour = palette[case.variant, case.depth]
             if row - 1 not in rows:
                 base = _base(case)
-                _beside(axes, 0, row - 1, case.network, colour)
-                _beside(axes, 1, row - 1, f"effect on {base}", colour)
+                _write_heading(axes, case, row - 1, colour, layout)
             _draw_row(axes, case, row, colour)
-            _beside(axes, 1, row, _effect(case) + (f" ({_base(case)})" if _base(case) != base else ""), colour)
+            effect = _effect(case) + (f" ({_base(case)})" if _base(case) != base else "")
+            if layout == "wide":
+                _beside(axes, 1, row, effect, colour)
+            else:
+                _above(axes, row, f"{_row_label(case)}: {effect}", colour, "normal")
         lines = _lines(comparison)
         for line in lines:
             axes.axvline(line.error, zorder=0, **line.style)
         handles = [Line2D([], [], label=name, **style) for name, _, style in lines]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+        keys(figure, handles)
     return figure
 
 
@@ -147,9 +150,23 @@ def _draw_row(axes: Axes, case: Case, row: float, colour: str) -> None:
         return
     values = [100 * value for value in case.train_error.values]
     axes.plot(values, [row + _SEEDS_BELOW] * len(values), "o", color=colour, alpha=0.5, markersize=3, markeredgewidth=0)
-    marker = "s" if case.variant == "plain" else "o"
     mean, half = 100 * case.train_error.mean, _half_width(case.train_error)
-    axes.errorbar(mean, row, xerr=half, fmt=marker, color=colour, markersize=4.5, capsize=3)
+    axes.errorbar(mean, row, xerr=half, fmt=marker(case.variant), color=colour, markersize=4.5, capsize=3)
+
+
+def _write_heading(axes: Axes, case: Case, row: float, colour: str, layout: Layout) -> None:
+    """The network of the cases below, and what their effects are measured against."""
+    if layout == "wide":
+        _beside(axes, 0, row, case.network, colour)
+        _beside(axes, 1, row, f"effect on {_base(case)}", colour)
+    else:
+        _above(axes, row, f"{case.network}, effect on {_base(case)}", colour, "bold")
+
+
+def _above(axes: Axes, row: float, text: str, colour: str, weight: str) -> None:
+    """Text above the middle of a row, from the left edge of the axes."""
+    place: Any = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "xytext": (2, 5)}
+    axes.annotate(text, (0, row), color=colour, fontsize=7.5, weight=weight, va="bottom", **place)
 
 
 def _beside(axes: Axes, side: int, row: float, text: str, colour: str) -> None:

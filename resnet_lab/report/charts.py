@@ -3,11 +3,13 @@
 import csv
 import io
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+from resnet_lab.config.schema import Milestones
 from resnet_lab.config.varied import label
-from resnet_lab.presentation.blocks import Chart, Series, Table
+from resnet_lab.presentation.blocks import Chart, Part, Series, Table
 from resnet_lab.record.files import to_json
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import Run
@@ -18,7 +20,7 @@ _TENTHS = 10
 
 
 def chart(comparison: Comparison, colours: dict[tuple[str, int], str]) -> Chart:
-    """Running training error and test error of every run, in percent; `colours` are by variant and depth."""
+    """Errors and losses of every run; `colours` are by variant and depth."""
     series = tuple(
         line for run in comparison.runs for line in _series(run, colours[run.config.model.variant, run.config.model.depth])
     )
@@ -30,11 +32,12 @@ def chart(comparison: Comparison, colours: dict[tuple[str, int], str]) -> Chart:
 def _series(run: Run, colour: str) -> Iterator[Series]:
     model = run.config.model
     hours = hours_at(run)
-    lines = (
-        ("training", [(record.step, record.error) for record in run.train]),
-        ("test", [(record.step, record.test_error) for record in run.evaluations]),
-    )
-    for part, points in lines:
+    parts: dict[Part, list[tuple[int, float, float]]] = {
+        "running": [(record.step, record.error, record.loss) for record in run.train],
+        "training": [(record.step, record.train_error, record.train_loss) for record in run.evaluations],
+        "test": [(record.step, record.test_error, record.test_loss) for record in run.evaluations],
+    }
+    for part, rows in parts.items():
         yield Series(
             run=run.name,
             network=f"{model.variant}-{model.depth}",
@@ -42,9 +45,10 @@ def _series(run: Run, colour: str) -> Iterator[Series]:
             seed=run.config.seed,
             part=part,
             colour=colour,
-            steps=tuple(step for step, _ in points),
-            hours=tuple(round(hours[step], 5) for step, _ in points),
-            values=tuple(round(100 * error, 4) for _, error in points),
+            steps=tuple(step for step, _, _ in rows),
+            hours=tuple(round(hours[step], 5) for step, _, _ in rows),
+            errors=tuple(round(100 * error, 3) for _, error, _ in rows),
+            losses=tuple(float(f"{loss:.4g}") if math.isfinite(loss) else None for _, _, loss in rows),
         )
 
 
@@ -61,23 +65,34 @@ def hours_at(run: Run) -> dict[int, float]:
 
 
 def lr_drops(run: Run) -> list[int]:
-    """The recorded steps at which the lr has decreased."""
-    lrs = [(record.step, record.lr) for record in run.train]
-    return [step for (_, before), (step, after) in itertools.pairwise(lrs) if after < before]
+    """The steps after which the lr was lower.
+
+    The recorded lrs show between which records it fell; the steps are the milestones or the validation checks between these two
+    records, or the step of the later one if there are none.
+    """
+    schedule = run.config.recipe.schedule
+    known = schedule.milestones if isinstance(schedule, Milestones) else [record.step for record in run.validation]
+    drops: list[int] = []
+    for before, after in itertools.pairwise(run.train):
+        if after.lr < before.lr:
+            between = [step for step in known if before.step <= step < after.step]
+            drops += (between if isinstance(schedule, Milestones) else between[-1:]) or [after.step]
+    return drops
 
 
 def curve_table(comparison: Comparison) -> Table:
-    """Running training error and test error of every run, in percent, at each tenth of its steps: the last record up to it."""
+    """Clean training error and test error of every run, in percent, at each tenth of its steps: the last record up to it."""
     rows = []
     for run in comparison.runs:
         marks = [run.config.recipe.steps * tenth // _TENTHS for tenth in range(1, _TENTHS + 1)]
         for part, points in (
-            ("training", [(record.step, record.error) for record in run.train]),
+            ("training", [(record.step, record.train_error) for record in run.evaluations]),
             ("test", [(record.step, record.test_error) for record in run.evaluations]),
         ):
             rows.append((f"{run.name} {part}", *(_at(points, mark) for mark in marks)))
     header = ("error in %", *(f"{100 * tenth // _TENTHS} %" for tenth in range(1, _TENTHS + 1)))
-    return Table("The curves as numbers: the last value up to each tenth of a run's steps.", header, tuple(rows))
+    caption = "Clean training error and test error: the last evaluation up to each tenth of a run's steps."
+    return Table(caption, header, tuple(rows))
 
 
 def _at(points: Sequence[tuple[int, float]], mark: int) -> str:

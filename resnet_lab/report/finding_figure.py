@@ -6,13 +6,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from resnet_lab.config.terms import VARIANTS
-from resnet_lab.presentation.blocks import Illustration
-from resnet_lab.presentation.style import label_ends, new_figure
+from resnet_lab.presentation.blocks import Illustration, Layout
+from resnet_lab.presentation.style import label_ends, marker, new_figure
 from resnet_lab.report import figures
 from resnet_lab.report.tables import interval_table
 from resnet_lab.study.compare import Comparison
 
-_PAPER = "0.45"  # colour of what the paper found
+_PAPER = "0.4"  # colour of what the paper found
+_WIDTHS: dict[Layout, float] = {"wide": 4.8, "narrow": 3.6}  # in inches: the wide one has a table beside it
 
 
 def illustration(comparison: Comparison) -> Illustration:
@@ -40,10 +41,9 @@ def _words(comparison: Comparison, variant: str) -> str:
     return f"{variant} " + ", ".join(f"{100 * cell.train_error.mean:.1f} at depth {cell.depth}" for cell in cells)
 
 
-def _draw(comparison: Comparison) -> Figure:
+def _draw(comparison: Comparison, layout: Layout) -> Figure:
     colours = figures.colours(comparison)
-    with new_figure(4.8, 3.0) as figure:
-        axes = figure.subplots()
+    with new_figure(_WIDTHS[layout], 3.0) as (figure, axes):
         axes.grid(axis="y", color="0.9", linewidth=0.6)
         depths = sorted({cell.depth for cell in comparison.cells})
         axes.set_xticks(depths)
@@ -58,9 +58,15 @@ def _draw(comparison: Comparison) -> Figure:
             means = [100 * error.mean for error in errors]
             halves = [0.0 if error.interval is None else 100 * (error.interval[1] - error.mean) for error in errors]
             colour = colours[variant, cells[-1].depth]
-            marker = "s" if variant == "plain" else "o"
             axes.errorbar(
-                [cell.depth for cell in cells], means, halves, color=colour, marker=marker, linewidth=2.2, markersize=6, capsize=3
+                [cell.depth for cell in cells],
+                means,
+                halves,
+                color=colour,
+                marker=marker(variant),
+                linewidth=2.2,
+                markersize=6,
+                capsize=3,
             )
             ends.append((means[-1], variant, colour))
             highest = max(highest, *(mean + half for mean, half in zip(means, halves, strict=True)))

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from functools import partial
 
+from resnet_lab.config.terms import KINDS
 from resnet_lab.config.varied import short
 from resnet_lab.presentation.blocks import Illustration, Table, X
-from resnet_lab.report import case_figures, figures, finding_figure
+from resnet_lab.report import case_figures, figures, finding_figure, over_time
 from resnet_lab.report.charts import chart, curve_table, lr_drops
 from resnet_lab.report.tables import case_table, error_table, interval_table
 from resnet_lab.study.compare import Comparison
@@ -19,7 +20,7 @@ def illustrations(comparison: Comparison, x: X = "step") -> Iterator[Illustratio
     if comparison.cells:
         yield finding_figure.illustration(comparison)
         yield _by_depth(comparison)
-    if figures.has_figure_1(comparison):
+    if over_time.has_figure_1(comparison):
         yield _degradation(comparison, x)
     yield from cases(comparison)
 
@@ -46,18 +47,18 @@ def cases(comparison: Comparison) -> Iterator[Illustration]:
 
 
 def curves(comparison: Comparison, x: X = "step") -> Illustration:
-    """Error against time, plain and residual side by side."""
-    sides = {"plain": "left", "residual": "right"}
-    parts = [
-        f"{side}, {kind}: " + (", ".join(run.name for run in comparison.runs if run.config.model.kind == kind) or "no runs")
-        for kind, side in sides.items()
-    ]
+    """Error against time, with a panel for plain and one for residual networks."""
+    names = {kind: [run.name for run in comparison.runs if run.config.model.kind == kind] for kind in KINDS}
+    panels = "; ".join(f"{kind}: {', '.join(runs)}" for kind, runs in names.items() if runs) or "no runs"
     return Illustration(
         stem="curves",
         title="training and test error",
-        description=f"Error in percent against training steps. {'; '.join(parts)}. Training error dashed, test error bold.",
+        description=(
+            f"Error in percent against training steps. {panels}. Dashed: clean training error. Solid: test error. "
+            "Faint: training error while running."
+        ),
         table=curve_table(comparison),
-        draw=partial(figures.curves, comparison, x),
+        draw=partial(over_time.curves, comparison, x),
         chart=chart(comparison, figures.colours(comparison)),
     )
 
@@ -66,9 +67,9 @@ def _degradation(comparison: Comparison, x: X) -> Illustration:
     return Illustration(
         stem="degradation",
         title="plain networks, shallowest and deepest",
-        description="Training error (left) and test error (right) of the shallowest and the deepest plain network.",
+        description="Clean training error (dashed) and test error (solid) of the shallowest and the deepest plain network.",
         table=error_table(comparison),
-        draw=partial(figures.degradation, comparison, x),
+        draw=partial(over_time.degradation, comparison, x),
     )
 
 
@@ -77,7 +78,7 @@ def _by_depth(comparison: Comparison) -> Illustration:
         stem="depth",
         title="error against depth",
         description=(
-            "Clean training error (left) and test error (right) at the last evaluation against depth, for plain and residual "
+            "Clean training error (dashed) and test error (solid) at the last evaluation against depth, for plain and residual "
             "networks."
         ),
         table=interval_table(comparison),
@@ -89,9 +90,9 @@ def _traces(comparison: Comparison, x: X) -> Illustration:
     return Illustration(
         stem="traces",
         title="learning rate and speed",
-        description="Learning rate (left) and images per second (right) of every run.",
+        description="Learning rate and images per second of every run.",
         table=_speed_table(comparison),
-        draw=partial(figures.traces, comparison, x),
+        draw=partial(over_time.traces, comparison, x),
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from resnet_lab.analysis.definition import Analysis
 from resnet_lab.analysis.registry import findings
-from resnet_lab.presentation.blocks import Illustration, Picture, X, picture
+from resnet_lab.presentation.blocks import Illustration, X
 from resnet_lab.record.checksums import write_files
 from resnet_lab.report import document, figures, html, markdown, why
 from resnet_lab.report.charts import numbers
@@ -20,7 +20,7 @@ _OPTION = "--out"  # chooses another folder in `compare` and `report`
 
 def write_comparison(comparison: Comparison, x: X = "step", out: Path | None = None) -> None:
     """Write `curves.png`, `.svg`, `.pdf`, `.csv` and `summary.json` to `out`, by default the study's folder. Raises DiskError."""
-    files, _ = _draw(comparison, curves(comparison, x))
+    files = _draw(comparison, curves(comparison, x))
     write_files(out or comparison.study.path, files | numbers(comparison), _OPTION)
 
 
@@ -33,7 +33,7 @@ def write_findings(folder: Path, analysis: Analysis) -> list[Path]:
     results, _ = findings(comparison.runs)
     paths = []
     for illustration in analysis.figures(results, figures.colours(comparison)):
-        files, _ = _draw(comparison, illustration)
+        files = _draw(comparison, illustration)
         write_files(folder, files)
         paths.append(folder / f"{illustration.stem}.png")
     return paths
@@ -59,8 +59,8 @@ def write_report(
     drawn = [*illustrations(comparison, x), *reasons.illustrations]
     for number, illustration in enumerate(drawn, 1):
         show(f"Drawing figure {number} of {len(drawn)}: {illustration.title}")
-        drawings, pictures[illustration.stem] = _draw(comparison, illustration)
-        files |= drawings
+        files |= _draw(comparison, illustration)
+        pictures[illustration.stem] = figures.on_page(illustration, comparison)
     content = document.build(comparison, pictures, why.section(reasons, pictures), verified, source)
     files |= {
         str(html_path.relative_to(folder)): html.render(content).encode(),
@@ -70,9 +70,11 @@ def write_report(
     return html_path, markdown_path
 
 
-def _draw(comparison: Comparison, illustration: Illustration) -> tuple[dict[str, bytes], Picture]:
-    """Draw an illustration. Returns its PNG (200 dpi), SVG and PDF files by name, and the block for the report."""
+def _draw(comparison: Comparison, illustration: Illustration) -> dict[str, bytes]:
+    """Draw an illustration. Returns its PNG (200 dpi), SVG and PDF files by name."""
     figure, keywords = figures.entitled(illustration, comparison), mark(comparison.records_digest)
-    files = {f"{illustration.stem}.{suffix}": figures.rendered(figure, suffix, keywords) for suffix in ("png", "pdf")}
-    files[f"{illustration.stem}.svg"] = figures.svg(figure, keywords).encode()
-    return files, picture(illustration, figures.svg(figures.untitled(figure)))
+    return {
+        f"{illustration.stem}.png": figures.rendered(figure, "png", keywords),
+        f"{illustration.stem}.svg": figures.svg(figure, keywords).encode(),
+        f"{illustration.stem}.pdf": figures.rendered(figure, "pdf", keywords),
+    }

@@ -7,6 +7,7 @@ import pytest
 
 from resnet_lab.presentation.blocks import Series
 from resnet_lab.report import html
+from resnet_lab.report.drawing import drawing
 from tests.builders import compared, document_of, four_runs
 
 
@@ -47,22 +48,27 @@ def test_page_is_well_formed_and_loads_nothing_from_outside(comparison):
 def test_thinned_series_has_equal_steps_and_the_last_point():
     def series(length):
         steps = tuple(range(10, 10 * length + 1, 10))
-        return Series("r", "n", "plain", 0, "training", "#000", steps, tuple(map(float, steps)), tuple(map(float, steps)))
+        values = tuple(map(float, steps))
+        return Series("r", "n", "plain", 0, "training", "#000", steps, values, values, values)
 
     assert html.thinned(series(9), 1) == series(9)
     assert html.thinned(series(9), 4).steps == (40, 80, 90)
-    assert html.thinned(series(8), 4).values == (40.0, 80.0)
+    assert html.thinned(series(8), 4).errors == (40.0, 80.0)
 
 
 def test_svg_styles_become_attributes_and_ids_get_a_prefix():
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"><defs><style>*{}</style>'
-        '<path id="a"/></defs><g id="b"><use xlink:href="#a" style="fill: #123456; stroke-width: 2"/></g>'
+        '<path id="a" d="M 0.123456 10 L -3 4.5 z "/></defs><g id="b"><g><path d=""/></g>'
+        '<use xlink:href="#a" style="fill: #123456; stroke-width: 2"/></g>'
         '<text style="font: bold 9px \'A B\', serif">style="x" &lt;b&gt;</text></svg>'
     )
-    drawn = html.drawing(svg, "f1-")
+    drawn = drawing(svg, "f1-", "wide")
     assert 'xlink:href="#f1-a" fill="#123456" stroke-width="2"' in drawn
-    assert '<path id="f1-a"' in drawn
+    assert drawn.count("<path") == 1
+    assert 'd="M0.12 10L-3 4.5z" id="f1-a"' in drawn
+    assert "<g" not in drawn
     assert 'id="b"' not in drawn
-    assert 'font-weight="bold" font-size="9px" font-family="\'A B\', serif">style="x" &lt;b&gt;</text>' in drawn
+    assert 'font-weight="bold" font-size="9px">style="x" &lt;b&gt;</text>' in drawn
+    assert drawn.count("font-family=\"'A B', serif\"") == 1
     assert "<style" not in drawn

@@ -21,7 +21,7 @@ from resnet_lab.analysis.definition import (
     newest,
 )
 from resnet_lab.analysis.results import Count, Result
-from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
+from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Network, Table
 from resnet_lab.record.store import RunFolder
 
 if TYPE_CHECKING:
@@ -80,24 +80,23 @@ def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
         yield Illustration(
             stem="correlation",
             title="autocorrelation of the input gradient",
-            description="Autocorrelation of the input gradient by lag on the left, and at lag 1 against depth on the right.",
+            description="Autocorrelation of the input gradient by lag, and at lag 1 against depth.",
             table=table(findings),
             draw=partial(draw, results, colours),
         )
 
 
-def draw(results: Mapping[Network, Sequence[Correlation]], colours: Colours) -> "Figure":
-    """Autocorrelation by lag on the left, and at lag 1 against depth on the right, with the decay expected for residual nets."""
+def draw(results: Mapping[Network, Sequence[Correlation]], colours: Colours, layout: Layout = "wide") -> "Figure":
+    """Autocorrelation by lag, and at lag 1 against depth, with the decay expected for residual nets."""
     from resnet_lab.presentation import style
 
-    with style.new_figure(8, 3.9) as figure:
-        left, right = figure.subplots(1, 2, sharey=True)
+    with style.new_panels(layout, 2, 3.6, sharey=True) as (figure, (left, right)):
         left.set_ylabel("correlation")
         style.prepare(left, "along a line between two images", "lag, in 1/32 of the distance of the images")
         style.prepare(right, "at lag 1", "depth")
         for network, members in results.items():
             values = _means(members)
-            left.plot(range(len(values) + 1), [1.0, *values], color=colours[network], **style.line_style(network))
+            left.plot(range(len(values) + 1), [1.0, *values], **style.line_style(network, colours, len(values) + 1))
         _draw_depths(right, results, colours)
         right.set_xticks(sorted({depth for _, depth in results}))
         left.set_ylim(min(0.0, left.get_ylim()[0]), 1.02)
@@ -112,15 +111,14 @@ def _draw_depths(axes: "Axes", results: Mapping[Network, Sequence[Correlation]],
     for variant in dict.fromkeys(variant for variant, _ in results):
         depths = [depth for other, depth in results if other == variant]
         means = [statistics.fmean(result.correlations[0] for result in results[variant, depth]) for depth in depths]
-        axes.plot(depths, means, **style.line_style((variant, 0)) | {"color": "0.6", "linewidth": 1.0, "zorder": 1})
+        axes.plot(depths, means, color="0.6", linewidth=1.0, zorder=1)
         if variant != "plain" and means[0] > 0:
             depth_range = range(depths[0], depths[-1] + 1)
             expected = [means[0] * (depths[0] / depth) ** 0.5 for depth in depth_range]
-            axes.plot(depth_range, expected, color="0.4", linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)
+            axes.plot(depth_range, expected, color="0.4", zorder=1, **style.DOTTED)
     for network, members in results.items():
         for result in members:
-            marker = "s" if network[0] == "plain" else "o"
-            axes.plot(network[1], result.correlations[0], color=colours[network], marker=marker, markersize=4)
+            axes.plot(network[1], result.correlations[0], color=colours[network], marker=style.marker(network[0]), markersize=4)
 
 
 def _means(results: Sequence[Correlation]) -> list[float]:

@@ -20,7 +20,7 @@ from resnet_lab.analysis.definition import (
 )
 from resnet_lab.analysis.results import Count, Number, Result, Values, block_names, layer_names, projection_names
 from resnet_lab.config.model import ModelConfig
-from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
+from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Network, Table
 from resnet_lab.record.store import RunFolder
 
 if TYPE_CHECKING:
@@ -162,22 +162,21 @@ def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
         yield Illustration(
             stem="gradients",
             title="gradients by layer",
-            description="Gradient norms by layer on a logarithmic scale: weights on the left, block outputs on the right.",
+            description="Gradient norms by layer on a logarithmic scale: of weights, and of block outputs.",
             table=table(findings),
             draw=partial(draw, results, colours),
         )
 
 
-def draw(results: Mapping[Network, ByStep], colours: Colours) -> "Figure":
-    """Norms by layer on a logarithmic scale: weights on the left, block outputs on the right; a row for first and last step."""
+def draw(results: Mapping[Network, ByStep], colours: Colours, layout: Layout = "wide") -> "Figure":
+    """Norms by layer on a logarithmic scale, of weights and of block outputs, at the first and at the last step."""
     from resnet_lab.presentation import style
 
     steps = sorted({step for by_step in results.values() for step in by_step})
     shown = steps if len(steps) < 2 else [steps[0], steps[-1]]
-    with style.new_figure(8, 0.6 + 3.2 * len(shown)) as figure:
-        rows = figure.subplots(len(shown), 2, squeeze=False, sharey="col")
-        for (row, step), (column, part) in product(enumerate(shown), enumerate(("weights", "blocks"))):
-            axes = rows[row][column]
+    parts = ("weights", "blocks")
+    with style.new_panels(layout, len(parts), 3.2, rows=len(shown)) as (figure, panels):
+        for axes, (step, part) in zip(panels, product(shown, parts), strict=True):
             quantity = "convolution weights" if part == "weights" else "block outputs"
             time = "initial network" if step == 0 else f"step {step:,}"
             style.prepare(axes, f"{quantity}, {time}", "convolution" if part == "weights" else "block")
@@ -185,9 +184,10 @@ def draw(results: Mapping[Network, ByStep], colours: Colours) -> "Figure":
             for network, by_step in results.items():
                 if step in by_step:
                     norms = _means(by_step[step], part)
-                    axes.plot(range(1, len(norms) + 1), norms, color=colours[network], **style.line_style(network))
-            if column == 0:
-                axes.set_ylabel("gradient norm")
+                    axes.plot(range(1, len(norms) + 1), norms, **style.line_style(network, colours, len(norms)))
+            axes.set_ylabel("gradient norm")
+        for number, axes in enumerate(panels):
+            axes.sharey(panels[number % len(parts)])
         style.legend(figure, results, colours)
     return figure
 

@@ -14,7 +14,7 @@ from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request
 from resnet_lab.analysis.results import Count, Number, Result, Values
 from resnet_lab.config.terms import VARIANTS
 from resnet_lab.errors import ConfigError
-from resnet_lab.presentation.blocks import Colours, Illustration, Table
+from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Table
 from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
 from resnet_lab.study.differences import MATTERS
@@ -248,7 +248,7 @@ def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
         )
 
 
-def draw(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_depth: int) -> "Figure":
+def draw(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_depth: int, layout: Layout = "wide") -> "Figure":
     """Clean training error of the shallow network, and of the deep one from scratch, by construction, and trained further.
 
     `results` are by variant, one per seed: bars are means, dots are seeds. A second row shows continued training, if any.
@@ -257,24 +257,29 @@ def draw(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_de
 
     variants = [variant for variant in VARIANTS if results.get(variant)]
     has_curves = any(result.continued and result.continued.curve for members in results.values() for result in members)
-    with style.new_figure(max(8, 3.6 * len(variants)), 6.2 if has_curves else 3.4) as figure:
-        rows = figure.subplots(2 if has_curves else 1, len(variants), squeeze=False, sharey="row")
-        for column, variant in enumerate(variants):
-            _bars(rows[0][column], variant, shallow_depth, results[variant], colours)
-            if has_curves:
-                _continuation(rows[1][column], variant, shallow_depth, results[variant], colours)
-        for row in rows:
-            row[0].set_ylabel("clean training error (%)")
+    with style.new_panels(layout, len(variants), 3.4, rows=2 if has_curves else 1) as (figure, panels):
+        rows = [panels[: len(variants)], panels[len(variants) :]]
+        for axes, variant in zip(rows[0], variants, strict=True):
+            _bars(axes, variant, shallow_depth, results[variant], colours)
+        for axes, variant in zip(rows[1], variants if has_curves else [], strict=True):
+            _continuation(axes, variant, shallow_depth, results[variant], colours)
+        for row in filter(None, rows):
+            highest = max(axes.get_ylim()[1] for axes in row)
+            for axes in row:
+                axes.set_ylim(0, highest)
+                axes.set_ylabel("clean training error (%)")
+        for axes, variant in zip(rows[1], variants if has_curves else [], strict=True):
+            style.label_ends(axes, _ends(variant, shallow_depth, results[variant], colours))
     return figure
 
 
 def _bars(axes: "Axes", variant: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
     depth = results[0].depth
     bars = {
-        f"{variant}-{shallow_depth}": [result.shallow.train for result in results],
-        f"{variant}-{depth}\nfrom scratch": [result.scratch.train for result in results if result.scratch],
-        f"{variant}-{depth}\nbuilt": [result.constructed.train for result in results],
-        "built, then\ntrained": [
+        f"depth {shallow_depth}": [result.shallow.train for result in results],
+        f"depth {depth},\nfrom\nscratch": [result.scratch.train for result in results if result.scratch],
+        f"depth {depth},\nbuilt": [result.constructed.train for result in results],
+        "built,\nthen\ntrained": [
             result.continued.curve[-1].train for result in results if result.continued and result.continued.curve
         ],
     }
@@ -293,7 +298,7 @@ def _bars(axes: "Axes", variant: str, shallow_depth: int, results: Sequence[Iden
         axes.annotate(f"{mean:.2f}", (x, mean), xytext=(0, 3), textcoords="offset points", ha="center")
         if len(errors) > 1:
             axes.plot([x] * len(errors), errors, "o", color="0.15", markersize=2.5)
-    axes.set_xticks(range(len(shown)), shown, fontsize=7.5)
+    axes.set_xticks(range(len(shown)), shown, fontsize=7)
     axes.set_title(f"{variant} networks")
     axes.margins(y=0.12)
 
@@ -305,18 +310,23 @@ def _continuation(axes: "Axes", variant: str, shallow_depth: int, results: Seque
     shallow, deep = colours[variant, shallow_depth], colours.get((variant, depth), UNTRAINED)
     style.prepare(axes, f"{variant}-{depth} trained from the construction", "steps since the construction")
     for result in results:
-        axes.axhline(100 * result.shallow.train, color=shallow, linewidth=1, linestyle=(0, (1, 1.5)))
+        axes.axhline(100 * result.shallow.train, color=shallow, **style.DOTTED)
         if result.scratch:
-            axes.axhline(100 * result.scratch.train, color=deep, linewidth=1, linestyle=(0, (3, 1.5)))
+            axes.axhline(100 * result.scratch.train, color=deep, **style.DOTTED)
         if result.continued:
             points = [(0, result.constructed.train), *((point.step, point.train) for point in result.continued.curve)]
-            axes.plot([step for step, _ in points], [100 * error for _, error in points], "o-", color=deep, markersize=3)
+            look = {"color": deep, "marker": style.marker(variant), "markersize": 3, **style.TRAINING}
+            axes.plot([step for step, _ in points], [100 * error for _, error in points], **look)
+
+
+def _ends(variant: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> list[tuple[float, str, str]]:
+    shallow, deep = colours[variant, shallow_depth], colours.get((variant, results[0].depth), UNTRAINED)
     ends = [(100 * results[0].shallow.train, f"{variant}-{shallow_depth}", shallow)]
     if results[0].scratch:
         ends.append((100 * results[0].scratch.train, "from scratch", deep))
     if results[0].continued and results[0].continued.curve:
         ends.append((100 * results[0].continued.curve[-1].train, "continued", deep))
-    style.label_ends(axes, ends)
+    return ends
 
 
 ANALYSIS = Analysis(

@@ -1,7 +1,7 @@
 """Training loss around networks in random directions."""
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request, in_order
 from resnet_lab.analysis.results import Count, Number, Result, Row
-from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
+from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Network, Table
 from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
 from resnet_lab.text import duration
@@ -147,38 +147,31 @@ def sentences(findings: Findings) -> Iterator[str]:
 
 
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
-    """Curves for slices in one direction; contours and surfaces for slices in two."""
+    """Curves for slices in one direction; contours for slices in two."""
     for (dims, bn), slices in newest_slices(findings).items():
-        stem, illustration = f"landscape-{dims}d-{bn}", partial(_illustration, bn, table(findings))
-        if dims == 1:
-            yield illustration(stem, "along one direction", partial(_draw_slices, slices, colours))
-        else:
-            planes = {name: result for name, (_, result) in slices.items()}
-            yield illustration(stem, "as contours", partial(_draw_contours, planes))
-            yield illustration(f"{stem}-surface", "as surfaces", partial(_draw_surfaces, planes))
+        planes = {name: result for name, (_, result) in slices.items()}
+        yield Illustration(
+            stem=f"landscape-{dims}d-{bn}",
+            title=f"training loss around the networks, {BN_NAMES[bn]}",
+            description=(
+                f"Training loss around every network, {'along one direction' if dims == 1 else 'as contours'}, on a common scale."
+            ),
+            table=table(findings),
+            draw=partial(_draw_slices, slices, colours) if dims == 1 else partial(_draw_contours, planes),
+            is_map=dims == 2,
+        )
 
 
-def _illustration(bn: str, numbers: Table, stem: str, form: str, draw: "Callable[[], Figure]") -> Illustration:
-    title = f"training loss around the networks, {BN_NAMES[bn]}"
-    return Illustration(stem, title, f"Training loss around every network, {form}, on a common scale.", numbers, draw)
-
-
-def _draw_slices(slices: Slices, colours: Colours) -> "Figure":
+def _draw_slices(slices: Slices, colours: Colours, layout: Layout) -> "Figure":
     from resnet_lab.analysis import surfaces
 
-    return surfaces.slices(slices, colours)
+    return surfaces.slices(slices, colours, layout)
 
 
-def _draw_contours(planes: Mapping[str, Landscape]) -> "Figure":
+def _draw_contours(planes: Mapping[str, Landscape], layout: Layout) -> "Figure":
     from resnet_lab.analysis import surfaces
 
-    return surfaces.contours(planes)
-
-
-def _draw_surfaces(planes: Mapping[str, Landscape]) -> "Figure":
-    from resnet_lab.analysis import surfaces
-
-    return surfaces.surfaces(planes)
+    return surfaces.contours(planes, layout)
 
 
 ANALYSIS = Analysis(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import typer
 from pydantic import model_validator
 
-from resnet_lab.analysis.catalogue.landscape import BatchNorm, show_cost, with_progress
+from resnet_lab.analysis.catalogue.landscape import BN_NAMES, BatchNorm, show_cost, with_progress
 from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request, in_order
 from resnet_lab.analysis.results import Count, Number, Result, Row
 from resnet_lab.errors import ConfigError
-from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
+from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Network, Table
 from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
 from resnet_lab.text import percent
@@ -116,7 +116,7 @@ def table(findings: Findings) -> Table:
 def by_ends(findings: Findings) -> dict[str, tuple[Network, Line]]:
     """Lines by the names of their ends and the type of BN."""
     return {
-        f"{finding.run.name} to {finding.result.other}, BN {finding.result.bn}": (finding.network, finding.result)
+        f"{finding.run.name} to {finding.result.other}, {BN_NAMES[finding.result.bn]}": (finding.network, finding.result)
         for finding in in_order(findings)
         if isinstance(finding.result, Line)
     }
@@ -140,16 +140,16 @@ def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
         yield Illustration(
             stem="lines",
             title="straight lines between networks",
-            description="Loss and error on the line between two networks.",
+            description="Loss and error on the line between two networks, at the measured points. Dashed: training. Solid: test.",
             table=table(findings),
-            draw=partial(_draw, lines, colours),
+            draw=partial(_draw, lines),
         )
 
 
-def _draw(lines: dict[str, tuple[Network, Line]], colours: Colours) -> "Figure":
+def _draw(lines: dict[str, tuple[Network, Line]], layout: Layout) -> "Figure":
     from resnet_lab.analysis import surfaces
 
-    return surfaces.lines(lines, colours)
+    return surfaces.lines(lines, layout)
 
 
 ANALYSIS = Analysis(
@@ -162,7 +162,7 @@ ANALYSIS = Analysis(
     heading="Straight lines between networks",
     text=(
         "Loss and error of networks whose parameters lie on the straight line between two networks, and slightly beyond its "
-        "ends. A barrier between two solutions indicates different basins, as far as straight lines can show."
+        "ends, with BN as stated. A barrier between two solutions indicates different basins, as far as straight lines can show."
     ),
     table=table,
     figures=figures,

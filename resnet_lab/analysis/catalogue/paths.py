@@ -20,7 +20,7 @@ from resnet_lab.analysis.definition import (
 )
 from resnet_lab.analysis.results import Count, Result, Values, block_names
 from resnet_lab.config.model import ModelConfig
-from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
+from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Network, Table
 from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
 from resnet_lab.text import percent, points
@@ -124,27 +124,27 @@ def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
         )
 
 
-def draw(results: Mapping[Network, Sequence[Paths]], colours: Colours, guess_error: float) -> "Figure":
-    """Test error without each block on the left, and against the share of removed blocks on the right, with the range of draws.
+def draw(results: Mapping[Network, Sequence[Paths]], colours: Colours, guess_error: float, layout: Layout = "wide") -> "Figure":
+    """Test error without each block, and against the share of removed blocks, with the range of draws.
 
     `guess_error` is the error at chance level, a fraction.
     """
     from resnet_lab.presentation import style
 
-    with style.new_figure(8, 3.9) as figure:
-        left, right = figure.subplots(1, 2, sharey=True)
-        left.set_ylabel("test error (%)")
+    with style.new_panels(layout, 2, 3.6, sharey=True) as (figure, (left, right)):
         style.prepare(left, "without one block", "block")
         style.prepare(right, "without random blocks", "share of blocks removed (%)")
-        right.axhline(100 * guess_error, color="0.6", linewidth=0.8, linestyle=(0, (1, 2)))
+        right.axhline(100 * guess_error, color="0.5", **style.DOTTED)
         for network, members in results.items():
-            look: Any = {"color": colours[network], **style.line_style(network)}
+            look = style.line_style(network, colours, 1)
             blocks = _without_one(members)
-            left.plot(range(1, len(blocks) + 1), [100 * error for error in blocks], marker="o", markersize=2.5, **look)
+            left.plot(range(1, len(blocks) + 1), [100 * error for error in blocks], **look)
             baseline = statistics.fmean(result.baseline for result in members)
-            left.axhline(100 * baseline, color=colours[network], linewidth=0.8, linestyle=(0, (1, 1.5)))
+            left.axhline(100 * baseline, color=colours[network], **style.DOTTED)
             _draw_removals(right, members, baseline, look)
         left.set_ylim(0, 100)
+        for axes in (left, right):
+            axes.set_ylabel("test error (%)")
         style.legend(figure, results, colours)
     return figure
 

@@ -19,7 +19,7 @@ from resnet_lab.analysis.definition import (
 )
 from resnet_lab.analysis.results import Count, Number, Result, Values, layer_names
 from resnet_lab.config.model import ModelConfig
-from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
+from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Network, Table
 from resnet_lab.record.store import RunFolder
 
 if TYPE_CHECKING:
@@ -106,24 +106,23 @@ def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
         yield Illustration(
             stem="responses",
             title="layer responses",
-            description="Standard deviation of layer responses, in layer order on the left and in order of size on the right.",
+            description="Standard deviation of layer responses, in layer order and in order of size.",
             table=table(findings),
             draw=partial(draw, results, colours),
         )
 
 
-def draw(results: Mapping[Network, Sequence[Responses]], colours: Colours) -> "Figure":
-    """As in Fig. 7: standard deviation by layer, in layer order on the left and in order of size on the right."""
+def draw(results: Mapping[Network, Sequence[Responses]], colours: Colours, layout: Layout = "wide") -> "Figure":
+    """As in Fig. 7: standard deviation by layer, in layer order and in order of size."""
     from resnet_lab.presentation import style
 
-    with style.new_figure(8, 3.9) as figure:
-        panels = figure.subplots(1, 2, sharey=True)
-        panels[0].set_ylabel("standard deviation")
-        for axes, name in zip(panels, ("in layer order", "in order of size"), strict=True):
-            style.prepare(axes, name, "layer")
+    with style.new_panels(layout, 2, 3.6, sharey=True) as (figure, panels):
+        for axes, (name, label) in zip(panels, (("in layer order", "layer"), ("in order of size", "rank")), strict=True):
+            style.prepare(axes, name, label)
+            axes.set_ylabel("standard deviation")
             for network, members in results.items():
                 stds = _stds(members) if axes is panels[0] else sorted(_stds(members), reverse=True)
-                axes.plot(range(1, len(stds) + 1), stds, color=colours[network], **style.line_style(network))
+                axes.plot(range(1, len(stds) + 1), stds, **style.line_style(network, colours, len(stds)))
             axes.set_ylim(bottom=0)
         style.legend(figure, results, colours)
     return figure
@@ -144,7 +143,9 @@ ANALYSIS = Analysis(
     text=(
         "As in Figure 7 of He et al. 2015: the standard deviation of each 3x3 layer's output after BN and before the ReLU or the "
         "addition, over test images, channels and positions, in evaluation mode. The paper argues that residual functions are "
-        "closer to zero than non-residual ones, and that a single layer of a deeper residual network changes the signal less."
+        "closer to zero than non-residual ones, and that a single layer of a deeper residual network changes the signal less. "
+        "The curve of a residual network zigzags because the two layers of a block alternate: the first is followed by a ReLU, "
+        "the second is added to the shortcut."
     ),
     table=table,
     figures=figures,
