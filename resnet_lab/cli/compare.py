@@ -59,7 +59,7 @@ def compare(
 def _show(comparison: Comparison, *, best: bool) -> None:
     tables = [error_table(comparison, best=best)] if comparison.cells else []
     tables += [difference_table(comparison)] if comparison.differences else []
-    tables += [case_table(comparison)] if comparison.cases else []
+    tables += [case_table(comparison, narrow=True)] if comparison.cases else []
     for table in tables:
         terminal.table(table.header, table.rows, table.caption)
         terminal.result("")
