@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from resnet_lab.analysis.results import Result
+from resnet_lab.config.varied import label
 from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
 from resnet_lab.record.store import Run, RunFolder
 
@@ -60,8 +61,10 @@ class Finding:
 
     @property
     def network(self) -> Network:
-        """Variant and depth of the run."""
-        return self.run.config.model.variant, self.run.config.model.depth
+        """Variant and depth of the run; varied settings precede the variant."""
+        config = self.run.config
+        varied = f"{label(config.varied_settings)}: " if config.varied else ""
+        return varied + config.model.variant, config.model.depth
 
 
 Outcome = tuple[RunFolder, Result]

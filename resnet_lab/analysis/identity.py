@@ -78,7 +78,7 @@ def continuation(config: RunConfig, depth: int, steps: int) -> RunConfig:
 
 def continuation_folder(shallow: Subject, depth: int, steps: int) -> RunFolder:
     """The folder of the run that continues training from the construction, under the shallower run's `analysis/`."""
-    return RunFolder(shallow.folder.analysis / f"constructed-{depth}-from-{shallow.step:08d}-{steps}-steps")
+    return shallow.folder.continued(depth, shallow.step, steps)
 
 
 def with_continuation(result: Identity, folder: RunFolder) -> Identity:

@@ -82,7 +82,7 @@ def _write(comparison: Comparison, target: Path, folders: Sequence[Path], x: X, 
 def _show(comparison: Comparison, *, best: bool) -> None:
     tables = [error_table(comparison, best=best)] if comparison.cells else []
     tables += [difference_table(comparison)] if comparison.differences else []
-    tables += [case_table(comparison)] if comparison.cases else []
+    tables += [case_table(comparison, narrow=True)] if comparison.cases else []
     for table in tables:
         _print(table)
     terminal.curves(comparison.runs)

@@ -45,8 +45,8 @@ def values_of(varied: Sequence[str], settings: Settings) -> dict[str, Any]:
 
 
 def short(key: str) -> str:
-    """A key without its section; no two settings of `model` and `recipe` have the same."""
-    return key.partition(".")[2]
+    """A key without its section, if it has one; no two settings of `model` and `recipe` have the same."""
+    return key.removeprefix("model.").removeprefix("recipe.")
 
 
 def label(settings: VariedSettings) -> str:

@@ -33,6 +33,7 @@ _STEPS_REASON = (
     "A run is not continued beyond its recipe: the number of steps is part of its identity, and the evaluation after the last "
     "step is another one than those in between. "
 )
+_CONTINUED = "constructed-"  # begins the names of folders in `analysis/`
 FILES = ("config.json", "environment.json", "metrics.jsonl", "events.jsonl")
 
 
@@ -51,6 +52,14 @@ class RunFolder:
     def analysis(self) -> Path:
         """The folder of analysis results."""
         return self.path / "analysis"
+
+    def continued(self, depth: int, step: int, steps: int) -> "RunFolder":
+        """The run of `steps` steps that starts as a deeper network built from this run's checkpoint at `step`."""
+        return RunFolder(self.analysis / f"{_CONTINUED}{depth}-from-{step:08d}-{steps}-steps")
+
+    def all_continued(self) -> "list[RunFolder]":
+        """The runs that start as deeper networks built from this run, in order of name."""
+        return [folder for path in sorted(self.analysis.glob(f"{_CONTINUED}*")) if (folder := RunFolder(path)).exists()]
 
     @property
     def log_file(self) -> Path:

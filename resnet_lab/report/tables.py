@@ -110,28 +110,33 @@ def difference_table(comparison: Comparison) -> Table:
     return Table(f"{caption} {NO_INTERVAL}" if few else caption, ("difference", "seeds", "training error", "test error"), rows)
 
 
-def case_table(comparison: Comparison) -> Table:
-    """The networks with varied settings: errors, change against the base, and the share of the degradation that is removed."""
-    rows = tuple(
-        (
-            case.network,
-            case.label,
-            str(len(case.seeds)),
-            *("-" if error is None else spread(error) for error in (case.train_error, case.test_error)),
-            "-" if case.against_base is None else with_interval(case.against_base.change, "{:+.2f}"),
-            case.effect,
-            _removed(case),
-        )
-        for case in comparison.cases
-    )
-    header = ("network", "varied", "seeds", "training error", "test error", "change", "effect", "gap removed")
+def case_table(comparison: Comparison, *, narrow: bool = False) -> Table:
+    """The networks with varied settings: errors, change against the base, and the share of the degradation that is removed.
+
+    With `narrow`, test errors and numbers of seeds are left out.
+    """
+    columns = {
+        "network": [case.network for case in comparison.cases],
+        "varied": [case.label for case in comparison.cases],
+        "seeds": [str(len(case.seeds)) for case in comparison.cases],
+        "training error": ["-" if case.train_error is None else spread(case.train_error) for case in comparison.cases],
+        "test error": ["-" if case.test_error is None else spread(case.test_error) for case in comparison.cases],
+        "change": [
+            "-" if case.against_base is None else with_interval(case.against_base.change, "{:+.2f}") for case in comparison.cases
+        ],
+        "effect": [case.effect for case in comparison.cases],
+        "gap removed": [_removed(case) for case in comparison.cases],
+    }
+    if narrow:
+        del columns["seeds"], columns["test error"]
     caption = (
         "Networks with varied settings: error in percent at the last evaluation; change of the training error against the base "
         "runs of the same network in percentage points, paired over seeds, with Student's 95 % interval; its effect; and the "
         "share of the gap between depths that is removed, for residual networks that of the plain ones."
     )
     few = any(case.against_base and len(case.against_base.seeds) < FEWEST_FOR_INTERVAL for case in comparison.cases)
-    return Table(f"{caption} {NO_INTERVAL}" if few else caption, header, rows)
+    rows = tuple(zip(*columns.values(), strict=True))
+    return Table(f"{caption} {NO_INTERVAL}" if few else caption, tuple(columns), rows)
 
 
 def _removed(case: Case) -> str:

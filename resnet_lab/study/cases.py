@@ -1,5 +1,6 @@
 """What varied settings change: the error of each case against the base runs of the same network, paired over seeds."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from resnet_lab.config.durations import DURATION_KEYS
 from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.config.terms import VARIANTS
 from resnet_lab.config.varied import VariedSettings, label
+from resnet_lab.errors import ConfigError, DiskError
 from resnet_lab.record.store import Run
 from resnet_lab.study.differences import MATTERS, Gap
 from resnet_lab.study.spread import Spread
@@ -143,18 +145,31 @@ def _same_images(base: Sequence[Run], run: Run) -> bool:
     return len(digests) <= 1
 
 
-def cases_of(base: Sequence[Run], varied: Sequence[Run], gaps: Sequence[Gap]) -> Iterator[Case]:
+def continued_runs(base: Sequence[Run]) -> Iterator[tuple[Run, VariedSettings]]:
+    """Yield the runs that start as a network of a base run's depth built from a shallower one, and what is said of them."""
+    networks = {(run.config.model.variant, run.config.model.depth) for run in base}
+    for shallow in base:
+        for folder in shallow.folder.all_continued():
+            with contextlib.suppress(ConfigError, DiskError):
+                run = folder.read()
+                model = run.config.model
+                if (model.variant, model.depth) in networks:
+                    start = f"identity construction from {shallow.config.model.family}-{shallow.config.model.depth}"
+                    yield run, {"start": start, "steps": run.config.recipe.steps}
+
+
+def cases_of(base: Sequence[Run], varied: Sequence[tuple[Run, VariedSettings]], gaps: Sequence[Gap]) -> Iterator[Case]:
     """Yield the cases that have ended runs, by variant, depth and settings; `base` are the finished base runs."""
-    groups: dict[tuple[Any, ...], list[Run]] = {}
-    for run in sorted(varied, key=lambda run: run.config.seed):
+    groups: dict[tuple[Any, ...], list[tuple[Run, VariedSettings]]] = {}
+    for run, settings in sorted(varied, key=lambda item: item[0].config.seed):
         if run.state == "diverged" or (run.state == "finished" and run.final is not None):
             model = run.config.model
-            key = VARIANTS.index(model.variant), model.depth, _order(run.config.varied_settings)
-            groups.setdefault(key, []).append(run)
+            key = VARIANTS.index(model.variant), model.depth, _order(settings)
+            groups.setdefault(key, []).append((run, settings))
     models = [(run, run.config.model) for run in base]
     errors = {(model.variant, model.depth, run.config.seed): run.evaluations[-1].train_error for run, model in models}
     for key in sorted(groups):
-        yield _case(groups[key], errors, gaps)
+        yield _case([run for run, _ in groups[key]], groups[key][0][1], errors, gaps)
 
 
 def _order(settings: VariedSettings) -> tuple[Any, ...]:
@@ -169,8 +184,8 @@ def _spread(values: Iterable[float]) -> Spread | None:
     return Spread(collected) if collected else None
 
 
-def _case(runs: Sequence[Run], base: _Errors, gaps: Sequence[Gap]) -> Case:
-    model, settings = runs[0].config.model, runs[0].config.varied_settings
+def _case(runs: Sequence[Run], settings: VariedSettings, base: _Errors, gaps: Sequence[Gap]) -> Case:
+    model = runs[0].config.model
     finished = {run.config.seed: run.evaluations[-1] for run in runs if run.state == "finished"}
     errors = {seed: record.train_error for seed, record in finished.items()}
     against_plain = None

@@ -12,7 +12,7 @@ from pathlib import Path
 from resnet_lab.config.schema import differences
 from resnet_lab.record.store import Run
 from resnet_lab.record.study import Study, read_study
-from resnet_lab.study.cases import NETWORK_KEYS, Case, cases_of, with_varied_settings
+from resnet_lab.study.cases import NETWORK_KEYS, Case, cases_of, continued_runs, with_varied_settings
 from resnet_lab.study.cells import Cell, cells_of
 from resnet_lab.study.differences import Difference, Gain, Gap, gains_of, gaps_of, interaction_of
 from resnet_lab.study.digest import records_digest
@@ -23,6 +23,8 @@ from resnet_lab.study.verdict import lacking, unfinished, unmatched, verdict_on
 @dataclass(frozen=True)
 class Comparison:
     """The comparison of a study's `runs` that share one recipe, and of its `varied` runs with them, by case.
+
+    If there are varied runs, the runs `continued` from networks built by `analyze identity` are cases, too.
 
     `gains` are residual minus plain at each depth. `interaction` is the residual gap minus the plain one, for option A only,
     since only its pairs are matched. `missing` has a sentence for each run left out and for everything that limits the verdict,
@@ -40,6 +42,7 @@ class Comparison:
     missing: tuple[str, ...]
     unmatched: tuple[str, ...] = ()
     varied: tuple[Run, ...] = ()
+    continued: tuple[Run, ...] = ()
     cases: tuple[Case, ...] = ()
 
     @property
@@ -49,8 +52,8 @@ class Comparison:
 
     @cached_property
     def records_digest(self) -> str:
-        """The sha256 of the names, configs and records of all runs."""
-        return records_digest(self.all_runs)
+        """The sha256 of the names, configs and records of all runs, with the continued ones."""
+        return records_digest((*self.all_runs, *self.continued))
 
     @property
     def deepest(self) -> int | None:
@@ -83,6 +86,7 @@ def compare(study: Study) -> Comparison:
     chosen, missing = _one_recipe([run for run in study.runs if not run.config.varied])
     varied, others = with_varied_settings(study.runs, chosen)
     finished = [run for run in chosen if run.state == "finished" and run.final is not None]
+    continued = list(continued_runs(finished)) if varied else []
     cells = tuple(cells_of(chosen, finished))
     gaps = tuple(gaps_of(finished, study.design))
     gains = tuple(gains_of(finished))
@@ -108,7 +112,8 @@ def compare(study: Study) -> Comparison:
         missing=tuple(missing),
         unmatched=tuple(unmatched(cells)),
         varied=tuple(varied),
-        cases=tuple(cases_of(finished, varied, gaps)),
+        continued=tuple(run for run, _ in continued),
+        cases=tuple(cases_of(finished, [*((run, run.config.varied_settings) for run in varied), *continued], gaps)),
     )
 
 

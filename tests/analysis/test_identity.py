@@ -2,6 +2,7 @@
 
 import pytest
 
+from resnet_lab.analysis.catalogue.identity import constructions
 from resnet_lab.analysis.identity import continuation, continuation_folder, identity, saved, starting_point, with_continuation
 from resnet_lab.analysis.results import save
 from resnet_lab.analysis.subject import subjects
@@ -70,3 +71,20 @@ def test_continuation_scales_the_schedule_to_its_number_of_steps():
     assert longer.recipe.schedule == Milestones(name="milestones", milestones=(36, 51))
     assert (longer.model.depth, longer.recipe.steps, longer.recipe.lr, longer.log.keep) == (14, 60, config.recipe.lr, ())
     assert continuation(config, 14, 1).recipe.schedule == Milestones(name="milestones", milestones=())
+
+
+def folders(study, *changes_of_runs):
+    """Runs without records, of depth 14 unless changed."""
+    for changes in changes_of_runs:
+        config = tiny(**{"model": {"kind": "plain", "depth": 14, "width": 4}} | changes)
+        folder = RunFolder(study / config.name)
+        folder.create(config)
+        yield folder
+
+
+def test_networks_with_varied_settings_are_neither_shallow_nor_from_scratch(tmp_path):
+    shallow = tiny(model={"kind": "plain", "depth": 8, "width": 4})
+    varied = {"recipe__lr": 0.2, "varied": ["recipe.lr"]}
+    first, second, third = folders(tmp_path, {"model": shallow.model.model_dump()}, {}, varied)
+    assert constructions([first, second, third], None) == [(first, 14, second)]
+    assert constructions([third], 20) == [(third, 20, None)]

@@ -18,11 +18,12 @@ from resnet_lab.record import checksums
 from resnet_lab.record.files import read_json, write_json
 from resnet_lab.record.lines import EvalRecord, TrainRecord, to_line
 from resnet_lab.record.store import RunFolder
+from resnet_lab.report.checks import pairs
 from resnet_lab.report.verify import verify
 from resnet_lab.report.write import write_comparison, write_report
 from resnet_lab.run.experiment import run
 from resnet_lab.study.compare import compare_study
-from tests.builders import CPU, fake_cifar10, settings, tiny, written_study
+from tests.builders import CPU, fake_cifar10, made_run, settings, tiny, written_study
 
 CHECKS = [
     "identity", "files", "checkpoints", "exports", "analyses", "records", "repeats", "pairs", "data", "numbers", "figures",
@@ -130,6 +131,31 @@ def test_a_pair_that_is_not_matched_is_a_fault(study, what):
     rewrite(path, change)
     assert faults(study, "pairs") == f"plain-8-s0 and residual-8-s0 differ in: {what}."
     assert "residual-8-s0/events.jsonl has changed since the run finished" in faults(study, "files")
+
+
+def started(weights, kind="residual", **settings):
+    """A run whose initial weights have this digest."""
+    made = made_run(kind, 8, model={"kind": kind, "depth": 8, "width": 4} | settings, varied=[f"model.{key}" for key in settings])
+    digests = {"initial weights": weights, "training images": "1", "order and augmentation": "2"}
+    event = dataclasses.replace(made.events[0], detail={"parameters": 1, "sha256": digests})
+    return dataclasses.replace(made, events=[event])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"shortcut_scale": 0.5}, {"branch_scale": "1/sqrt(blocks)"}, {"order": "bn-after-addition"}]
+)
+def test_a_residual_network_with_varied_shortcuts_is_matched_with_the_plain_one(settings):
+    plain = started("a", "plain")
+    assert pairs.pairs([plain, started("a", **settings)]).outcome == "ok"
+    (fault,) = pairs.pairs([plain, started("b", **settings)]).faults
+    assert fault.problem.endswith("-s0 differ in: initial weights.")
+
+
+def test_networks_with_other_layers_have_a_counterpart_with_these_layers():
+    plain = started("a", "plain")
+    assert pairs.pairs([plain, started("b", span=1)]).skipped
+    assert pairs.pairs([plain, started("b", span=1), started("b", "plain", span=1)]).outcome == "ok"
+    assert pairs.pairs([started("a", "plain", norm="none"), started("b", norm="none")]).outcome == "ok"  # Fixup rescales weights
 
 
 def test_the_digest_of_weights_depends_on_the_seed_but_not_on_projections():

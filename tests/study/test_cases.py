@@ -5,9 +5,10 @@ import json
 
 import pytest
 
+from resnet_lab.record.lines import EvalRecord
 from resnet_lab.study.values import comparison_values
 from resnet_lab.study.verdict import verdict_on_case
-from tests.builders import compared, made_run
+from tests.builders import compared, made_run, tiny
 
 SEEDS = range(3)
 NOISE = (-0.002, 0.0, 0.002)
@@ -161,6 +162,34 @@ def test_runs_that_differ_in_other_settings_too_are_left_out():
     steps = {"recipe__steps": 60, "varied": ["recipe.steps"], "recipe__lr": 0.05, "log__every": 10}
     assert len(compared([*base(), *case(0.2, **steps)]).varied) == 1
     assert len(compared([*base(), *case(0.2, log__every=10)]).varied) == 0
+
+
+def continued(shallow, depth, error, steps=10):
+    """A finished run on disk that starts as a deeper network built from this run."""
+    shallow.folder.create(shallow.config)
+    folder = shallow.folder.continued(depth, 30, steps)
+    folder.create(tiny(model=shallow.config.model.model_dump() | {"depth": depth}, seed=shallow.config.seed, recipe__steps=steps))
+    folder.append(EvalRecord(steps, error, 0.1, 80, None, None, error, 0.1, 1.0))
+    folder.append_event("finished", steps)
+
+
+def test_runs_that_start_from_the_identity_construction_are_a_case(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [*base(), *case(*around(0.35))]
+    before = compared(runs)
+    for run, error in zip([run for run in runs if run.name.startswith("plain-20")], around(0.2), strict=True):
+        continued(run, 56, error)
+        continued(run, 32, error)  # no base run has this depth
+    after = compared(runs)
+    varied, constructed = after.cases
+    assert (varied,) == before.cases
+    assert sentence(constructed).startswith(
+        "start = identity construction from plain-20, steps = 10 removes the degradation of plain-56: +0.00 points from plain-20"
+    )
+    assert (constructed.network, constructed.seeds) == ("plain-56", (0, 1, 2))
+    assert after.records_digest != before.records_digest
+    assert after.all_runs == before.all_runs
+    assert compared(base()).cases == ()  # only beside cases
 
 
 def test_json_has_cases_only_if_settings_vary():

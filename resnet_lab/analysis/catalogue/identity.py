@@ -13,6 +13,7 @@ from pydantic import Field
 from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request
 from resnet_lab.analysis.results import Count, Number, Result, Values
 from resnet_lab.config.terms import VARIANTS
+from resnet_lab.config.varied import folder_name
 from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Table
 from resnet_lab.record.lines import Error
@@ -104,7 +105,7 @@ def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Ite
     from resnet_lab.analysis import identity as measuring
 
     num_images = measuring.FAST_IMAGES if request.fast else None
-    for folder, depth, scratch_folder in _constructions(folders, options.depth):
+    for folder, depth, scratch_folder in constructions(folders, options.depth):
         shallow = next(request.load([folder]))
         scratch = next(_newest(request, scratch_folder)) if scratch_folder else None
         if options.continue_steps is not None:
@@ -124,13 +125,18 @@ def _newest(request: Request, folder: RunFolder) -> "Iterator[Subject]":
     return subjects([folder], None, request.resources)
 
 
-def _constructions(folders: Sequence[RunFolder], depth: int | None) -> list[tuple[RunFolder, int, RunFolder | None]]:
-    """The shallowest run of each study, kind and seed, with each depth to construct and the run of that depth, if any."""
-    groups: dict[tuple[Path, str, int], dict[int, RunFolder]] = {}
-    for folder in folders:
-        config = folder.config()
-        groups.setdefault((folder.path.parent, config.model.family, config.seed), {})[config.model.depth] = folder
-    constructions = []
+def constructions(folders: Sequence[RunFolder], depth: int | None) -> list[tuple[RunFolder, int, RunFolder | None]]:
+    """The shallowest run of each study, kind and seed, with each depth to construct and the run of that depth, if any.
+
+    Runs with varied settings are left out if there are others: they have no shallower run.
+    """
+    groups: dict[tuple[Path, str, str, int], dict[int, RunFolder]] = {}
+    configs = {folder: folder.config() for folder in folders}
+    base = {folder: config for folder, config in configs.items() if not config.varied}
+    for folder, config in (base or configs).items():
+        key = folder.path.parent, config.model.family, folder_name(config.varied_settings), config.seed
+        groups.setdefault(key, {})[config.model.depth] = folder
+    found = []
     for by_depth in groups.values():
         shallowest = min(by_depth)
         depths = [depth] if depth is not None else sorted(set(by_depth) - {shallowest})
@@ -138,8 +144,8 @@ def _constructions(folders: Sequence[RunFolder], depth: int | None) -> list[tupl
             raise ConfigError(
                 f"The construction needs a depth: name a deeper run in addition to {by_depth[shallowest].path}, or give --depth."
             )
-        constructions += [(by_depth[shallowest], deeper, by_depth.get(deeper)) for deeper in depths]
-    return constructions
+        found += [(by_depth[shallowest], deeper, by_depth.get(deeper)) for deeper in depths]
+    return found
 
 
 def _continued(shallow: "Subject", result: Identity, steps: int, request: Request) -> Identity:

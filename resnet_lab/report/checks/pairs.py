@@ -11,7 +11,10 @@ _REMEDY = "They are not a matched pair: train both again in one study, with the 
 
 
 def pairs(runs: Sequence[Run]) -> Check:
-    """Whether plain and residual runs of the same recipe, depth and seed had equal weights at the start and equal batches."""
+    """Whether residual runs and those of their plain counterparts had equal weights at the start and equal batches.
+
+    The counterpart has the same recipe, layers and seed, so a residual run with varied settings of its shortcuts has one, too.
+    """
     faults, number, not_recorded = [], 0, 0
     for plain, residual in _pairs(runs):
         number += 1
@@ -40,7 +43,9 @@ def _pairs(runs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
 
 
 def _key(run: Run) -> tuple[str, int, int]:
-    return run.config.recipe_digest(), run.config.model.depth, run.config.seed
+    """Equal for a residual run and its plain counterpart."""
+    config = run.config.model_copy(update={"model": run.config.model.counterpart})
+    return config.recipe_digest(), config.model.depth, config.seed
 
 
 def _digests(run: Run) -> dict[str, str]:
