@@ -1,21 +1,31 @@
-"""`resnet-lab compare`: tables, verdict and curves of a study."""
+"""`resnet-lab compare`: tables, verdict and curves of a study, or of several together."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import terminal
-from resnet_lab.cli.options import Json, Out, Runs, StudyArgument, XAxis
+from resnet_lab.cli import completion, terminal
+from resnet_lab.cli.options import Json, Out, Runs, XAxis
 from resnet_lab.errors import NotShownError
+from resnet_lab.presentation.blocks import Table, X
 from resnet_lab.record.study import DEFAULT_ROOT, find_study
-from resnet_lab.report.tables import case_table, difference_table, error_table
+from resnet_lab.report.tables import case_table, difference_table, error_table, study_table
 from resnet_lab.study.compare import Comparison, compare_study
+from resnet_lab.study.compare import compare as compare_runs
+from resnet_lab.study.together import together
 from resnet_lab.study.values import comparison_values
 from resnet_lab.study.verdict import verdict_on_case
 
 
 def compare(
-    study: StudyArgument = None,
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="STUDY", help="Study names or folders (default: the newest study).", autocompletion=completion.studies
+        ),
+    ] = None,
     runs: Runs = DEFAULT_ROOT,
     best: Annotated[
         bool, typer.Option("--best", help="Also show the best test error (optimistic: selected on test data).")
@@ -35,25 +45,38 @@ def compare(
     """Compare plain with residual and shallow with deep networks: tables, a verdict and curves.
 
     Writes curves.png, .svg, .pdf and .csv to the study's folder, or to --out.
+
+    With several studies of one recipe, such as `resnet-lab compare seeds-a seeds-b`: first the errors of each study, then of all
+    runs together. Files are written to --out alone.
     """
-    folder = find_study(runs, study)
-    comparison = compare_study(folder)
+    folders = [find_study(runs, name) for name in studies or (None,)]
+    comparisons = [compare_study(folder) for folder in folders]
+    comparison = comparisons[0] if len(folders) == 1 else compare_runs(together(comparisons))
+    target = folders[0] if out is None and len(folders) == 1 else out
     if comparison.stand_in:
         terminal.stand_in()
     if as_json:
-        terminal.result_json(comparison_values(comparison, best=best))
+        parts = [comparison_values(part, best=best) for part in comparisons]
+        terminal.result_json(comparison_values(comparison, best=best) | ({"studies": parts} if len(parts) > 1 else {}))
     else:
+        if len(folders) > 1:
+            _print(study_table(comparisons))
         _show(comparison, best=best)
-    from resnet_lab.report.write import write_comparison  # slow to import, so only after the tables are printed
-
-    write_comparison(comparison, x, out)
-    if not as_json:
-        curves = (out or folder) / "curves.png"
-        terminal.note(f"Curves: {curves} (also .svg, .pdf, .csv). `resnet-lab report {folder}` writes the report.")
+    if target is not None:
+        _write(comparison, target, folders, x, as_json=as_json)
     if expect_degradation and not comparison.shows_degradation:
         raise NotShownError(
             "The study does not show the degradation required by --expect-degradation: " + " ".join(comparison.verdict)
         )
+
+
+def _write(comparison: Comparison, target: Path, folders: Sequence[Path], x: X, *, as_json: bool) -> None:
+    from resnet_lab.report.write import write_comparison  # slow to import, so only after the tables are printed
+
+    write_comparison(comparison, x, target)
+    if not as_json:
+        report = f" `resnet-lab report {folders[0]}` writes the report." if len(folders) == 1 else ""
+        terminal.note(f"Curves: {target / 'curves.png'} (also .svg, .pdf, .csv).{report}")
 
 
 def _show(comparison: Comparison, *, best: bool) -> None:
@@ -61,10 +84,14 @@ def _show(comparison: Comparison, *, best: bool) -> None:
     tables += [difference_table(comparison)] if comparison.differences else []
     tables += [case_table(comparison)] if comparison.cases else []
     for table in tables:
-        terminal.table(table.header, table.rows, table.caption)
-        terminal.result("")
+        _print(table)
     terminal.curves(comparison.runs)
     for sentence in (*comparison.verdict, *(" ".join(verdict_on_case(case)) for case in comparison.cases)):
         terminal.sentence(sentence)
     for sentence in (*comparison.unmatched, *comparison.missing):
         terminal.note(sentence)
+
+
+def _print(table: Table) -> None:
+    terminal.table(table.header, table.rows, table.caption)
+    terminal.result("")

@@ -1,11 +1,14 @@
 """The tables of a comparison, for the report and the terminal."""
 
+from collections.abc import Sequence
+
 from resnet_lab.config.terms import KINDS, VARIANTS
 from resnet_lab.presentation.blocks import Table
 from resnet_lab.study.cases import Case
 from resnet_lab.study.cells import Cell
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread
+from resnet_lab.text import printable
 
 NO_INTERVAL = f"Intervals require at least {FEWEST_FOR_INTERVAL} seeds and are omitted otherwise."
 
@@ -44,6 +47,20 @@ def _pair_rows(comparison: Comparison, *, best: bool) -> tuple[tuple[str, ...], 
         seeds = [str(len(cell.seeds)) if cell else "0" for cell in pair]
         rows.append((str(depth), *errors, seeds[0] if len(set(seeds)) == 1 else " / ".join(seeds)))
     return header, rows
+
+
+def study_table(comparisons: Sequence[Comparison]) -> Table:
+    """Errors in percent of each network in each of several studies."""
+    found = [(cell, comparison.study.name) for comparison in comparisons for cell in comparison.cells]
+    found.sort(key=lambda item: (VARIANTS.index(item[0].variant), item[0].depth))
+    rows = [
+        (f"{cell.variant}-{cell.depth}", printable(name), *_errors_of(cell, best=False), str(len(cell.seeds)))
+        for cell, name in found
+    ]
+    caption = (
+        "Error in percent at the last evaluation in each study; mean and standard deviation over seeds if there are several."
+    )
+    return Table(caption, ("network", "study", "train", "test", "seeds"), tuple(rows))
 
 
 def _errors_of(cell: Cell | None, *, best: bool) -> tuple[str, ...]:
