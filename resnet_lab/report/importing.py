@@ -14,6 +14,7 @@ from resnet_lab.report.verify import verify
 from resnet_lab.study.cases import differing_settings
 
 _STAGING = ".importing"  # in the runs folder, for runs that have been copied but not checked yet
+_NUM_SHOWN = 5  # faults in a message
 
 
 @dataclass(frozen=True)
@@ -119,4 +120,5 @@ def _require_intact(copy: Path, target: Path) -> None:
     faults = [fault for check in (*verify(copy).checks, pairs.pairs(together)) for fault in check.faults]
     problems = list(dict.fromkeys(fault.problem for fault in faults))
     if problems:
-        raise FaultError("\n".join(["Nothing was imported, since checks found faults:", *problems]))
+        more = [f"And {len(problems) - _NUM_SHOWN:,} more; `resnet-lab verify` lists them."] if len(problems) > _NUM_SHOWN else []
+        raise FaultError("\n".join(["Nothing was imported, since checks found faults:", *problems[:_NUM_SHOWN], *more]))

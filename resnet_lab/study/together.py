@@ -15,9 +15,16 @@ from resnet_lab.study.digest import records_digest
 def together(comparisons: Sequence[Comparison]) -> Study:
     """The runs of all these studies as one study. Of two runs of one name with different records, the first one counts.
 
-    Its `faults` name such runs. Raises ConfigError, with the keys, if the studies have different recipes or images.
+    Its `faults` name such runs. Raises ConfigError, with the keys, if the studies have different recipes or images, or if one of
+    them adds seeds until its verdict is decided.
     """
     studies = [comparison.study for comparison in comparisons]
+    for study in studies:
+        if study.design is not None and len(studies) > 1:
+            raise ConfigError(
+                f"{study.name} adds seeds until its verdict is decided, and its intervals hold for these seeds alone, so it "
+                "cannot be compared together with other studies."
+            )
     _require_one_recipe([comparison for comparison in comparisons if comparison.runs])
     runs: dict[str, Run] = {}
     faults = list(chain.from_iterable(study.faults for study in studies))

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from resnet_lab.record.lines import EvalRecord
+from resnet_lab.record.sequential import Design, write_design
 from resnet_lab.record.store import RunFolder
 from tests.builders import KINDS, tiny
 
@@ -55,6 +56,16 @@ def test_studies_with_other_settings_are_refused_with_the_keys(cli):
         "a and b have different recipes and cannot be compared as one study: log.every is 5 and 3; recipe.lr is 0.05 and 0.1."
         in answer.err
     )
+
+
+def test_a_study_whose_seeds_are_added_until_it_is_decided_is_not_compared_with_others(cli):
+    study("a", (0, 1, 2))
+    study("b", (3,))
+    write_design(Path("runs/a"), Design(first_look=3, max_seeds=5))
+    answer = cli("compare", "a", "b")
+    assert answer.code == 2
+    assert "a adds seeds until its verdict is decided" in answer.err
+    assert cli("compare", "a").code == 0
 
 
 def test_the_same_run_counts_once_and_one_with_other_records_is_named(cli):
