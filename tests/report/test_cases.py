@@ -6,7 +6,7 @@ import pytest
 
 from resnet_lab.config.files import load_study
 from resnet_lab.report import case_figures, charts, markdown
-from resnet_lab.report.document import command
+from resnet_lab.report.details import command
 from resnet_lab.report.illustrations import cases
 from resnet_lab.report.tables import case_table
 from tests.builders import compared, document_of, four_runs, made_run
