@@ -68,6 +68,10 @@ def test_two_runs_are_trained_compared_and_reported(cli):
     page = cli("report", "smoke")
     assert page.out.strip() == "runs/smoke/report/index.html"
     assert "SYNTHETIC STAND-IN" in Path(page.out.strip()).read_text()
+    paper = cli("report", "smoke", "--figures", "paper")
+    assert paper.out.split() == ["runs/smoke/paper/figure6.pdf"]
+    assert "Figure 1 needs" in paper.err
+    assert "Figure 7 needs" in paper.err
     listed = json.loads(cli("runs", "--json").out)
     assert [run["state"] for run in listed["studies"][0]["runs"]] == ["finished", "finished"]
     assert "plain-8-s0" in cli("runs").out
