@@ -1,7 +1,7 @@
 """`resnet-lab report`: a study as one HTML page."""
 
 import webbrowser
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,10 @@ def report(
     ] = None,
     x: XAxis = "step",
     out: Out = None,
+    figures: Annotated[
+        Literal["paper"] | None,
+        typer.Option(help="Write Figures 1, 6 and 7 of the paper instead: PDF files at column width, in the folder `paper`."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the study's report as one self-contained HTML page that works offline, and as Markdown."""
@@ -38,11 +42,17 @@ def report(
         raise ConfigError("--watch writes the report repeatedly, but --json prints one object; drop one of them.")
     if every is not None and not watch:
         raise ConfigError("--every sets the interval of --watch; add --watch or drop --every.")
-    from resnet_lab.report.write import write_report
+    if figures and (watch or open_page):
+        raise ConfigError("--figures writes PDF files, no page; drop --watch and --open.")
+    from resnet_lab.report.write import write_paper_figures, write_report
 
     folder = find_study(runs, study)
     current = read_study(folder)
     comparison = compare(current)
+    if figures:
+        paths, missing = write_paper_figures(comparison, x, out)
+        _show_figures([str(path) for path in paths], missing, as_json, stand_in=comparison.stand_in)
+        return
     with terminal.working() as show:
         page, markdown = write_report(comparison, x, out, show)
     if comparison.stand_in:
@@ -63,3 +73,16 @@ def report(
                     written = now
                     write_report(compare(current), x, out)
         terminal.note("All runs have ended; the page is complete.")
+
+
+def _show_figures(paths: list[str], missing: tuple[str, ...], as_json: bool, *, stand_in: bool) -> None:
+    """Print the files, and why others are missing."""
+    if stand_in:
+        terminal.stand_in()
+    if as_json:
+        terminal.result_json({"figures": paths, "missing": list(missing)})
+        return
+    for path in paths:
+        terminal.result(path)
+    for reason in missing:
+        terminal.note(reason)

@@ -44,7 +44,6 @@ TRAINING: dict[str, Any] = {"linewidth": 1.8, "linestyle": (0, (3.2, 1.4))}
 TEST: dict[str, Any] = {"linewidth": 1.8, "linestyle": "-"}
 RUNNING: dict[str, Any] = {"linewidth": 0.7, "linestyle": "-", "alpha": 0.4}  # behind the other two
 DOTTED: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (1, 1.6))}
-_LABEL_POINTS = 11.0  # smallest distance of labels
 
 
 def shade(variant: str, index: int = 0, number: int = 1) -> str:
@@ -96,7 +95,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     ordered = sorted(ends)
     to_fraction = axes.transScale + axes.transLimits
     ys = [float(to_fraction.transform((axes.get_xlim()[0], value))[1]) for value, _, _ in ordered]
-    gap = _LABEL_POINTS / _height_in_points(axes)
+    gap = 1.2 * mpl.rcParams["font.size"] / _height_in_points(axes)
     places = apart(ys, gap)
     is_moved = any(abs(end - start) > gap / 4 for start, end in zip(ys, places, strict=True))
     for start, end, (_, text, colour) in zip(ys, places, ordered, strict=True):
@@ -105,7 +104,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
             (1, start),
             xycoords="axes fraction",
             xytext=(1, end),
-            textcoords=offset_copy(axes.transAxes, figure_of(axes), x=12 if is_moved else 5, units="points"),
+            textcoords=offset_copy(
+                axes.transAxes, figure_of(axes), x=(1.4 if is_moved else 0.6) * mpl.rcParams["font.size"], units="points"
+            ),
             color=colour,
             va="center",
             weight="bold",

@@ -16,7 +16,7 @@ from resnet_lab.study.published import NUMBERS, PAPER, is_comparable
 from resnet_lab.text import printable
 
 STAND_IN_NOTICE = "SYNTHETIC STAND-IN, NOT CIFAR-10"
-_STAND_IN_COLOUR = "#b00020"
+STAND_IN_COLOUR = "#b00020"
 
 
 def by_depth(comparison: Comparison, layout: Layout = "wide") -> Figure:
@@ -104,7 +104,7 @@ def entitled(illustration: Illustration, comparison: Comparison, layout: Layout 
     name = printable(comparison.study.name).replace("$", r"\$")  # matplotlib would read $ as mathematics
     lines = [STAND_IN_NOTICE] if comparison.stand_in else []
     lines += [f"{name}: {illustration.title}"] if has_title else []
-    look: Any = {"color": _STAND_IN_COLOUR, "weight": "bold"} if comparison.stand_in else {}
+    look: Any = {"color": STAND_IN_COLOUR, "weight": "bold"} if comparison.stand_in else {}
     if lines:
         figure.suptitle("\n".join(lines), fontsize=10, **look)
     return figure

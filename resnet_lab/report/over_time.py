@@ -162,10 +162,10 @@ def _prepare(axes: Axes, title: str, axis: Axis, runs: Sequence[Run]) -> None:
     mark_drops(axes, axis, runs)
 
 
-def mark_drops(axes: Axes, axis: Axis, runs: Sequence[Run]) -> None:
+def mark_drops(axes: Axes, axis: Axis, runs: Sequence[Run], **style: Any) -> None:
     """Mark the drops of the lr by dotted vertical lines."""
     for x in sorted({axis.position(run, step) for run in runs for step in lr_drops(run)}):
-        axes.axvline(x, color="0.6", zorder=0, **DOTTED)
+        axes.axvline(x, color="0.6", zorder=0, **{**DOTTED, **style})
 
 
 def _label_errors(panels: Sequence[Axes], layout: Layout) -> None:

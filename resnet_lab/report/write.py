@@ -5,11 +5,13 @@ from pathlib import Path
 
 from resnet_lab.analysis.definition import Analysis
 from resnet_lab.analysis.registry import findings
+from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import Illustration, X
 from resnet_lab.record.checksums import write_files
 from resnet_lab.report import document, figures, html, markdown, why
 from resnet_lab.report.charts import numbers
 from resnet_lab.report.illustrations import curves, illustrations
+from resnet_lab.report.paper_figures import paper_figures
 from resnet_lab.report.source import is_made_from, source_mark
 from resnet_lab.report.verify import verified_on
 from resnet_lab.study.compare import Comparison, compare_study
@@ -68,6 +70,20 @@ def write_report(
     }
     write_files(folder, files, _OPTION)
     return html_path, markdown_path
+
+
+def write_paper_figures(comparison: Comparison, x: X = "step", out: Path | None = None) -> tuple[list[Path], tuple[str, ...]]:
+    """Write those of `paper/figure1.pdf`, `figure6.pdf` and `figure7.pdf` that the study has data for, to `out` or its folder.
+
+    Returns their paths, and a sentence for each of the others. Raises ConfigError if there is data for none, and DiskError.
+    """
+    drawn, missing = paper_figures(comparison, x)
+    if not drawn:
+        raise ConfigError(" ".join(missing))
+    folder, keywords = out or comparison.study.path, mark(comparison.records_digest)
+    files = {f"paper/{name}.pdf": figures.rendered(figure, "pdf", keywords) for name, figure in drawn.items()}
+    write_files(folder, files, _OPTION)
+    return [folder / name for name in files], missing
 
 
 def _draw(comparison: Comparison, illustration: Illustration) -> dict[str, bytes]:

@@ -63,7 +63,7 @@ def test_paths_landscape_and_line_draw_figures_and_fill_the_report(study, cli):
     images = subset(run.data.train, 200, "train")
     loss = evaluate(with_batch_statistics(run.net), clean_batches(images, run.data.mean, 250))[1]
     assert built["train_losses"][1] == pytest.approx(loss, rel=0.02)  # batch statistics, and the same function
-    for stem in ("paths", "landscape-2d-moving", "landscape-2d-moving-surface", "landscape-1d-batch", "lines"):
+    for stem in ("paths", "landscape-2d-moving", "landscape-1d-batch", "lines"):
         assert (study / f"{stem}.png").stat().st_size > 10_000
     page = write_report(compare_study(study))[0].read_text()
     assert "<image" not in page

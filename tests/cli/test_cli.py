@@ -24,11 +24,12 @@ def test_every_command_has_help(cli, command):
     assert len(answer.out.splitlines()) > 5
 
 
-def test_every_command_is_listed_in_the_help_and_in_the_readme(cli):
+def test_every_command_is_listed_in_the_help_and_in_the_documents(cli):
     listed = cli("--help").out
+    documents = README.read_text() + (README.parent / "docs/commands.md").read_text()
     for command in COMMANDS:
         assert command.split()[0] in listed
-        assert f"resnet-lab {command.split()[0]}" in README.read_text()
+        assert f"resnet-lab {command.split()[0]}" in documents
 
 
 def test_train_and_sweep_have_exactly_the_documented_options(cli):
@@ -69,6 +70,10 @@ def test_two_runs_are_trained_compared_and_reported(cli):
     page = cli("report", "smoke")
     assert page.out.strip() == "runs/smoke/report/index.html"
     assert "SYNTHETIC STAND-IN" in Path(page.out.strip()).read_text()
+    paper = cli("report", "smoke", "--figures", "paper")
+    assert paper.out.split() == ["runs/smoke/paper/figure6.pdf"]
+    assert "Figure 1 needs" in paper.err
+    assert "Figure 7 needs" in paper.err
     listed = json.loads(cli("runs", "--json").out)
     assert [run["state"] for run in listed["studies"][0]["runs"]] == ["finished", "finished"]
     assert "plain-8-s0" in cli("runs").out

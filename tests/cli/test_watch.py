@@ -155,6 +155,11 @@ def test_runs_watch_without_any_runs_says_so(cli):
         (["runs", "--watch", "--json"], "drop one of them"),
         (["report", "--watch", "--json"], "drop one of them"),
         (["report", "--every", "9"], "add --watch"),
+        (["report", "--figures", "paper", "--watch"], "drop --watch and --open"),
+        (
+            ["report", "--figures", "paper"],
+            "Figure 1 needs evaluations of plain networks of two depths, which study does not have.",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(cli, folder, arguments, sentence):

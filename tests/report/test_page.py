@@ -47,7 +47,7 @@ def with_markup_in_names(block):
 
 @pytest.fixture(scope="module")
 def page_with_map():
-    """A page with a colour map in the first section, after a figure of lines."""
+    """A page with a colour map in its last unfolded section, after figures of lines."""
     comparison = long_study(seeds=1, records=30, evaluations=5)
     losses = tuple(tuple(0.1 * 10 ** (3 * (x * x + y * y)) for x in (-1.0, 0.0, 1.0)) for y in (-1.0, 0.0, 1.0))
     plane = Landscape(
@@ -56,8 +56,9 @@ def page_with_map():
     table = Table("Losses.", ("run", "loss"), (("plain-20-s0", "0.1"),))
     illustration = Illustration("map", "loss", "Loss.", table, partial(surfaces.contours, {"plain-20-s0": plane}), is_map=True)
     built = document_of(comparison)
-    last = dataclasses.replace(built.sections[-1], blocks=(figures.on_page(illustration, comparison),))
-    return html.render(dataclasses.replace(built, sections=(*built.sections[:-1], last)))
+    unfolded = [section for section in built.sections if not section.folded]
+    last = dataclasses.replace(unfolded[-1], blocks=(figures.on_page(illustration, comparison),))
+    return html.render(dataclasses.replace(built, sections=(*unfolded[:-1], last)))
 
 
 def test_page_makes_no_requests_and_logs_nothing(show, page):
@@ -112,7 +113,7 @@ def test_nothing_overflows_the_page_and_no_labels_overlap(show, page, width):
 @pytest.mark.parametrize("width", [320, 390])
 def test_static_figures_are_stacked_and_readable_on_a_phone(show, page_with_map, width):
     browser = show(page_with_map, width=width, scripts=False)
-    for still in elements(browser, ".static"):
+    for still in elements(browser, "figure:not(.folded *) .static"):
         wide, narrow = still.find_elements("css selector", "svg")
         assert (wide.is_displayed(), narrow.is_displayed()) == (False, True)
         assert narrow.rect["width"] <= still.rect["width"]
@@ -124,11 +125,11 @@ def test_static_figures_are_stacked_and_readable_on_a_phone(show, page_with_map,
 
 def test_wide_screens_and_print_show_the_wide_figures(show, page):
     browser = show(page, scripts=False)
-    assert all(each.is_displayed() for each in elements(browser, ".static .wide"))
+    assert all(each.is_displayed() for each in elements(browser, "figure:not(.folded *) .wide"))
     assert not any(each.is_displayed() for each in elements(browser, ".static .narrow"))
     show(page, width=320, scripts=False)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
-    assert all(each.is_displayed() for each in elements(browser, ".static .wide"))
+    assert all(each.is_displayed() for each in elements(browser, "figure:not(.folded *) .wide"))
 
 
 def test_dark_mode_leaves_colour_maps_alone_and_has_no_slabs(show, page_with_map):
@@ -163,7 +164,10 @@ def test_first_screen_has_the_finding_its_certainty_the_figure_and_the_numbers(s
     assert browser.find_element("css selector", "h1").text.startswith("Going from 20 to 56 layers")
     chips = elements(browser, ".chips li")
     assert [chip.text.replace("\n", " ").split(":")[0] for chip in chips] == ["plain networks", "residual networks"]
-    (drawing,), (table,) = elements(browser, ".glance .static svg"), elements(browser, ".glance > .scroll table")
+    (drawing,), (table,) = (
+        elements(browser, f".glance .{'wide' if width == 1280 else 'narrow'}"),
+        elements(browser, ".glance > .scroll table"),
+    )
     for each in (*chips, drawing, table):
         assert each.rect["y"] + each.rect["height"] <= 900
     beside = table.rect["x"] > drawing.rect["x"] + drawing.rect["width"]
@@ -185,12 +189,14 @@ def test_contents_stay_in_view_and_lead_to_folded_sections(show, page):
 
 
 def test_a_command_can_be_copied(show, page):
+    from selenium.webdriver.support.ui import WebDriverWait
+
     browser = show(page)
     browser.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
     browser.execute_script("document.querySelectorAll('details.folded').forEach(each => { each.open = true; })")
     (first, *_) = elements(browser, "button.copy")
     first.click()
-    assert first.text == "copied"
+    WebDriverWait(browser, 10).until(lambda _: first.text == "copied")
     copied = browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
     assert copied.startswith("resnet-lab train --config ")
 

@@ -59,7 +59,7 @@ def table(findings: Findings) -> Table:
     """A row per network: statistics of its layers' standard deviations, means over seeds."""
     rows = []
     for network, results in newest(findings, Responses).items():
-        stds = _stds(results)
+        stds = layer_stds(results)
         numbers = (statistics.fmean(stds), statistics.median(stds), min(stds), max(stds), stds[-1])
         steps, images = joined(result.step for result in results), joined(result.images for result in results)
         rows.append((network_name(network), str(len(results)), steps, images, *(f"{number:.3f}" for number in numbers)))
@@ -121,14 +121,15 @@ def draw(results: Mapping[Network, Sequence[Responses]], colours: Colours, layou
             style.prepare(axes, name, label)
             axes.set_ylabel("standard deviation")
             for network, members in results.items():
-                stds = _stds(members) if axes is panels[0] else sorted(_stds(members), reverse=True)
+                stds = layer_stds(members) if axes is panels[0] else sorted(layer_stds(members), reverse=True)
                 axes.plot(range(1, len(stds) + 1), stds, **style.line_style(network, colours, len(stds)))
             axes.set_ylim(bottom=0)
         style.legend(figure, results, colours)
     return figure
 
 
-def _stds(results: Sequence[Responses]) -> list[float]:
+def layer_stds(results: Sequence[Responses]) -> list[float]:
+    """The standard deviation of each layer's responses, the mean over seeds."""
     return mean_over_seeds([[layer.std for layer in result.layers] for result in results])
 
 
