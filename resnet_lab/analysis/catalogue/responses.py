@@ -72,7 +72,7 @@ def table(findings: Findings) -> Table:
 
 def sentences(findings: Findings) -> Iterator[str]:
     """The mean over layers and over the last third of them, for the deepest networks and for each kind between depths."""
-    stds = {network: _stds(results) for network, results in newest(findings, Responses).items()}
+    stds = {network: layer_stds(results) for network, results in newest(findings, Responses).items()}
     deepest = [network for network in stds if network[1] == max(depth for _, depth in stds)]
     if len(deepest) > 1:
         yield (

@@ -30,13 +30,13 @@ function followPointer(surface, getScene, read, zoomTo, reset) {
       start = { ...place, clientX: event.clientX, clientY: event.clientY };
       surface.setPointerCapture(event.pointerId);
     }
-    read(getScene().frame.xAt(place.inX), place);
+    read(getScene().frame.xAt(within(place.inX, LEFT, getScene().frame.right)), place);
   });
 
   surface.addEventListener("pointermove", (event) => {
     if (!start) {
       const place = locate(event);
-      read(getScene().frame.xAt(place.inX), place);
+      read(getScene().frame.xAt(within(place.inX, LEFT, getScene().frame.right)), place);
       return;
     }
     surface.querySelector(".selection")?.remove();
