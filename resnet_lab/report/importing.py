@@ -7,6 +7,7 @@ from pathlib import Path
 
 from resnet_lab.errors import ConfigError, FaultError, LockedError
 from resnet_lab.record.files import disk_errors
+from resnet_lab.record.sequential import read_design
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import read_study, refuse_links, run_folders, study_folders, study_path
 from resnet_lab.report.checks import pairs
@@ -52,6 +53,12 @@ def _runs_in(source: Path) -> list[RunFolder]:
             + (f"name the studies in it, which are {studies}." if studies else "name a study's folder.")
         )
     refuse_links(source)
+    study = source.resolve().parent if RunFolder(source).exists() else source
+    if read_design(study) is not None:
+        raise ConfigError(
+            f"The runs in {study} belong to a study that adds seeds until its verdict is decided, and its intervals hold for "
+            "these seeds alone, so they are not imported. Copy the folder of the whole study instead."
+        )
     for folder in folders:
         if (owner := folder.holder()) is not None:
             raise LockedError(f"{folder.path} is in use by {owner}: stop it, or import it when it has ended.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from resnet_lab.config.schema import RunConfig
+from resnet_lab.record.sequential import Design, write_design
 from resnet_lab.record.store import RunFolder
 from resnet_lab.report import importing
 from resnet_lab.report.verify import verify
@@ -144,6 +145,15 @@ def test_an_interrupted_import_leaves_no_run_and_the_next_one_starts_anew(cli, p
     assert cli("runs", "import", *parts).code == 0
     assert names_in(Path("runs/s")) == NAMES
     assert names_in(Path("runs")) == ["s"]
+
+
+def test_runs_of_a_study_whose_seeds_are_added_until_it_is_decided_are_refused(cli, parts):
+    write_design(parts[0], Design(first_look=3, max_seeds=5))
+    for name in (parts[0], parts[0] / "plain-8-s0"):
+        answer = cli("runs", "import", parts[1], name)
+        assert answer.code == 2
+        assert "a/s belong to a study that adds seeds until its verdict is decided" in answer.err
+    assert list(Path("runs").rglob("*")) == []
 
 
 def test_a_folder_without_runs_is_refused_with_the_studies_in_it(cli, parts):
