@@ -1,5 +1,6 @@
 """What the contract suite needs of a launcher: a sweep that it can start, stop, and take machines away from."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -161,6 +162,43 @@ def end_process(folder: RunFolder) -> bool:
         return False
     os.kill(owner.pid, signal.SIGKILL)
     return True
+
+
+def saved(root: Path) -> list[RunFolder]:
+    """The runs that have a checkpoint."""
+    return [folder for folder in runs_in(root) if any(folder.checkpoints.glob("*.pt"))]
+
+
+def paused(root: Path, number: int, harness: Harness) -> list[int]:
+    """Wait until so many runs have a checkpoint and suspend each at that, so that none ends by itself; their process ids."""
+    pids: dict[Path, int] = {}
+
+    def pause() -> bool:
+        for folder in saved(root):
+            owner = folder.holder()
+            if folder.path not in pids and owner is not None and owner.pid:
+                os.kill(owner.pid, signal.SIGSTOP)
+                pids[folder.path] = owner.pid
+        return len(pids) == number
+
+    wait_for(pause, harness)
+    return list(pids.values())
+
+
+def go_on(pids: Iterable[int]) -> None:
+    """Let suspended processes go on, except those that have ended."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def is_told(pid: int) -> bool:
+    """Whether a process that was suspended has ended, goes on, or will get another signal once it goes on."""
+    try:
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return not status["State"].startswith("T") or int(status["ShdPnd"], 16) != 0
 
 
 def wait_for(condition: Callable[[], object], harness: Harness) -> None:

@@ -27,6 +27,8 @@ class Cluster:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",  # else runs get little time on a busy machine
+            "RAY_health_check_period_ms": "1000",  # with the threshold, a dead node is noticed in 3 s, else in 15
+            "RAY_health_check_failure_threshold": "3",
             "PYTHONPATH": str(ROOT),
         }
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets allow no long paths

@@ -268,6 +268,7 @@ def test_wrong_options_are_refused(options, message, cli, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 def test_a_cluster_without_room_or_with_another_token_is_refused(cluster, tmp_path):
     config = write_config(tmp_path / "two.toml")
     large = RayHarness(tmp_path, cluster)
@@ -312,6 +313,7 @@ running.unlink()
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 def test_runs_share_a_gpu(cluster, tmp_path):
     node = cluster.add(cpus=4, gpus=1)
     try:
@@ -329,6 +331,7 @@ def test_runs_share_a_gpu(cluster, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 def test_a_node_with_other_storage_is_refused(cluster, tmp_path):
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("This user must not mount, so every node sees the same files")
@@ -348,6 +351,7 @@ def test_a_node_with_other_storage_is_refused(cluster, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 def test_a_cluster_of_its_own_ends_with_the_sweep(tmp_path):
     pytest.importorskip("ray")
     config = write_config(tmp_path / "two.toml")
