@@ -10,6 +10,8 @@ import pytest
 from docs.build import links, pages
 from resnet_lab import errors
 from resnet_lab.config.files import load_study
+from resnet_lab.report.tables import spread, with_interval
+from resnet_lab.study.compare import compare_study
 from resnet_lab.sweep.grid import expand
 from tests.builders import COMMANDS, ROOT
 
@@ -56,6 +58,21 @@ def test_documented_command_exists_with_valid_options_and_settings(cli, argument
 def test_documents_show_every_command():
     assert len(documented_calls()) > 40
     assert {arguments[0] for arguments in documented_calls()} == {command.split()[0] for command in COMMANDS}
+
+
+def test_results_in_readme_are_those_of_the_reference_studies():
+    """README has a table of each study whose report it links to."""
+    readme = (ROOT / "README.md").read_text()
+    names = re.findall(r"\(reference/([^/)]+)/report/report.md\)", readme)
+    assert names
+    rows = []
+    for comparison in (compare_study(ROOT / "reference" / name) for name in names):
+        cells = {(cell.variant, cell.depth): spread(cell.train_error) for cell in comparison.cells}
+        for gap in comparison.gaps:
+            errors = [cells[gap.variant, depth] for depth in (gap.shallow, gap.deep)]
+            verdict = "**shown**" if gap.degradation == "shown" else gap.degradation
+            rows.append(f"| {' | '.join([gap.variant, *errors, with_interval(gap.train_error, '{:+.2f}'), verdict])} |")
+    assert re.findall(r"^\| (?:plain|residual).*", readme, re.MULTILINE) == rows
 
 
 def anchors(page) -> set[str]:
