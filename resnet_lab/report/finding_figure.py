@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from resnet_lab.config.terms import VARIANTS
 from resnet_lab.presentation.blocks import Illustration, Layout
-from resnet_lab.presentation.style import label_ends, marker, new_figure
+from resnet_lab.presentation.style import TRAINING, label_ends, marker, new_figure
 from resnet_lab.report import figures
 from resnet_lab.report.tables import interval_table
 from resnet_lab.study.compare import Comparison
@@ -64,9 +64,9 @@ def _draw(comparison: Comparison, layout: Layout) -> Figure:
                 halves,
                 color=colour,
                 marker=marker(variant),
-                linewidth=2.2,
                 markersize=6,
                 capsize=3,
+                **TRAINING | {"linewidth": 2.2},
             )
             ends.append((means[-1], variant, colour))
             highest = max(highest, *(mean + half for mean, half in zip(means, halves, strict=True)))
