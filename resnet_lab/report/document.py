@@ -107,7 +107,8 @@ def _curves(pictures: Mapping[str, Picture]) -> Section:
             "As in Figure 6 of He et al. 2015. Dashed: clean training error; solid: test error, both in evaluation mode. Faint: "
             "running training error (augmented images, training mode), averaged since the previous record, and over neighbouring "
             "records if there are many. With several seeds, lines are means over seeds at the steps recorded by all of them, and "
-            "bands show the range from the lowest to the highest seed. Dotted: lr drops. All points are in the study's curves.csv."
+            "bands show the range from the lowest to the highest seed. Dotted: lr drops. All points are in the study's "
+            "curves.csv."
         ),
     ]
     if "degradation" in pictures:
