@@ -65,11 +65,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """The data of a figure, from which the page's script draws an interactive chart; `drops` are the steps of the lr drops."""
+    """The data of a figure, from which the page's script draws an interactive chart; `drops` are the steps of the lr drops.
+
+    A `notice` is part of the picture, also of a downloaded one.
+    """
 
     series: tuple[Series, ...]
     epoch_steps: int
     drops: tuple[int, ...]
+    notice: str = ""
 
 
 @dataclass(frozen=True)

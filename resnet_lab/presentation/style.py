@@ -153,6 +153,14 @@ def prepare(axes: Axes, title: str, label: str, *, integers: bool = True) -> Non
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=integers))
 
 
+def from_zero(panels: Sequence[Axes], label: str) -> None:
+    """Give panels the same vertical range, from zero, and this label."""
+    highest = max(axes.get_ylim()[1] for axes in panels)
+    for axes in panels:
+        axes.set_ylim(0, highest)
+        axes.set_ylabel(label)
+
+
 def logarithmic(axes: Axes) -> None:
     """Set a logarithmic vertical scale with ticks at 1, 2 and 5 times powers of ten, labelled as plain numbers."""
     axes.set_yscale("log")

@@ -19,14 +19,14 @@ from resnet_lab.study.values import comparison_values
 _TENTHS = 10
 
 
-def chart(comparison: Comparison, colours: dict[tuple[str, int], str]) -> Chart:
+def chart(comparison: Comparison, colours: dict[tuple[str, int], str], notice: str = "") -> Chart:
     """Errors and losses of every run; `colours` are by variant and depth."""
     series = tuple(
         line for run in comparison.runs for line in _series(run, colours[run.config.model.variant, run.config.model.depth])
     )
     epoch_steps = comparison.runs[0].config.epoch_steps if comparison.runs else 1
     drops = sorted({step for run in comparison.runs for step in lr_drops(run)})
-    return Chart(series, epoch_steps, tuple(drops))
+    return Chart(series, epoch_steps, tuple(drops), notice)
 
 
 def _series(run: Run, colour: str) -> Iterator[Series]:

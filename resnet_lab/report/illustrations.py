@@ -59,7 +59,7 @@ def curves(comparison: Comparison, x: X = "step") -> Illustration:
         ),
         table=curve_table(comparison),
         draw=partial(over_time.curves, comparison, x),
-        chart=chart(comparison, figures.colours(comparison)),
+        chart=chart(comparison, figures.colours(comparison), figures.STAND_IN_NOTICE if comparison.stand_in else ""),
     )
 
 

@@ -1,6 +1,7 @@
 """The interactive curves in a browser, by pointer and keyboard: every control is tested by what is drawn."""
 
 import csv
+import dataclasses
 import io
 import re
 import time
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnet_lab.report import html
+from tests.builders import compared, document_of, tiny
 from tests.report.browser import (
     action_chain,
     box,
@@ -383,6 +386,19 @@ def test_picture_and_data_can_be_downloaded_without_relaxing_the_policy(show, pa
         [min(errors), np.mean(errors), max(errors)], abs=0.01
     )
     assert browser.get_log("browser") == []
+
+
+def test_notice_on_synthetic_images_is_part_of_the_downloaded_picture(show, downloaded):
+    runs = [
+        dataclasses.replace(run, config=run.config.model_copy(update={"data": tiny(data__dataset="synthetic").data}))
+        for run in long_study(seeds=1, records=30, evaluations=5).runs
+    ]
+    browser = show(html.render(document_of(compared(runs))))
+    assert elements(browser, ".view .notice-in-chart")[0].is_displayed()
+    root = ET.fromstring(downloaded("SVG"))
+    (notice,) = [each for each in root.iter() if each.get("class") == "notice-in-chart"]
+    assert notice.text == "SYNTHETIC STAND-IN, NOT CIFAR-10"
+    assert notice.get("fill") == "rgb(156, 17, 39)"
 
 
 @pytest.mark.parametrize("width", [320, 390])

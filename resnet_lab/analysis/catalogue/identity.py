@@ -270,10 +270,7 @@ def draw(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_de
         for axes, variant in zip(rows[1], variants if has_curves else [], strict=True):
             _continuation(axes, variant, shallow_depth, results[variant], colours)
         for row in filter(None, rows):
-            highest = max(axes.get_ylim()[1] for axes in row)
-            for axes in row:
-                axes.set_ylim(0, highest)
-                axes.set_ylabel("clean training error (%)")
+            style.from_zero(row, "clean training error (%)")
         for axes, variant in zip(rows[1], variants if has_curves else [], strict=True):
             style.label_ends(axes, _ends(variant, shallow_depth, results[variant], colours))
     return figure

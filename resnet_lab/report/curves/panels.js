@@ -103,7 +103,7 @@ function labels(own, frame) {
   ]);
 }
 
-/** The key below the panels, in as many rows as it needs. */
+/** The key below the panels, in as many rows as it needs, and the notice. */
 function drawKey(chart, state, drawn, width, top) {
   const used = (entry) => drawn.some((line) => (entry === "band" ? line.band : line.part === entry)) || (entry === "drop" && state.unit !== "hours" && chart.drops.length);
   const group = svg("g", { class: "key" });
@@ -115,6 +115,10 @@ function drawKey(chart, state, drawn, width, top) {
     group.append(entry === "band" ? svg("rect", { class: entry, x, y: y - 5, width: 22, height: 10, fill: "currentColor" })
       : svg("path", { class: entry, d: `M${x} ${y}h22`, stroke: "currentColor" }), svg("text", { x: x + 28, y: y + 4 }, text));
     x += needed + 12;
+  }
+  if (chart.notice) {
+    y += KEY_ROW;
+    group.append(svg("text", { class: "notice-in-chart", x: start, y: y + 4 }, chart.notice));
   }
   return { group, bottom: y + KEY_ROW / 2 + 2 };
 }
