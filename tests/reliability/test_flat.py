@@ -60,6 +60,9 @@ def test_memory_and_open_files_of_a_watch_are_flat_while_a_run_grows(arguments, 
     with folder.lock():
         folder.append_event("started", 0, parameters=1)
         watch = start(command, [arguments[0], "s", *arguments[1:]], tmp_path, "/dev/null")
+        while arguments[0] == "report" and not (folder.path.parent / "report/index.html").exists():
+            time.sleep(0.05)
+            assert watch.is_alive()
         end = time.monotonic() + seconds
         step = 0
         while time.monotonic() < end:

@@ -52,7 +52,7 @@ def test_a_damaged_result_is_left_out_or_can_be_shown(runs, figure):
             list(analysis.sentences(found))
             analysis.table(found)
             for illustration in analysis.figures(found, colours):
-                rendered(illustration.draw(), "svg")
+                rendered(illustration.draw("wide"), "svg")
         shown.append(not faults)
         first.unlink()
         second.unlink()
