@@ -72,3 +72,15 @@ def test_a_run_is_plain_or_residual_not_both(cli):
     answer = cli("train", "--depth", 20, "--plain", "--residual")
     assert (answer.code, answer.out) == (2, "")
     assert "--plain and --residual exclude each other; `resnet-lab sweep` trains both." in " ".join(answer.err.split())
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--version", 0), ("--nonsense", 2)])
+def test_a_process_of_torchrun_ends_without_teardown_with_the_exit_code(argument, code):
+    program = "import atexit, sys; atexit.register(print, 'teardown'); from resnet_lab.__main__ import main; main()"
+    ends = {}
+    for variables in ({}, {"TORCHELASTIC_RUN_ID": "none"}):
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+        argv = [sys.executable, "-c", program, argument]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        ends[bool(variables)] = (done.returncode, "teardown" in done.stdout, bool(done.stdout + done.stderr))
+    assert ends == {False: (code, True, True), True: (code, False, True)}
