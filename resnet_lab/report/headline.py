@@ -57,4 +57,5 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         )
     if comparison.missing:
         count = len(comparison.missing)
-        yield f"{count} limitation{'s' if count > 1 else ''} of this verdict {'are' if count > 1 else 'is'} listed under Verdict."
+        limits = "1 limitation of this verdict is" if count == 1 else f"{count} limitations of this verdict are"
+        yield f"{limits} listed in the section Verdict and its rule."
