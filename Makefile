@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-avx2 soak lint docs check wheel clean
+.PHONY: demo test test-slow test-avx2 soak lint docs check wheel package clean
 
 demo: $(VENV)/installed  ## degradation in minutes: train, compare, report
 	$(BIN)/resnet-lab sweep demo
@@ -55,6 +55,9 @@ wheel: $(VENV)/installed-dev  ## a wheel that includes the presets
 		$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/report/$$part || exit 1; done
 	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/sweep/k8s.yaml.jinja
 	$(BIN)/python -m zipfile --list dist/*.whl | grep resnet_lab/sweep/slurm_array.sh.jinja
+
+package:  ## wheel and sdist, each in an empty environment, with the Pythons 3.11 to 3.13 that are here
+	bash tests/package.sh
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
