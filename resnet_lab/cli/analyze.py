@@ -155,4 +155,6 @@ def _show(analysis: Analysis, outcomes: Sequence[Outcome], *, as_json: bool) -> 
 
 app = group("Analyse trained networks: why do plain networks degrade?")
 for _analysis in analyses():
-    app.command(_analysis.name, help=_analysis.help, cls=Command)(_command(_analysis))
+    _runs = "quick" if _analysis.takes == "runs" else "quick/plain-56-s0 quick/plain-56-s1"
+    _example = f"Example: resnet-lab analyze {_analysis.name} {_runs}"
+    app.command(_analysis.name, help=_analysis.help, cls=Command, epilog=_example)(_command(_analysis))

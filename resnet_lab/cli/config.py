@@ -16,11 +16,13 @@ from resnet_lab.config.sweep import SweepConfig
 app = group("Show presets, settings and their schema.")
 
 
-@app.command(cls=Command)
+@app.command(cls=Command, epilog="Example: resnet-lab config show quick")
 def show(
     config: Annotated[
         str | None,
-        typer.Argument(help="Preset name or TOML file (default: list the presets).", autocompletion=completion.configs),
+        typer.Argument(
+            metavar="CONFIG", help="Preset name or TOML file (default: list the presets).", autocompletion=completion.configs
+        ),
     ] = None,
     overrides: Set = None,
     as_json: Json = False,
@@ -42,7 +44,7 @@ def show(
     terminal.result(to_toml(values))
 
 
-@app.command(cls=Command)
+@app.command(cls=Command, epilog="Example: resnet-lab config schema > schema.json")
 def schema() -> None:
     """Print the JSON schema of config files; every setting is optional, since it has a default or a command-line option."""
     run = RunConfig.model_json_schema()

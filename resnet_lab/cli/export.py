@@ -48,6 +48,7 @@ def export(
     """Export a study's records, or the weights of each of its runs; files of an earlier export are replaced.
 
     Records: CSV tables, TensorBoard event files, an MLflow database or offline runs of Weights & Biases.
+
     Weights: RUN.pth, a state dict with torchvision's parameter names, or RUN.safetensors, which also describes the network.
     `resnet-lab evaluate --weights` reads both.
     """
@@ -68,7 +69,8 @@ def _records(to: RecordFiles, name: str | None, out: Path | None, runs: Path, *,
     if study.is_stand_in:
         terminal.stand_in()
     write = {"csv": write_csv, "tensorboard": write_tensorboard, "mlflow": write_mlflow, "wandb": write_wandb}[to]
-    paths = write(target, study)
+    with terminal.working() as show:
+        paths = write(target, study, show)
     for fault in study.faults:
         terminal.note(fault)
     _show(paths, as_json=as_json)

@@ -1,5 +1,6 @@
 """The look of the help: groups of commands, an example for each, and short names for the types of options."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,13 @@ _TYPES: dict[type, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 
 class _Simple:
-    """Shows N, X, TEXT or PATH in the help instead of the Python types of options, and nothing for flags and arguments."""
+    """Help without Python's types: options show N, X, TEXT or PATH, flags and arguments nothing. Paragraphs fill the terminal."""
+
+    help: str | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.help = _unwrapped(self.help)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, as the help shows them."""
@@ -20,6 +27,11 @@ class _Simple:
         for parameter in parameters:
             _simplify(parameter)
         return parameters
+
+
+def _unwrapped(text: str | None) -> str | None:
+    """The text with each paragraph on one line; Typer keeps the line ends of all but the first."""
+    return text and "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
 
 
 def _simplify(parameter: TyperOption | TyperArgument) -> None:

@@ -25,7 +25,8 @@ Threads = Annotated[
     int | None, typer.Option(min=1, max=1024, help="CPU threads per run; use the same number to reproduce results exactly.")
 ]
 ConfigArgument = Annotated[
-    str | None, typer.Argument(help="Preset name or TOML file (default: plateau).", autocompletion=completion.configs)
+    str | None,
+    typer.Argument(metavar="CONFIG", help="Preset name or TOML file (default: plateau).", autocompletion=completion.configs),
 ]
 ConfigOption = Annotated[
     str | None, typer.Option("--config", help="Preset name or TOML file (default: plateau).", autocompletion=completion.configs)
@@ -44,7 +45,7 @@ Compile = Annotated[
     bool | None,
     typer.Option(
         "--compile/--no-compile",
-        help="Compile blocks or not: short for --set compute.compile=true or false (default: a trial decides, once per study).",
+        help="Compile blocks or not: sets compute.compile (default: a trial decides, once per study).",
         show_default=False,
     ),
 ]

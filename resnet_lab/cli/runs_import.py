@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from resnet_lab.cli import terminal
-from resnet_lab.cli.options import Runs
+from resnet_lab.cli.options import Json, Runs
 from resnet_lab.record.study import DEFAULT_ROOT
 
 
@@ -16,6 +16,7 @@ def import_(
         str | None, typer.Option("--study", help="Name of the study to import into (default: that of the first study).")
     ] = None,
     runs: Runs = DEFAULT_ROOT,
+    as_json: Json = False,
 ) -> None:
     """Bring studies that were trained on several machines into one study, by copying their runs.
 
@@ -24,7 +25,10 @@ def import_(
     """
     from resnet_lab.report.importing import import_runs
 
-    imported = import_runs(runs, folders, study)
+    with terminal.working() as show:
+        imported = import_runs(runs, folders, study, show)
+    if as_json:
+        terminal.result_json({"study": str(imported.study), "imported": imported.runs, "skipped": imported.skipped})
     for name in imported.skipped:
         terminal.note(f"{name}: skipped, {imported.study} has it already.")
     if imported.runs:

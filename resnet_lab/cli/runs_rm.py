@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from resnet_lab.cli import terminal
-from resnet_lab.cli.options import Runs
+from resnet_lab.cli import completion, terminal
+from resnet_lab.cli.options import Json, Runs
 from resnet_lab.errors import ConfigError, DiskError
 from resnet_lab.record.delete import check_free, delete, find_deletable, num_bytes, runs_in
 from resnet_lab.record.store import RunFolder
@@ -18,10 +18,15 @@ from resnet_lab.text import in_bytes
 def rm(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="RUN|STUDY", help="Runs as STUDY/RUN, or whole studies with their figures, reports and exports."),
+        typer.Argument(
+            metavar="RUN|STUDY",
+            help="Runs as STUDY/RUN, or whole studies with their figures, reports and exports.",
+            autocompletion=completion.runs,
+        ),
     ],
     runs: Runs = DEFAULT_ROOT,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Delete runs or whole studies. Shows what would be deleted, and asks first.
 
@@ -31,11 +36,14 @@ def rm(
     check_free(runs_in(folders))
     total, counted = sum(map(num_bytes, folders)), _counted(folders)
     _show(folders)
-    if not yes and not _confirmed(f"Delete {counted}, {in_bytes(total)}?"):
-        terminal.note("Nothing was deleted.")
+    confirmed = yes or _confirmed(f"Delete {counted}, {in_bytes(total)}?")
+    if confirmed:
+        delete(runs, folders)
+    terminal.note(f"Deleted {counted}." if confirmed else "Nothing was deleted.")
+    if as_json:
+        terminal.result_json({"deleted": list(map(str, folders)) if confirmed else [], "bytes": total if confirmed else 0})
+    if not confirmed:
         return
-    delete(runs, folders)
-    terminal.note(f"Deleted {counted}.")
     for study in dict.fromkeys(path.parent for path in folders if run_folders(path.parent)):
         terminal.note(f"Figures and reports of {study} may still show them: `resnet-lab report {study}` updates them.")
 

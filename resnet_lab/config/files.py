@@ -218,6 +218,8 @@ def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[Bas
         return f"{full} is not set{hint.get(key, '')}."
     if detail["type"] == "union_tag_invalid":
         return f"{prefix}.name must be 'plateau' or 'milestones', got {shortened(detail['input'].get('name'))}."
+    if detail["type"] in ("model_type", "model_attributes_type"):
+        return f"{prefix} is a section, such as [{full}] with lines KEY = VALUE, got {shortened(detail['input'])}."
     message = detail["msg"][0].lower() + detail["msg"][1:].replace("valid tuple", "list")
     if detail["type"] == "int_type" and isinstance(detail["input"], str) and tuple(location) in DURATION_KEYS:
         units = "'400 steps' or '3 epochs'" if location[-1] == "steps" else "'400 steps', '3 epochs' or '50 %'"

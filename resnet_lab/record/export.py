@@ -5,7 +5,7 @@ import dataclasses
 import datetime
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,15 @@ _RUN_COLUMNS = ("study", "run", "variant", "kind", "shortcut", "depth", "seed") 
 _SUFFIX = ".resnet-lab"  # of event files, so that a later export recognises and replaces them
 
 
-def write_csv(folder: Path, study: Study) -> list[Path]:
+Show = Callable[[str], None]  # gets the sentence on what is being done
+
+
+def write_csv(folder: Path, study: Study, show: Show = lambda what: None) -> list[Path]:
     """Write `runs.csv` with one row per run, and one file per record type with one row per record. Raises DiskError.
 
     Numbers have full precision, errors are fractions, and missing values are empty cells.
     """
+    show("Writing tables")
     tables = {
         "runs.csv": _run_rows(study),
         "training.csv": _record_rows(study, TrainRecord, [(run, run.train) for run in study.runs]),
@@ -72,12 +76,21 @@ def _csv(rows: Iterable[Sequence[Any]]) -> str:
     return buffer.getvalue()
 
 
-def write_tensorboard(folder: Path, study: Study) -> list[Path]:
+def each(runs: Sequence[Run], show: Show) -> Iterator[Run]:
+    """Yield the runs; `show` gets the name of each before it is exported."""
+    for number, run in enumerate(runs, 1):
+        show(f"Exporting {run.name}, {number} of {len(runs)}")
+        yield run
+
+
+def write_tensorboard(folder: Path, study: Study, show: Show = lambda what: None) -> list[Path]:
     """Write one event file per run, each in its own folder, and remove outdated files of earlier exports.
 
     The same records give the same bytes. Raises DiskError, and ConfigError if TensorBoard is not installed.
     """
-    files = {f"{run.name}/events.out.tfevents.{int(started(run)):010d}{_SUFFIX}": _event_file(run) for run in study.runs}
+    files = {
+        f"{run.name}/events.out.tfevents.{int(started(run)):010d}{_SUFFIX}": _event_file(run) for run in each(study.runs, show)
+    }
     paths = [folder / name for name in files]
     with disk_errors(folder, "--out"):
         for path in folder.glob(f"*/events.out.tfevents.*{_SUFFIX}"):

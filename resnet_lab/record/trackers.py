@@ -19,7 +19,7 @@ from typing import Any
 from resnet_lab.config.settings import flatten
 from resnet_lab.errors import ConfigError, DiskError
 from resnet_lab.record.checksums import file_in, listed_files, write_files
-from resnet_lab.record.export import scalars, started
+from resnet_lab.record.export import Show, each, scalars, started
 from resnet_lab.record.files import disk_errors
 from resnet_lab.record.store import Run, RunState
 from resnet_lab.record.study import Study
@@ -40,7 +40,7 @@ _PROJECT = "resnet-lab"  # of Weights & Biases; a study is a group of runs in it
 _MAX_GROUP = 128
 
 
-def write_mlflow(folder: Path, study: Study) -> list[Path]:
+def write_mlflow(folder: Path, study: Study, show: Show = lambda what: None) -> list[Path]:
     """Write the study as an experiment in `mlflow.db`, one MLflow run per run; other experiments in it are left alone.
 
     A later export adds what is new. A run with other settings or other records than before replaces the earlier one, which MLflow
@@ -59,7 +59,7 @@ def write_mlflow(folder: Path, study: Study) -> list[Path]:
         logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # otherwise it reports each table that it creates
         _open_database(path)
         try:
-            _write_experiment(MlflowClient(f"sqlite:///{path.resolve().as_posix()}"), folder, study)
+            _write_experiment(MlflowClient(f"sqlite:///{path.resolve().as_posix()}"), folder, study, show)
         except (MlflowException, SQLAlchemyError) as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise DiskError(f"{path} cannot be used: {reason}. Move it away, or choose another folder with --out.") from error
@@ -78,14 +78,14 @@ def _open_database(path: Path) -> None:
         raise DiskError(f"{path} cannot be used: {error}. Move it away, or choose another folder with --out.") from error
 
 
-def _write_experiment(client: Any, folder: Path, study: Study) -> None:
+def _write_experiment(client: Any, folder: Path, study: Study, show: Show) -> None:
     name = printable(study.name)
     experiment = client.get_experiment_by_name(name)
     artifacts = (folder / "mlartifacts").resolve().as_uri()  # none are written
     experiment_id = client.create_experiment(name, artifacts) if experiment is None else experiment.experiment_id
     found = [run for run in client.search_runs([experiment_id], max_results=50_000) if _OWN_TAG in run.data.tags]
     earlier = {run.data.tags[_OWN_TAG]: run for run in found}
-    for run in study.runs:
+    for run in each(study.runs, show):
         earlier_run = earlier.pop(run.name, None)
         if not _write_mlflow_run(client, experiment_id, study, run, earlier_run):
             client.delete_run(earlier_run.info.run_id)
@@ -140,7 +140,7 @@ def _mlflow_name(name: str) -> str:
     return name.replace("(", "").replace(")", "")
 
 
-def write_wandb(folder: Path, study: Study) -> list[Path]:
+def write_wandb(folder: Path, study: Study, show: Show = lambda what: None) -> list[Path]:
     """Write one offline run of Weights & Biases per run, for `wandb sync`, and remove outdated ones of earlier exports.
 
     A run's id depends on its study, settings and start alone, so a run that is exported and synced again is the same run there.
@@ -152,7 +152,7 @@ def write_wandb(folder: Path, study: Study) -> list[Path]:
         except ImportError:
             raise _missing("Weights & Biases", "wandb") from None
         try:
-            written = {_wandb_name(study, run): _write_wandb_run(scratch, study, run) for run in study.runs}
+            written = {_wandb_name(study, run): _write_wandb_run(scratch, study, run) for run in each(study.runs, show)}
         except wandb.Error as error:
             raise ConfigError(f"The client of Weights & Biases failed: {error} Use --to csv, which does not need it.") from error
         finally:

@@ -27,9 +27,13 @@ def details(comparison: Comparison, pictures: Mapping[str, Picture], verified: s
     yield _events(comparison.all_runs)
 
 
+# A run on a CPU is deterministic without asking for it.
+_LABELS = {"compute.deterministic": "compute.deterministic (requested)", "deterministic": "deterministic (in effect)"}
+
+
 def _recipe(comparison: Comparison) -> Section:
     settings = comparison.runs[0].config.shared_settings()
-    rows = tuple((key, _formatted(value)) for key, value in flatten(settings))
+    rows = tuple((_LABELS.get(key, key), _formatted(value)) for key, value in flatten(settings))
     runs = "the base runs" if comparison.varied else "all runs"
     caption = f"Settings that {runs} share; durations are steps."
     return Section("Recipe", (Table(caption, ("setting", "value"), rows),), folded=True)
@@ -57,7 +61,7 @@ def _environment(runs: Sequence[Run], verified: str | None) -> Section:
         groups.setdefault(repr(run.environment), []).append(run)
     tables: list[Block] = [Text(f"Verified on {verified}: `resnet-lab verify` found no fault in these runs.")] if verified else []
     for members in groups.values():
-        rows = tuple((key, _formatted(value)) for key, value in flatten(members[0].environment))
+        rows = tuple((_LABELS.get(key, key), _formatted(value)) for key, value in flatten(members[0].environment))
         names = ", ".join(run.name for run in members)
         tables.append(Table(names, ("property", "value"), rows) if rows else Text(f"{names}: no environment file."))
     resumed = [

@@ -1,7 +1,7 @@
 """`resnet-lab runs import`: studies of several machines become one. Runs are copied, and checked as by `verify`."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,19 +27,21 @@ class Imported:
     skipped: tuple[str, ...]
 
 
-def import_runs(root: Path, sources: Sequence[Path], name: str | None = None) -> Imported:
+def import_runs(
+    root: Path, sources: Sequence[Path], name: str | None = None, show: Callable[[str], None] = lambda what: None
+) -> Imported:
     """Copy the runs in these folders, of studies or of single runs, into the study `name` of the runs folder `root`.
 
     Without a name, it is that of the first study. A run gets its final name once it is complete and has passed the checks. All
-    runs are imported or none, unless the disk fails in between. Raises ConfigError if the study has another run of this name, or
-    if settings or images differ; FaultError, LockedError, DiskError.
+    runs are imported or none, unless the disk fails in between. `show` is told what is being done. Raises ConfigError if the
+    study has another run of this name, or if settings or images differ; FaultError, LockedError, DiskError.
     """
     found = [folder for source in sources for folder in _runs_in(source)]
     target = study_path(root, found[0].path.resolve().parent.name if name is None else name)
     _require_equal_settings([*run_folders(target), *found])
     new, skipped = _without_duplicates(found, target)
     if new:
-        _copy(root, new, target)
+        _copy(root, new, target, show)
     return Imported(target, tuple(folder.path.name for folder in new), tuple(skipped))
 
 
@@ -101,7 +103,7 @@ def _require_equal_settings(folders: Sequence[RunFolder]) -> None:
         raise ConfigError(f"{one} and {other} cannot be runs of one study: they were trained on different images.")
 
 
-def _copy(root: Path, folders: Sequence[RunFolder], target: Path) -> None:
+def _copy(root: Path, folders: Sequence[RunFolder], target: Path, show: Callable[[str], None]) -> None:
     """Copy runs to a folder of their own, check them there, and move them to the study."""
     staging = RunFolder(root / _STAGING)
     staging.make()
@@ -111,7 +113,9 @@ def _copy(root: Path, folders: Sequence[RunFolder], target: Path) -> None:
             with disk_errors(staging.path):
                 shutil.rmtree(copy.parent, ignore_errors=True)  # of an import that was killed
                 for folder in folders:
+                    show(f"Copying {folder.path}")
                     shutil.copytree(folder.path, copy / folder.path.resolve().name, ignore=shutil.ignore_patterns(".*"))
+            show("Checking the runs")
             _require_intact(copy, target)
             with disk_errors(target):
                 target.mkdir(exist_ok=True)

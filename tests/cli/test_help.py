@@ -1,5 +1,6 @@
 """Help and completion as a user sees them."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -39,10 +40,22 @@ def test_help_has_no_python_types_and_fits_80_columns(command):
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if command not in ("analyze", "config")] + ["runs rm", "runs import"]
+    "command",
+    [
+        *(command for command in COMMANDS if command not in ("analyze", "config")),
+        *("runs rm", "runs import", "analyze identity", "analyze line", "config show", "config schema"),
+    ],
 )
 def test_help_ends_with_an_example(command):
     assert run(*command.split(), "--help").strip().splitlines()[-1].strip().startswith(f"Example: resnet-lab {command}")
+
+
+def test_paragraphs_of_the_help_fill_the_lines():
+    lines = [line.strip() for line in run("sweep", "--help").splitlines()]
+    begin = next(number for number, line in enumerate(lines) if line.startswith("Run the same command"))
+    paragraph = lines[begin : lines.index("", begin)]
+    for line, following in itertools.pairwise(paragraph):
+        assert len(line) + 1 + len(following.split()[0]) > 78
 
 
 def completed(line, cwd=ROOT):

@@ -1,6 +1,7 @@
 """`runs rm`: what it shows, asks and deletes, what it refuses, and what an interruption leaves."""
 
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def test_it_shows_runs_steps_and_size_and_deletes_after_a_yes_alone(cli, study, 
     assert "`resnet-lab report runs/study` updates them" in answer.err
     assert sorted(path.name for path in study.iterdir()) == ["report", "residual-8-s0"]
     assert [path.name for path in Path("runs").iterdir()] == ["study"]
+
+
+def test_json_lists_what_was_deleted(cli, study, monkeypatch):
+    answer_with(monkeypatch, "n\n")
+    assert json.loads(cli("runs", "rm", "study", "--json").out) == {"deleted": [], "bytes": 0}
+    size = sum(path.stat().st_size for path in (study / "plain-8-s0").rglob("*") if path.is_file())
+    answer = cli("runs", "rm", "study/plain-8-s0", "--yes", "--json")
+    assert json.loads(answer.out) == {"deleted": [str(study / "plain-8-s0")], "bytes": size}
 
 
 def test_a_study_is_deleted_with_all_that_is_in_its_folder(cli, study):

@@ -50,6 +50,7 @@ def test_every_preset_builds_its_networks_and_states_its_cost(name):
         ),
         ({"recipe__steps": -1}, "recipe.steps: input should be greater than or equal to 0, got -1."),
         ({"recipe__stps": 1}, "recipe.stps is not a setting (did you mean 'recipe.steps'?)."),
+        ({"recipe": 3}, "recipe is a section, such as [recipe] with lines KEY = VALUE, got 3."),
         ({"recipe__lr": "fast"}, "recipe.lr: input should be a valid number, got 'fast'."),
         (
             {"recipe__steps": "5 weeks"},

@@ -121,7 +121,9 @@ def test_exporting_twice_gives_equal_files_and_leaves_the_study_unchanged(cli, t
 def test_an_export_removes_earlier_event_files_of_its_own_only():
     pytest.importorskip("tensorboard")
     study = read_study(written_study())
-    write_tensorboard(Path("out"), study)
+    told: list[str] = []
+    write_tensorboard(Path("out"), study, told.append)
+    assert told == [f"Exporting {run.name}, {number} of {len(study.runs)}" for number, run in enumerate(study.runs, 1)]
     foreign = Path("out/plain-8-s0/events.out.tfevents.1.host")
     foreign.write_bytes(b"")
     write_tensorboard(Path("out"), dataclasses.replace(study, runs=study.runs[1:]))

@@ -67,6 +67,8 @@ def test_a_run_that_is_there_already_is_skipped_and_the_default_name_is_that_of_
     assert answer.code == 0
     assert "plain-8-s0: skipped, runs/s has it already." in answer.err
     assert names_in(Path("runs/s")) == NAMES
+    told = json.loads(cli("runs", "import", *parts, "--json").out)
+    assert (told["study"], told["imported"], sorted(told["skipped"])) == ("runs/s", [], NAMES)
     answer = cli("runs", "import", *parts)
     assert answer.code == 0
     assert "Nothing to import: runs/s has all of these runs." in answer.err
