@@ -149,7 +149,9 @@ def _show(analysis: Analysis, outcomes: Sequence[Outcome], *, as_json: bool) -> 
     from resnet_lab.report.write import write_findings  # slow to import, so only after the table is printed
 
     for study in dict.fromkeys(folder.path.parent for folder, _ in outcomes):
-        for path in write_findings(study, analysis):
+        with terminal.working("Drawing the figures"):
+            paths = write_findings(study, analysis)
+        for path in paths:
             terminal.note(f"Figure: {path} (also .svg, .pdf)")
 
 

@@ -49,8 +49,10 @@ def bench(
     kind = kind_of(plain, residual) or source.sweep.kinds[0]
     settings = source.run(kind=kind, depth=depth or min(source.sweep.depths))
     chosen = pick_device(device)
-    measured = measuring.bench(settings, chosen, set_up(settings.compute, chosen, threads), seconds)
-    _show(measured, outlook(source, LocalPool(device, threads, jobs), start_seconds), as_json=as_json)
+    with terminal.working("Measuring"):
+        measured = measuring.bench(settings, chosen, set_up(settings.compute, chosen, threads), seconds)
+        forecast = outlook(source, LocalPool(device, threads, jobs), start_seconds)
+    _show(measured, forecast, as_json=as_json)
 
 
 def _show(bench: "Bench", outlook: "Outlook", *, as_json: bool) -> None:

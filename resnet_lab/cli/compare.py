@@ -73,7 +73,8 @@ def compare(
 def _write(comparison: Comparison, target: Path, folders: Sequence[Path], x: X, *, as_json: bool) -> None:
     from resnet_lab.report.write import write_comparison  # slow to import, so only after the tables are printed
 
-    write_comparison(comparison, x, target)
+    with terminal.working("Drawing the curves"):
+        write_comparison(comparison, x, target)
     if not as_json:
         report = f" `resnet-lab report {folders[0]}` writes the report." if len(folders) == 1 else ""
         terminal.note(f"Curves: {target / 'curves.png'} (also .svg, .pdf, .csv).{report}")

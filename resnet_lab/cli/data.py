@@ -54,7 +54,8 @@ def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
         line = DownloadLine()
         for update in download(source, root):
             line.show(update)
-    train, test, classes = source.load(root)
+    with terminal.working(f"Reading {source.name}"):
+        train, test, classes = source.load(root)
     values: dict[str, Any] = {
         "dataset": source.setting,
         "folder": str(root),
@@ -80,7 +81,8 @@ def _cifar(source: "Cifar", root: Path, *, fetch: bool, as_json: bool) -> None:
 def _folder(root: Path, *, as_json: bool) -> None:
     from resnet_lab.data.folder import find
 
-    train, test, names = find(root, size=32)
+    with terminal.working(f"Listing the images in {root}"):
+        train, test, names = find(root, size=32)
     classes = [printable(name) for name in names]
     settings = {"num_classes": len(classes), "train_images": len(train), "test_images": len(test)}
     if as_json:

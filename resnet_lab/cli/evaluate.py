@@ -116,10 +116,14 @@ def _evaluate(candidate: "Candidate", *, train: bool, as_json: bool) -> None:
     if not as_json:
         _show_candidate(candidate)
     with exits_on_ctrl_c():
-        on_test = measure(candidate, candidate.inputs.test, candidate.views)
+        with terminal.working("Evaluating the test images"):
+            on_test = measure(candidate, candidate.inputs.test, candidate.views)
         if not as_json:
             _show("test", on_test)
-        on_train = measure(candidate, candidate.inputs.train) if train and candidate.inputs.train is not None else None
+        on_train = None
+        if train and candidate.inputs.train is not None:
+            with terminal.working("Evaluating the training images"):
+                on_train = measure(candidate, candidate.inputs.train)
     if as_json:
         terminal.result_json(_values(candidate, on_test, on_train))
     elif on_train is not None:

@@ -70,12 +70,12 @@ def note_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def working() -> Iterator[Callable[[str], None]]:
+def working(what: str = "") -> Iterator[Callable[[str], None]]:
     """At a terminal, show what is being done on one line, which disappears at the end; yields the function that changes it."""
     if not stderr.is_terminal:
         yield lambda what: None
         return
-    with stderr.status("") as status:
+    with stderr.status(Text(what)) as status:
         yield lambda what: status.update(Text(printable(what)))
 
 

@@ -12,7 +12,9 @@ def verify(study: StudyArgument = None, runs: Runs = DEFAULT_ROOT, data_dir: Dat
 
     Nothing is trained. If there is no fault, the date is written to verified.json, and the report states it.
     """
-    checked = verification.verify(find_study(runs, study), data_dir)
+    folder = find_study(runs, study)
+    with terminal.working(f"Checking {folder}"):
+        checked = verification.verify(folder, data_dir)
     try:
         verification.save_result(checked)
     except DiskError as error:  # the study may be on a read-only disk
