@@ -14,7 +14,8 @@ _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _FONT = re.compile(r"((?:(?:italic|oblique|bold|[1-9]00) )*)([\d.]+px) (.+)")
 _COORDINATES = ("d", "x", "y", "transform")
-_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+_NUMBER = re.compile(r"-?\d+\.\d+")
+_LONG = 400  # characters: a path of many points, unlike a marker
 _SPACES = re.compile(r" +(?=[A-Za-z ])|(?<=[A-Za-z]) +| +$")
 _REFERENCE = re.compile(r"#([\w.-]+)")
 
@@ -27,7 +28,8 @@ def drawings(picture: Picture, number: int) -> str:
 
 
 def drawing(svg: str, prefix: str, classes: str) -> str:
-    """A figure's SVG with styles as attributes, black as the colour of the text around it, and coordinates of two decimals.
+    """A figure's SVG with styles as attributes, black as the colour of the text around it, and coordinates of two decimals, of
+    one in long paths.
 
     Ids that it refers to are prefixed with `prefix`, all others are removed, and so is what draws nothing.
     """
@@ -72,7 +74,8 @@ def _declarations(style: str) -> Iterator[tuple[str, str]]:
 
 def _shorter(key: str, value: str) -> str:
     if key in _COORDINATES:
-        value = _DECIMALS.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
+        decimals = 1 if key == "d" and len(value) > _LONG else 2
+        value = _NUMBER.sub(lambda number: f"{float(number[0]):.{decimals}f}".rstrip("0").rstrip("."), value)
         return _SPACES.sub("", value) if key == "d" else value
     return "currentColor" if value == "#000000" else value
 

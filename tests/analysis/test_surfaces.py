@@ -1,9 +1,11 @@
 """Figures and the table of loss surfaces and lines, also with losses that are huge or not finite."""
 
+import dataclasses
+
 import pytest
 
 from resnet_lab.analysis import surfaces
-from resnet_lab.analysis.catalogue.landscape import Landscape, table
+from resnet_lab.analysis.catalogue.landscape import Landscape, figures, sentences, table
 from resnet_lab.analysis.catalogue.line import Line
 from resnet_lab.analysis.definition import Finding
 from resnet_lab.record.store import RunFolder
@@ -36,3 +38,27 @@ def test_table_has_a_row_for_a_slice_without_finite_losses(study):
     )
     finding = Finding(RunFolder(study / "plain-8-s0").read(), row)
     assert table([finding]).rows[0][-3:] == ("-", "-", "-")
+
+
+def test_contours_and_sentences_of_several_seeds(study):
+    run = RunFolder(study / "plain-8-s0").read()
+    common = {"step": 8, "dims": 2, "bn": "moving", "seed": 0, "images": 1, "coordinates": (-1.0, 0.0, 1.0)}
+    found = [
+        Finding(
+            dataclasses.replace(run, folder=RunFolder(study / f"plain-8-s{seed}")),
+            Landscape(**common, losses=((9.0,) * 3, (9.0, middle, 9.0), (9.0,) * 3), errors=((0.9,) * 3,) * 3),
+        )
+        for seed, middle in enumerate((1.0, 2.0))
+    ]
+    (figure,) = figures(found, {("plain", 8): "0.2"})
+    assert figure.title.endswith("one run each")
+    titles = [axes.get_title() for axes in figure.draw(layout="wide").axes]
+    assert [title.splitlines()[0] for title in titles if title] == ["plain-8-s0"]
+    (sentence,) = sentences(found)
+    assert "plain-8, 2-D slice" in sentence
+    assert "the loss is 1.5 at the network, and its median over the slice is 9, means over 2 seeds." in sentence
+    assert list(sentences([dataclasses.replace(found[0], result=_without_loss(found[0].result))])) == []
+
+
+def _without_loss(result):
+    return result.model_copy(update={"losses": ((None,) * 3,) * 3})

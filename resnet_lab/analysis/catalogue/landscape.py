@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import typer
 from pydantic import Field, model_validator
 
-from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request, in_order
+from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request, in_order, network_name
 from resnet_lab.analysis.results import Count, Number, Result, Row
 from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Network, Table
 from resnet_lab.record.lines import Error
@@ -134,28 +134,45 @@ def newest_slices(findings: Findings) -> dict[tuple[int, str], Slices]:
 
 
 def sentences(findings: Findings) -> Iterator[str]:
-    """The loss at each network and the median on the slice around it."""
+    """The loss at each network and the median on the slice around it, means over seeds."""
     for (dims, bn), slices in newest_slices(findings).items():
-        for name, (_, result) in slices.items():
-            losses = [loss for row in result.losses for loss in row]
-            finite, middle = [loss for loss in losses if loss is not None], losses[len(losses) // 2]
-            if middle is not None:
+        for network, results in by_network(slices).items():
+            measured = [(middle, median) for middle, median in map(_middle_and_median, results.values()) if middle is not None]
+            if measured:
+                middle, median = (statistics.fmean(values) for values in zip(*measured, strict=True))
+                seeds = "" if len(measured) == 1 else f", means over {len(measured)} seeds"
                 yield (
-                    f"{name}, {dims}-D slice, BN with {BN_NAMES[bn]}: the loss is {middle:.3g} at the network, and its median "
-                    f"over the slice is {statistics.median(finite):.3g}."
+                    f"{network_name(network)}, {dims}-D slice, BN with {BN_NAMES[bn]}: the loss is {middle:.3g} at the network, "
+                    f"and its median over the slice is {median:.3g}{seeds}."
                 )
 
 
+def by_network(slices: Slices) -> dict[Network, dict[str, "Landscape"]]:
+    """The slices by network and by run, in the same order."""
+    networks: dict[Network, dict[str, Landscape]] = {}
+    for name, (network, result) in slices.items():
+        networks.setdefault(network, {})[name] = result
+    return networks
+
+
+def _middle_and_median(result: "Landscape") -> tuple[float | None, float]:
+    """The loss at the network, None if it is not finite, and the median of the finite losses."""
+    losses = [loss for row in result.losses for loss in row]
+    finite = [loss for loss in losses if loss is not None]
+    return losses[len(losses) // 2], statistics.median(finite) if finite else float("nan")
+
+
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
-    """Curves for slices in one direction; contours for slices in two."""
+    """Curves for slices in one direction; contours for slices in two, around the first run of each network."""
     for (dims, bn), slices in newest_slices(findings).items():
-        planes = {name: result for name, (_, result) in slices.items()}
+        planes = dict(next(iter(results.items())) for results in by_network(slices).values())
+        some = dims == 2 and len(planes) < len(slices)
+        what = "along one direction" if dims == 1 else "as contours"
+        runs = "the first run of each network" if some else "every network"
         yield Illustration(
             stem=f"landscape-{dims}d-{bn}",
-            title=f"training loss around the networks, {BN_NAMES[bn]}",
-            description=(
-                f"Training loss around every network, {'along one direction' if dims == 1 else 'as contours'}, on a common scale."
-            ),
+            title=f"training loss around the networks, {BN_NAMES[bn]}" + (", one run each" if some else ""),
+            description=f"Training loss around {runs}, {what}, on a common scale.",
             table=table(findings),
             draw=partial(_draw_slices, slices, colours) if dims == 1 else partial(_draw_contours, planes),
             is_map=dims == 2,
