@@ -1,4 +1,4 @@
-# The image for `resnet-lab sweep --launcher k8s`: docker build -t resnet-lab:0.1.0 .
+# The image for `resnet-lab sweep --launcher k8s`: docker build -t resnet-lab:1.0.0 .
 # PyTorch's default build on Linux includes CUDA. For a smaller image that only uses the CPU, add
 # --build-arg PIP_EXTRA_INDEX_URL=URL with the URL of the CPU builds on PyTorch's installation page.
 FROM python:3.12-slim

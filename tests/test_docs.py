@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+import tomllib
 from collections import Counter
 
 import pytest
@@ -73,6 +74,14 @@ def test_results_in_readme_are_those_of_the_reference_studies():
             verdict = "**shown**" if gap.degradation == "shown" else gap.degradation
             rows.append(f"| {' | '.join([gap.variant, *errors, with_interval(gap.train_error, '{:+.2f}'), verdict])} |")
     assert re.findall(r"^\| (?:plain|residual).*", readme, re.MULTILINE) == rows
+
+
+def test_the_version_is_the_same_everywhere():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1] == version
+    assert HEADING.findall((ROOT / "CHANGELOG.md").read_text())[1].split()[0] == version
+    tags = re.findall(r"resnet-lab:([\d.]+)", (ROOT / "Dockerfile").read_text() + (ROOT / "docs" / "scale.md").read_text())
+    assert set(tags) == {version}
 
 
 def anchors(page) -> set[str]:
