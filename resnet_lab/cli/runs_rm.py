@@ -38,7 +38,8 @@ def rm(
     _show(folders)
     confirmed = yes or _confirmed(f"Delete {counted}, {in_bytes(total)}?")
     if confirmed:
-        delete(runs, folders)
+        with terminal.working("Deleting"):
+            delete(runs, folders)
     terminal.note(f"Deleted {counted}." if confirmed else "Nothing was deleted.")
     if as_json:
         terminal.result_json({"deleted": list(map(str, folders)) if confirmed else [], "bytes": total if confirmed else 0})

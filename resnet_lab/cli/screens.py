@@ -15,6 +15,7 @@ from rich.text import Text
 from resnet_lab.cli import terminal
 from resnet_lab.cli.layout import fitted_table
 from resnet_lab.data.progress import DownloadProgress
+from resnet_lab.errors import ConfigError, DiskError
 from resnet_lab.record.lines import EvalRecord, Event, TrainRecord, ValidationRecord
 from resnet_lab.record.store import Follower, Run, RunFolder
 from resnet_lab.record.study import Study
@@ -176,6 +177,7 @@ class SweepScreen:
     def __init__(self, plan: "Plan", live: Live | None) -> None:
         self._plan, self._live = plan, live
         self._follower = Follower()
+        self._last: dict[RunFolder, Run] = {}
         self._shown_at = 0.0
         self._begin = time.monotonic()
 
@@ -185,12 +187,21 @@ class SweepScreen:
         if time.monotonic() - self._shown_at < pause:
             return
         self._shown_at = time.monotonic()
-        runs = [self._follower.read(run.folder) for run in self._plan.runs]
+        runs = [self._read(run.folder) for run in self._plan.runs]
         if self._live:
             table = fitted_table(_SWEEP_HEADER, [_sweep_row(run) for run in runs], terminal.stderr.width)
             self._live.update(Group(table, Text(self._progress(runs))), refresh=True)
         else:
             terminal.note(f"{self._progress(runs)} {progress_line(runs)}")
+
+    def _read(self, folder: RunFolder) -> Run:
+        """The run as it is now, or as it was last if its folder has been deleted or cannot be read: the other runs go on."""
+        try:
+            self._last[folder] = self._follower.read(folder)
+        except (ConfigError, DiskError):
+            if folder not in self._last:
+                raise
+        return self._last[folder]
 
     def _progress(self, runs: Sequence[Run]) -> str:
         share, seconds = self._plan.progress(runs, time.monotonic() - self._begin)
@@ -201,7 +212,7 @@ class SweepScreen:
 
     def ended(self, outcome: "Outcome") -> None:
         """Report that a run's process has ended."""
-        run = self._follower.read(outcome.folder)
+        run = self._read(outcome.folder)
         last = f" {evaluation_line(run.evaluations[-1])}" if run.state == "finished" and run.evaluations else ""
         terminal.note(
             f"{run.name} failed with exit code {outcome.exit_code}." if outcome.failed else f"{run.name} {run.state}.{last}"
@@ -277,7 +288,7 @@ def _measured(run: Run) -> tuple[str, str, str, str]:
 def _sweep_row(run: Run) -> tuple[str, ...]:
     """A run's row in the live table of a sweep, with its last running training errors; a run that has no record is starting."""
     state = "starting" if run.state == "planned" and run.folder.log_file.exists() else run.state
-    return run.name, state, f"{100 * run.step / run.config.recipe.steps:.0f} %", sparkline(run), *_measured(run)
+    return run.name, state, f"{100 * run.step / max(run.config.recipe.steps, 1):.0f} %", sparkline(run), *_measured(run)
 
 
 def sparkline(run: Run) -> str:

@@ -33,16 +33,17 @@ def script(array: "SlurmArray", plan: "Plan") -> str | None:
 def submit(array: "SlurmArray", plan: "Plan") -> dict[str, Any]:
     """Submit what is left of a plan, and say how to watch and cancel it. Returns JSON values."""
     from resnet_lab.sweep.slurm import left
-    from resnet_lab.sweep.slurm_queue import settle
+    from resnet_lab.sweep.slurm_queue import settle, submitting
 
-    settle(plan.study_path)
-    remaining = left(plan)
-    _note_busy(remaining.busy)
-    values: dict[str, Any] = {"study": plan.study_path.name, "job": None, "tasks": [], "queue": remaining.busy}
-    if not remaining.jobs:
-        terminal.note(f"There is nothing to submit; `resnet-lab runs {shlex.quote(str(plan.study_path))}` shows the runs.")
-        return values
-    submission = array.submit(plan, remaining.jobs)
+    with submitting(plan.study_path):
+        settle(plan.study_path)
+        remaining = left(plan)
+        _note_busy(remaining.busy)
+        values: dict[str, Any] = {"study": plan.study_path.name, "job": None, "tasks": [], "queue": remaining.busy}
+        if not remaining.jobs:
+            terminal.note(f"There is nothing to submit; `resnet-lab runs {shlex.quote(str(plan.study_path))}` shows the runs.")
+            return values
+        submission = array.submit(plan, remaining.jobs)
     folder = shlex.quote(str(plan.study_path))
     num_runs, num_tasks = len(remaining.jobs), len(submission.tasks)
     terminal.note(

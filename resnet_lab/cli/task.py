@@ -7,7 +7,7 @@ import typer
 
 from resnet_lab.cli import terminal
 from resnet_lab.cli.options import DataDir, Device, Jobs, Threads, stop_signals
-from resnet_lab.errors import SweepError
+from resnet_lab.errors import SweepError, retryable
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import refuse_links
 
@@ -21,7 +21,7 @@ def task(
 ) -> None:
     """Start or resume the runs in these folders, several at once, with the configs stored there; finished runs are skipped.
 
-    Signals stop it as they stop `sweep`.
+    Signals stop it as they stop `sweep`. If a run has failed that is worth another try, the exit code is that of this run.
     """
     with stop_signals() as stop:
         from resnet_lab.data.load import data_root
@@ -33,15 +33,18 @@ def task(
             RunFolder(path).config()
         pending = [Job(RunFolder(path), data_root(data_dir)) for path in runs if RunFolder(path).ending() is None]
         pool = LocalPool(device, threads, jobs)
-        failed = []
+        failed: list[Outcome] = []
         stop.defer()
         for update in start(pool, pending, pool.allocate(max(len(pending), 1)), lambda: stop.signal):
             if isinstance(update, Outcome):
                 terminal.note(f"{update.folder.path} is {update.folder.read().state}.")
-                failed += [update.folder.path.name] if update.failed else []
+                failed += [update] if update.failed else []
             elif update is not None:
                 terminal.note(update)
     if stop:
         raise typer.Exit(stop.exit_code)
     if failed:
-        raise SweepError(f"These runs did not finish: {', '.join(failed)}. Their output is in output.log in their folders.")
+        names = ", ".join(outcome.folder.path.name for outcome in failed)
+        error = SweepError(f"These runs did not finish: {names}. Their output is in output.log in their folders.")
+        error.exit_code = next((outcome.exit_code for outcome in failed if retryable(outcome.exit_code)), error.exit_code)
+        raise error

@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from resnet_lab.errors import ConfigError, LockedError
@@ -58,13 +59,34 @@ def delete(root: Path, folders: Sequence[Path]) -> None:
     check_free(runs)
     aside = root / _DELETED / secrets.token_hex(8)
     with contextlib.ExitStack() as stack, disk_errors(root):
-        for folder in _held_folders(runs):
-            stack.enter_context(folder.lock())
+        _lock_all(_held_folders(runs), stack)
         for number, path in enumerate(folders):
-            (aside / str(number)).mkdir(parents=True)
-            path.rename(aside / str(number) / path.name)
+            _move(path, aside / str(number))
+    shutil.rmtree(root / _DELETED, ignore_errors=True)  # another deletion may remove the same files now
     with disk_errors(root):
-        shutil.rmtree(root / _DELETED)
+        if aside.exists():
+            shutil.rmtree(aside)
+
+
+def _lock_all(folders: Sequence[RunFolder], stack: contextlib.ExitStack) -> None:
+    """Lock the runs until the stack closes, all at once: each may have to wait for an owner's heartbeat."""
+    with ThreadPoolExecutor(min(len(folders) + 1, 100)) as threads:
+        locks = [threads.submit(stack.enter_context, folder.lock()) for folder in folders]
+    for lock in locks:
+        lock.result()
+
+
+def _move(path: Path, folder: Path) -> None:
+    """Move a folder into another one, which is made again if a deletion in another process has just removed it."""
+    for last in (False, False, True):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            path.rename(folder / path.name)
+        except FileNotFoundError:
+            if last or not path.exists():
+                raise
+        else:
+            return
 
 
 def _held_folders(runs: Sequence[RunFolder]) -> list[RunFolder]:

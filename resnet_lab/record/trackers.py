@@ -48,6 +48,8 @@ def write_mlflow(folder: Path, study: Study, show: Show = lambda what: None) -> 
     allow. Raises DiskError, and ConfigError if the client is not installed.
     """
     path = folder / DATABASE
+    if "?" in str(path.resolve()):
+        raise ConfigError(f"MLflow cannot use {path}, whose name contains a question mark: choose another folder with --out.")
     with _isolated("MLFLOW_", DISABLE_TELEMETRY="true"):
         try:
             import alembic  # noqa: F401  # MLflow needs it for a database

@@ -7,6 +7,7 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -56,7 +57,7 @@ class KubernetesJob:
             )
         if self.namespace is not None and not _LABEL.fullmatch(self.namespace):
             raise ConfigError(f"--namespace expects a name such as research, got {shortened(self.namespace)}.")
-        if self.gpus != int(self.gpus):
+        if not math.isfinite(self.gpus) or self.gpus != int(self.gpus):
             raise ConfigError(
                 f"--gpus-per-run must be a whole number on Kubernetes, which does not divide GPUs, got {self.gpus}."
             )

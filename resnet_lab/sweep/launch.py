@@ -5,6 +5,7 @@ Every launcher starts `python -m resnet_lab train --run DIR`, which skips, resum
 `slurm.py` submits the runs and `k8s.py` prints what Kubernetes starts, so both are only an `Allocator`.
 """
 
+import contextlib
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from resnet_lab.errors import DivergedError, LockedError, retryable
+from resnet_lab.errors import ConfigError, DiskError, DivergedError, LockedError, retryable
 from resnet_lab.record.store import RunFolder
 
 MAX_RETRIES = 2  # of each run in a sweep
@@ -118,9 +119,10 @@ def start(
     """Launch the jobs, and record a `failed` event for each run whose process failed. Yields like Launcher.launch."""
     for update in launcher.launch(jobs, allocation, stop, Retries().retry):
         if isinstance(update, Outcome) and update.failed and update.exit_code not in _NOT_FAILED:
-            step = max((record.step for record in update.folder.records()), default=0)
             signalled = {} if update.killed_by is None else {"signal": _signal_name(update.killed_by)}
-            update.folder.append_event("failed", step, exit_code=update.exit_code, **signalled)
+            with contextlib.suppress(ConfigError, DiskError):  # a full disk, or a folder that is gone, must not end other runs
+                step = max((record.step for record in update.folder.records()), default=0)
+                update.folder.append_event("failed", step, exit_code=update.exit_code, **signalled)
         yield update
 
 

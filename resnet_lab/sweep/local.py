@@ -1,7 +1,6 @@
 """The launcher for this machine: each run is a separate process, on one of the devices and with a share of the cores."""
 
 import contextlib
-import itertools
 import os
 import signal
 import subprocess
@@ -10,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
+from resnet_lab.errors import DiskError
 from resnet_lab.record.lock import this_machine
 from resnet_lab.run.device import pick_device
 from resnet_lab.sweep.launch import Allocation, Job, Outcome
 from resnet_lab.sweep.pending import Pending
-from resnet_lab.sweep.process import PROGRAM, exit_code, start_process
+from resnet_lab.sweep.process import PROGRAM, SAVE_SECONDS, exit_code, start_process
 
 _POLL_SECONDS = 0.2
 
@@ -51,8 +51,9 @@ class LocalPool:
     ) -> Iterator[Outcome | str | None]:
         """See Launcher. A run that another process of this machine holds takes a place, since it uses the same cores."""
         assert allocation.device is not None
-        device_of = dict(zip(jobs, itertools.cycle(self._devices(allocation.device)), strict=False))
+        devices = self._devices(allocation.device)
         pending = Pending["subprocess.Popen[bytes]"](jobs)
+        device_of: dict[Job, str] = {}
         signalled = False
 
         def outcome_of(job: Job, process: "subprocess.Popen[bytes]") -> Outcome | None:
@@ -70,19 +71,22 @@ class LocalPool:
                     updates += pending.found_held()
                 while pending.waiting and _num_here(pending) < allocation.num_jobs:
                     job = pending.waiting.pop(0)
-                    pending.running[job] = self._start(job, device_of[job], allocation.threads)
+                    in_use = [device_of[running] for running in pending.running]
+                    device_of[job] = min(devices, key=in_use.count)
+                    try:
+                        pending.running[job] = self._start(job, device_of[job], allocation.threads)
+                    except DiskError as error:
+                        updates += [str(error), Outcome(job.folder, error.exit_code)]
                 updates += pending.ended(outcome_of, retry)
                 yield from updates
                 if not updates and (pending.running or pending.held):
                     time.sleep(_POLL_SECONDS)
                     yield None
         finally:
-            _send(pending.running.values(), signal.SIGTERM)
-            for process in pending.running.values():
-                process.wait()
+            _end(pending.running.values(), SAVE_SECONDS if not signalled else 0.0)
 
     def _devices(self, device: str) -> list[str]:
-        """The devices over which jobs are distributed in turn: every GPU, unless one is specified."""
+        """The devices over which jobs are distributed: every GPU, unless one is specified."""
         several = device == "cuda" and torch.cuda.device_count() > 1
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())] if several else [device]
 
@@ -102,6 +106,18 @@ def _send(processes: "Iterable[subprocess.Popen[bytes]]", number: int) -> None:
     for process in list(processes):
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
+
+
+def _end(processes: "Iterable[subprocess.Popen[bytes]]", seconds: float) -> None:
+    """Ask the processes to save a checkpoint and end, and kill those that have not ended after so many seconds."""
+    _send(processes, signal.SIGTERM)
+    end = time.monotonic() + seconds
+    for process in processes:
+        try:
+            process.wait(max(end - time.monotonic(), 0.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def threads_for(num_jobs: int, num_cores: int) -> int:

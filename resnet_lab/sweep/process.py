@@ -10,6 +10,7 @@ from resnet_lab.record.files import disk_errors
 from resnet_lab.sweep.launch import THREAD_VARIABLES
 
 PROGRAM = (sys.executable, "-m", "resnet_lab")
+SAVE_SECONDS = 120.0  # for a step and a checkpoint, after which a process that was asked to end is killed
 
 
 def start_process(argv: Sequence[str], log_file: Path, threads: int, *, new_session: bool) -> "subprocess.Popen[bytes]":

@@ -19,13 +19,14 @@ from resnet_lab.record.files import disk_errors
 from resnet_lab.sweep.launch import Allocation, Job, Outcome
 from resnet_lab.sweep.local import num_cores
 from resnet_lab.sweep.pending import Pending
-from resnet_lab.sweep.process import PROGRAM
+from resnet_lab.sweep.process import SAVE_SECONDS
 from resnet_lab.sweep.ray_task import check_sees, train
 
 _POLL_SECONDS = 0.2
 _CONNECT_SECONDS = 5.0
 _CHECK_SECONDS = 120.0  # a busy node takes long to start a worker
-_STOP_SECONDS = 150.0  # longer than a task waits for a run's checkpoint
+_STOP_SECONDS = SAVE_SECONDS + 30.0  # longer than a task waits for a run's checkpoint
+_KILL_SECONDS = 10.0
 _KILLED, _NOT_STARTED = 128 + signal.SIGKILL, 128 + signal.SIGINT  # a run that has started is stopped by SIGTERM
 _OBJECT_STORE_BYTES = 100 * 2**20  # of a cluster that is started here; tasks return only exit codes
 _Node = dict[str, Any]
@@ -36,7 +37,8 @@ class RayPool:
 
     `address` is HOST:PORT of the head node, `auto` for a cluster that runs on this machine, or `local` for a new one that ends
     with the sweep; the default is $RAY_ADDRESS, or else `local`. Each run gets `cpus` CPUs, which is its number of threads, and
-    `gpus` GPUs, by default 1 if the cluster has any. As many runs are started as fit, at most `num_jobs`.
+    `gpus` GPUs, by default 1 if the cluster has any. As many runs are started as fit, at most `num_jobs`. `program` is by default
+    that of the node that trains.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class RayPool:
         cpus: int = 1,
         gpus: float | None = None,
         num_jobs: int | None = None,
-        program: Sequence[str] = PROGRAM,
+        program: Sequence[str] | None = None,
     ) -> None:
         """Raises ConfigError if ray is not installed."""
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -109,16 +111,20 @@ class RayPool:
                     self._wait(pending, _POLL_SECONDS, num_ended=1)
                     yield self._loss_of_room()
         finally:
+            if signalled:  # they had their time to save
+                for task in pending.running.values():
+                    task.kill()
             _cancel(pending)
-            self._wait(pending, _STOP_SECONDS, num_ended=len(pending.running))
+            self._wait(pending, _KILL_SECONDS if signalled else _STOP_SECONDS, num_ended=len(pending.running))
 
     def _start(self, job: Job) -> "_Task":
         """Submit the task of a job. Paths are made absolute, since workers have another working directory."""
         job = Job(type(job.folder)(job.folder.path.absolute()), job.data_dir.absolute())
         device = "cuda" if self._gpus else "cpu"
-        argv = [*self._program, *job.arguments(), "--device", device, "--threads", str(self._cpus)]
+        arguments = [*job.arguments(), "--device", device, "--threads", str(self._cpus)]
         remote = self._ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(train)
-        return _Task(self._ray, remote.remote(argv, _needed(job, job.folder.path), job.folder.log_file, self._cpus))
+        needed = _needed(job, job.folder.path)
+        return _Task(self._ray, remote.remote(self._program, arguments, needed, job.folder.log_file, self._cpus))
 
     def _wait(self, pending: "Pending[_Task]", seconds: float, num_ended: int) -> None:
         """Wait until so many tasks have ended, at most so many seconds."""
@@ -218,6 +224,11 @@ class _Task:
         if not self._is_cancelled:
             self._is_cancelled = True
             self._ray.cancel(self.ref, force=False)
+
+    def kill(self) -> None:
+        """End its worker at once, and with it the process of the run."""
+        self._is_cancelled = True
+        self._ray.cancel(self.ref, force=True)
 
     def exit_code(self, name: str, note: Callable[[str], None]) -> int | None:
         """The exit code of the run's process, None while it runs; `note` is called with what else is to be said.
@@ -327,7 +338,7 @@ def _cancel(pending: Pending[_Task]) -> None:
 
 
 def _is_not_started(update: Outcome | str) -> bool:
-    return isinstance(update, Outcome) and update.exit_code == _NOT_STARTED
+    return isinstance(update, Outcome) and update.was_stopped and update.exit_code == _NOT_STARTED
 
 
 def _name(node: _Node) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_lab.errors import ConfigError
-from resnet_lab.sweep.process import exit_code, start_process
+from resnet_lab.sweep.process import PROGRAM, SAVE_SECONDS, exit_code, start_process
 
 _POLL_SECONDS = 0.2  # KeyboardInterrupt reaches the task between two waits
-_SAVE_SECONDS = 120.0  # for a step and a checkpoint, after which a stopped run is killed
 
 
 def check_sees(paths: Sequence[Path]) -> None:
@@ -24,8 +23,8 @@ def check_sees(paths: Sequence[Path]) -> None:
         )
 
 
-def train(argv: Sequence[str], paths: Sequence[Path], log_file: Path, threads: int) -> int:
-    """Run the process of a run and return its exit code, as in a shell.
+def train(program: Sequence[str] | None, arguments: Sequence[str], paths: Sequence[Path], log_file: Path, threads: int) -> int:
+    """Run the process of a run and return its exit code, as in a shell. `program` is by default this node's own.
 
     KeyboardInterrupt, which `ray.cancel` raises here, sends SIGTERM to the process and waits for its checkpoint. The process is
     in the worker's group, which Ray ends together with the worker. Raises ConfigError if `paths` are missing here, DiskError,
@@ -36,7 +35,7 @@ def train(argv: Sequence[str], paths: Sequence[Path], log_file: Path, threads: i
     process: subprocess.Popen[bytes] | None = None
     try:
         check_sees(paths)
-        process = start_process(argv, log_file, threads, new_session=False)
+        process = start_process([*(program or PROGRAM), *arguments], log_file, threads, new_session=False)
         while (code := exit_code(process)) is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_SECONDS)
@@ -50,7 +49,7 @@ def train(argv: Sequence[str], paths: Sequence[Path], log_file: Path, threads: i
 def _stopped(process: "subprocess.Popen[bytes]") -> int:
     process.terminate()
     try:
-        process.wait(_SAVE_SECONDS)
+        process.wait(SAVE_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

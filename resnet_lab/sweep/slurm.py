@@ -60,18 +60,16 @@ class SlurmArray:
         return self._script(plan.study_path, jobs, _next_script(plan.study_path))
 
     def submit(self, plan: Plan, jobs: Sequence[Job]) -> Submission:
-        """Write the configs and the script, submit it and record that. Raises ConfigError, DiskError, QueueError, LockedError."""
+        """Write the configs and the script, submit it and record that. The caller holds `submitting`.
+
+        Raises ConfigError, DiskError, QueueError.
+        """
         study = plan.study_path
         path = _next_script(study)
         script = self._script(study, jobs, path)
         plan.create()
         with disk_errors(path):
-            path.parent.mkdir(exist_ok=True)
-            try:
-                with path.open("x") as file:
-                    file.write(script)
-            except FileExistsError:
-                raise LockedError(f"Another process is submitting {study}; run the same command again.") from None
+            path.write_text(script)
         names = [job.folder.path.name for job in jobs]
         size = self._settings.jobs
         tasks = [names[begin : begin + size] for begin in range(0, len(names), size)]
@@ -108,7 +106,7 @@ class SlurmArray:
             cpus=self._cpus_per_task,
             command=self._command(data_dir),
             stopped="|".join(map(str, _STOPPED)),
-            retryable=_condition([code for code in range(256) if retryable(code)]),
+            retryable=_condition([code for code in range(256) if retryable(code) or code == LockedError.exit_code]),
             num_retries=_NUM_RETRIES,
             folder=shlex.quote(str(path.parent.absolute())),
             script=path.name,

@@ -1,5 +1,6 @@
 """What a study has submitted to Slurm, and which of its runs are in the queue. Imports no torch."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 from resnet_lab.errors import LabError, LockedError
 from resnet_lab.record.files import append_line, disk_errors, read_lines
+from resnet_lab.record.lock import hold
 
 SBATCH_SECONDS = 120.0
 _SQUEUE_SECONDS = 20.0
@@ -52,6 +54,23 @@ def record(study: Path, submission: Submission, script: str) -> None:
 def submissions(study: Path) -> list[Submission]:
     """All readable submissions of a study, oldest first."""
     return [Submission(values["job"], values["tasks"]) for values in _entries(study) if "job" in values]
+
+
+@contextlib.contextmanager
+def submitting(study: Path) -> Iterator[None]:
+    """Hold the study for a submission: what is left is looked up and submitted by one process at a time.
+
+    Raises LockedError if another process is submitting, DiskError.
+    """
+    folder = slurm_folder(study)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(folder))
+        except LockedError:
+            raise LockedError(f"Another process is submitting {study}; run the same command again.") from None
+        yield
 
 
 def settle(study: Path) -> None:

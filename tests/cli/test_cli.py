@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,7 @@ def test_a_signal_with_nothing_to_save_ends_the_process_at_once():
 
 
 def test_version_is_printed(cli):
-    assert cli("--version").out.startswith("resnet-lab 0.")
+    assert cli("--version").out.strip() == f"resnet-lab {version('resnet-lab')}"
 
 
 BAD_INPUT = [

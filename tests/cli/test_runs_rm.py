@@ -1,8 +1,11 @@
 """`runs rm`: what it shows, asks and deletes, what it refuses, and what an interruption leaves."""
 
+import contextlib
 import io
 import json
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -108,7 +111,7 @@ def test_what_is_not_in_the_runs_folder_is_refused(cli, study):
 
 
 def test_an_interrupted_deletion_leaves_no_half_run_and_the_next_one_finishes_it(cli, study, monkeypatch):
-    def interrupted(path):
+    def interrupted(path, **_):
         (next(Path(path).rglob("metrics.jsonl"))).unlink()
         raise KeyboardInterrupt
 
@@ -124,7 +127,7 @@ def test_an_interrupted_deletion_leaves_no_half_run_and_the_next_one_finishes_it
 
 
 def test_a_whole_study_that_was_being_deleted_is_not_listed(study, monkeypatch):
-    monkeypatch.setattr(deletion.shutil, "rmtree", lambda path: None)
+    monkeypatch.setattr(deletion.shutil, "rmtree", lambda path, **_: None)
     deletion.delete(Path("runs"), [study])
     assert study_folders(Path("runs")) == []
 
@@ -138,3 +141,36 @@ def test_runs_is_a_command_of_its_own_beside_its_commands(cli, study):
     RunFolder(Path("runs/rm/residual-8-s0")).create(tiny())
     RunFolder(Path("runs/rm/residual-8-s0")).append(TrainRecord(5, 0.5, 0.5, 0.1, 80, 1.0))
     assert "residual-8-s0" in cli("runs", "./runs/rm").out
+
+
+def test_runs_left_by_another_machine_are_waited_for_together(study, monkeypatch):
+    owner = json.dumps({"host": "elsewhere", "boot": "", "pid": 7, "token": "t", "since": "2026-01-01T00:00:00+00:00"})
+    for name in RUNS:
+        path = study / name / ".owner.json"
+        path.write_text(owner)
+        os.utime(path, (0, 0))
+    together = threading.Barrier(len(RUNS), timeout=10)
+
+    @contextlib.contextmanager
+    def lock(self):
+        together.wait()  # breaks unless all are being locked at once
+        yield
+
+    monkeypatch.setattr(RunFolder, "lock", lock)
+    deletion.delete(Path("runs"), [study])
+    assert list(Path("runs").iterdir()) == []
+
+
+def test_a_deletion_beside_another_one_makes_its_place_again(study, monkeypatch):
+    rename, failed = Path.rename, []
+
+    def rename_after_another_deletion(self, target):
+        if not failed:
+            failed.append(self)
+            shutil.rmtree("runs/.deleted")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename_after_another_deletion)
+    deletion.delete(Path("runs"), [study / name for name in RUNS])
+    assert failed
+    assert [path.name for path in study.iterdir()] == ["report"]

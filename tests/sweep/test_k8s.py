@@ -120,6 +120,7 @@ def test_studies_with_similar_names_have_different_jobs():
             "--json needs --launcher local, slurm or ray; with k8s, the output is YAML.",
         ),
         (("--launcher", "k8s", "--dry-run", "--device", "cuda"), "--gpus-per-run decides on the device"),
+        (("--launcher", "k8s", "--dry-run", "--gpus-per-run", "inf"), "must be a whole number on Kubernetes"),
         (("--launcher", "k8s", "--dry-run", "--gpus-per-run", "0.25"), "must be a whole number on Kubernetes"),
         (("--launcher", "k8s", "--dry-run", "--namespace", "A b"), "--namespace expects"),
         (("--launcher", "k8s", "--dry-run", "--claim", "a\nb"), "--claim expects"),

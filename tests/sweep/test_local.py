@@ -1,8 +1,10 @@
 """The launcher for this machine: several processes at once, each with its number of threads."""
 
 import json
+import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,66 @@ at_once = len(list(folder.glob("*.running")))
 time.sleep(0.2)
 running.unlink()
 (folder / (name + ".json")).write_text(json.dumps({"at_once": at_once, "threads": os.environ["OMP_NUM_THREADS"]}))
+"""
+
+
+def test_a_job_gets_the_device_that_runs_the_fewest(tmp_path, monkeypatch):
+    monkeypatch.setattr(LocalPool, "_devices", lambda self, device: ["cuda:0", "cuda:1"])
+    folders = [RunFolder(tmp_path / name) for name in "abcd"]
+    for folder in folders:
+        folder.path.mkdir()
+    assert {outcome.exit_code for outcome in updates_of(folders, 2, 1, LONG_FIRST)} == {0}
+    assert {name: (tmp_path / name / "device").read_text() for name in "abcd"} == {
+        "a": "cuda:0", **dict.fromkeys("bcd", "cuda:1"),
+    }  # fmt: skip
+
+
+# The run `a` lasts until `d` has started.
+LONG_FIRST = """
+import pathlib, sys, time
+folder = pathlib.Path(sys.argv[sys.argv.index("--run") + 1])
+(folder / "device").write_text(sys.argv[sys.argv.index("--device") + 1])
+end = time.time() + 60
+while folder.name == "a" and not (folder.parent / "d" / "device").exists() and time.time() < end:
+    time.sleep(0.02)
+"""
+
+
+def test_a_run_whose_folder_is_gone_fails_alone(tmp_path):
+    folders = [RunFolder(tmp_path / name) for name in ("gone", "here")]
+    folders[1].path.mkdir()
+    problem, *outcomes = updates_of(folders, 1, 1, "")
+    assert "gone" in problem
+    assert [(outcome.folder, outcome.exit_code) for outcome in outcomes] == [(folders[0], 74), (folders[1], 0)]
+
+
+def test_a_stuck_process_is_killed_by_the_last_ctrl_c(tmp_path):
+    folder = RunFolder(tmp_path / "plain-8-s0")
+    folder.path.mkdir()
+    pool = LocalPool("cpu", 1, 1, [sys.executable, "-c", STUCK])
+    signals: list[int] = []
+    updates = start(pool, [Job(folder, folder.path)], pool.allocate(1), lambda: signals[0] if signals else None)
+    while not (folder.path / "started").exists():
+        next(updates)
+    signals.append(signal.SIGINT)
+    for _ in range(5):
+        assert next(updates) is None  # it ignores the first signal
+    begin = time.monotonic()
+    updates.close()
+    assert time.monotonic() - begin < 10
+    pid = int((folder.path / "started").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+STUCK = """
+import os, pathlib, signal, sys, time
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+path = pathlib.Path(sys.argv[sys.argv.index("--run") + 1])
+(path / "pid").write_text(str(os.getpid()))
+(path / "pid").rename(path / "started")
+time.sleep(60)
 """
 
 

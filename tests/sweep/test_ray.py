@@ -33,13 +33,18 @@ time.sleep(60)
 
 
 def run(program, folder, paths=()):
-    return train([sys.executable, "-c", program], paths, folder / "output.log", 3)
+    return train([sys.executable, "-c"], [program], paths, folder / "output.log", 3)
 
 
 def test_the_task_returns_the_exit_code_of_the_process(tmp_path):
     assert run("import os; print(os.environ['OMP_NUM_THREADS']); raise SystemExit(5)", tmp_path) == 5
     assert (tmp_path / "output.log").read_text() == "3\n"
     assert run("import os; os.kill(os.getpid(), 9)", tmp_path) == 137
+
+
+def test_the_program_is_that_of_the_node(tmp_path):
+    assert train(None, ["--version"], [], tmp_path / "output.log", 1) == 0
+    assert (tmp_path / "output.log").read_text().startswith("resnet-lab ")
 
 
 @pytest.fixture(params=["in the foreground", "in the background of a script"])
@@ -68,7 +73,7 @@ def test_a_cancelled_task_lets_the_process_save(tmp_path):
 
 @pytest.mark.usefixtures("interrupted")
 def test_a_process_that_does_not_end_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_task, "_SAVE_SECONDS", 0.1)
+    monkeypatch.setattr(ray_task, "SAVE_SECONDS", 0.1)
     assert run(SLEEPS.replace("save)", "signal.SIG_IGN)"), tmp_path) == 137
 
 

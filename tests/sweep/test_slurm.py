@@ -12,7 +12,7 @@ import pytest
 from resnet_lab.config.files import load_study
 from resnet_lab.errors import ConfigError, retryable
 from resnet_lab.record.store import RunFolder
-from resnet_lab.sweep.slurm_queue import Submission, queued, record, record_intent, settle
+from resnet_lab.sweep.slurm_queue import Submission, queued, record, record_intent, settle, submitting
 from tests.builders import ROOT, toml, write_config
 
 RUNS = ["plain-8-s0", "residual-8-s0"]
@@ -222,7 +222,7 @@ def test_refusal_of_sbatch_is_quoted_and_leaves_no_script(sweep, slurm, tmp_path
     answer = sweep("--partition", "x")
     assert answer.code == 2
     assert "sbatch refused the job: sbatch: error: invalid partition specified: x." in answer.err
-    assert [path.name for path in (tmp_path / "runs" / "two" / "slurm").iterdir()] == ["jobs.jsonl"]
+    assert [path.name for path in (tmp_path / "runs" / "two" / "slurm").glob("[!.]*")] == ["jobs.jsonl"]
     slurm.write("sbatch", "echo 77")
     assert sweep().code == 0
 
@@ -359,7 +359,7 @@ def test_task_that_was_stopped_queues_itself_again_every_time(code, ends_with, s
     assert "residual-8-s0 --data-dir" in slurm.calls("srun")[0]
 
 
-@pytest.mark.parametrize(("code", "seconds"), [(74, 100), (137, 100), (139, 100), (143, 5)])
+@pytest.mark.parametrize(("code", "seconds"), [(74, 100), (75, 100), (137, 100), (139, 100), (143, 5)])
 def test_task_that_failed_by_chance_or_at_once_is_queued_again_three_times(code, seconds, ends_with, slurm):
     slurm.write("scontrol", "")
     for _ in range(5):
@@ -369,11 +369,29 @@ def test_task_that_failed_by_chance_or_at_once_is_queued_again_three_times(code,
 
 def test_task_with_another_exit_code_is_not_queued_again(ends_with, slurm):
     slurm.write("scontrol", "")
-    codes = [0, 1, 2, 3, 4, 5, 6, 75, 128]
+    codes = [0, 1, 2, 3, 4, 5, 6, 128]
     assert not any(map(retryable, codes))
     for code in codes:
         assert ends_with(code).returncode == code
     assert slurm.calls("scontrol") == []
+
+
+def test_task_whose_disk_is_full_is_queued_again_as_often_as_slurm_has_not(ends_with, slurm, tmp_path, monkeypatch):
+    slurm.write("scontrol", "")
+    (tmp_path / "runs/two/slurm/77_1.retries").symlink_to("/dev/full")
+    for number in range(5):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", str(number))
+        ends_with(74)
+    assert len(slurm.calls("scontrol")) == 3
+
+
+def test_two_submissions_at_once_submit_once(sweep, slurm, tmp_path):
+    with submitting(tmp_path / "runs/two"):
+        answer = sweep()
+    assert answer.code == 75
+    assert "Another process is submitting" in answer.err
+    assert slurm.calls("sbatch") == []
+    assert sweep().code == 0
 
 
 def test_task_that_cannot_be_queued_again_prints_the_command_that_submits_it(ends_with, slurm, tmp_path):
@@ -395,4 +413,8 @@ def test_task_trains_its_runs_except_finished_ones_and_reports_those_that_fail(c
     assert "These runs did not finish: plain-8-s1." in answer.err
     assert f"{fresh.path} is finished." in answer.err
     assert not (finished.path / "metrics.jsonl").exists()
+    full = RunFolder(tmp_path / "plain-8-s3")
+    full.create(study.run(kind="plain", depth=8, seed=3))
+    full.log_file.mkdir()
+    assert cli("task", torn.path, full.path, "--jobs", 2, "--threads", 1).code == 74  # worth another try
     assert cli("task", tmp_path / "none").code == 2
