@@ -80,7 +80,7 @@ def overhead(args: argparse.Namespace) -> None:
         )
         for name in first
     ]
-    print_table(("started by", "seconds a run", "of which overhead", "seconds a run that is finished"), rows)
+    print_table(("started by", "seconds per run", "of which overhead", "seconds per finished run"), rows)
 
 
 def images_per_second(args: argparse.Namespace, runs: Path, *options: object, ranks: int = 1) -> float:

@@ -13,7 +13,7 @@ from resnet_lab.analysis.registry import analyses
 from resnet_lab.analysis.results import save
 from resnet_lab.cli import completion, terminal
 from resnet_lab.cli.help import Command, group
-from resnet_lab.cli.options import DataDir, Device, Json, Runs, Threads, stop_signals
+from resnet_lab.cli.options import Device, ImagesDir, Json, Runs, Threads, stop_signals
 from resnet_lab.cli.screens import training_screen
 from resnet_lab.cli.watch import exits_on_ctrl_c
 from resnet_lab.record.lines import Event
@@ -23,7 +23,11 @@ from resnet_lab.record.study import DEFAULT_ROOT, find_runs, find_study, run_fol
 T = TypeVar("T")
 At = Annotated[
     int | None,
-    typer.Option("--at", min=0, help="Step of the checkpoint; 0: the initial network (default: the newest checkpoint)."),
+    typer.Option(
+        "--at",
+        min=0,
+        help="Step of the checkpoint; 0: the initial network (default: the newest checkpoint; for `correlation`, 0).",
+    ),
 ]
 Fast = Annotated[bool, typer.Option("--fast", help="Use fewer images or batches, to finish within a minute.")]
 
@@ -70,7 +74,7 @@ class Shared:
     at: At = None
     fast: Fast = False
     runs: Runs = DEFAULT_ROOT
-    data_dir: DataDir = None
+    data_dir: ImagesDir = None
     device: Device = "auto"
     threads: Threads = None
     as_json: Json = False

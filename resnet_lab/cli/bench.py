@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_lab.cli import terminal
-from resnet_lab.cli.options import Compile, ConfigArgument, Device, Jobs, Json, Plain, Residual, Set, Threads, kind_of
+from resnet_lab.cli.options import (
+    Compile,
+    ConfigArgument,
+    Device,
+    Jobs,
+    Json,
+    Plain,
+    Residual,
+    Set,
+    Threads,
+    kind_of,
+    refuse_twice,
+)
 from resnet_lab.config.files import load_study
 from resnet_lab.text import duration
 
@@ -46,8 +58,13 @@ def bench(
 
     start_seconds = time.perf_counter() - begin
     source = load_study(config, overrides or (), compile=compile)
-    kind = kind_of(plain, residual) or source.sweep.kinds[0]
-    settings = source.run(kind=kind, depth=depth or min(source.sweep.depths))
+    kind = kind_of(plain, residual)
+    refuse_twice(source, kind=kind, depth=depth)
+    if not source.sets(("model", "kind")):
+        kind = kind or source.sweep.kinds[0]
+    if not source.sets(("model", "depth")):
+        depth = depth or min(source.sweep.depths)
+    settings = source.run(kind=kind, depth=depth)
     chosen = pick_device(device)
     with terminal.working("Measuring"):
         measured = measuring.bench(settings, chosen, set_up(settings.compute, chosen, threads), seconds)

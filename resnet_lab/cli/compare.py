@@ -1,5 +1,6 @@
 """`resnet-lab compare`: tables, verdict and curves of a study, or of several together."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 
 from resnet_lab.cli import completion, terminal
 from resnet_lab.cli.options import Json, Out, Runs, XAxis
-from resnet_lab.errors import NotShownError
+from resnet_lab.errors import ConfigError, NotShownError
 from resnet_lab.presentation.blocks import Table, X
 from resnet_lab.record.study import DEFAULT_ROOT, find_study
 from resnet_lab.report.tables import case_table, difference_table, error_table, study_table
@@ -50,6 +51,9 @@ def compare(
     runs together. Files are written to --out alone.
     """
     folders = [find_study(runs, name) for name in studies or (None,)]
+    for folder, count in Counter(folder.resolve() for folder in folders).items():
+        if count > 1:
+            raise ConfigError(f"The study {folder.name} is named twice.")
     comparisons = [compare_study(folder) for folder in folders]
     comparison = comparisons[0] if len(folders) == 1 else compare_runs(together(comparisons))
     target = folders[0] if out is None and len(folders) == 1 else out

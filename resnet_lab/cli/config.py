@@ -62,5 +62,7 @@ def _list(as_json: bool) -> None:
     if as_json:
         terminal.result_json({"presets": headers})
         return
-    for header in headers.values():
-        terminal.result(header)
+    contents = {name: header.removeprefix(f"{name}: ") for name, header in headers.items()}
+    rows = [(name, text[:1].upper() + text[1:]) for name, text in contents.items()]
+    terminal.table(("preset", "contents"), rows)
+    terminal.note("`resnet-lab config show PRESET` shows the settings of one.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_lab.cli import completion, terminal
-from resnet_lab.cli.options import DataDir, Device, Json, Plain, Residual, Runs, Threads, kind_of
+from resnet_lab.cli.options import Device, ImagesDir, Json, Plain, Residual, Runs, Threads, kind_of
 from resnet_lab.cli.watch import exits_on_ctrl_c
 from resnet_lab.config.blocks import STRIDE_BLOCKS, StrideOn
 from resnet_lab.config.datasets import FileDataset
@@ -70,7 +70,7 @@ def evaluate(
     views: Views = None,
     train: OnTraining = False,
     runs: Runs = DEFAULT_ROOT,
-    data_dir: DataDir = None,
+    data_dir: ImagesDir = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,

@@ -23,6 +23,7 @@ def export(
         Literal[RecordFiles, WeightFiles],
         typer.Option(
             "--to",
+            metavar="FORMAT",
             help="Format. Records: csv, tensorboard, mlflow or wandb; weights: torchvision (a state dict with its names) or "
             "safetensors.",
         ),

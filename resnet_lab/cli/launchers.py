@@ -21,7 +21,11 @@ _LEAST_GPUS = 0.01
 
 LauncherOption = Annotated[
     LauncherName,
-    typer.Option("--launcher", help="Where to train: on this machine, a Slurm or Ray cluster, or Kubernetes (with --dry-run)."),
+    typer.Option(
+        "--launcher",
+        metavar="NAME",
+        help="Where to train: `local`, `slurm`, `ray` or `k8s` (Kubernetes, with --dry-run).",
+    ),
 ]
 CpusPerRun = Annotated[
     int | None,

@@ -11,6 +11,7 @@ import typer
 
 from resnet_lab.cli import completion
 from resnet_lab.config.depths import DEPTH_HELP
+from resnet_lab.config.files import StudyConfig
 from resnet_lab.config.terms import Kind
 from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import X
@@ -19,6 +20,9 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder that contains the stu
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder to read images from or download into (default: $RESNET_LAB_DATA, or ./data)."),
+]
+ImagesDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder to read images from (default: $RESNET_LAB_DATA, or ./data).")
 ]
 Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[
@@ -82,6 +86,14 @@ def with_recipe(overrides: Sequence[str] | None, steps: str | None, lr: float | 
         if keys & {"recipe", f"recipe.{key}"}:
             raise ConfigError(f"--{key.replace('_', '-')} and --set both set recipe.{key}; drop one of them.")
     return [*(overrides or ()), *(f"recipe.{key}={value}" for key, value in short.items())]
+
+
+def refuse_twice(study: StudyConfig, **options: object) -> None:
+    """Raise ConfigError if one of these options, such as `depth=20`, is given and --set sets the same key."""
+    for name, value in options.items():
+        key = name if name == "seed" else f"model.{name}"
+        if value is not None and study.where(key) == "--set":
+            raise ConfigError(f"--{value if name == 'kind' else name} and --set both set {key}; drop one of them.")
 
 
 class Stop:

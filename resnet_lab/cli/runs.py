@@ -59,7 +59,7 @@ def runs(
     read_run, queues = Follower().read if watch else RunFolder.read, _Queues()
 
     def _read() -> list[Study]:
-        folders = [find_study(runs, study)] if study else study_folders(runs)
+        folders = study_folders(runs) if study is None else [find_study(runs, study)]
         return [queues.added(read_study(folder, read_run)) for folder in folders]
 
     studies = _read()

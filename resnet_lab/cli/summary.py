@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from resnet_lab.cli import terminal
-from resnet_lab.cli.options import ConfigOption, Depth, Json, Plain, Residual, Set, kind_of
+from resnet_lab.cli.options import ConfigOption, Depth, Json, Plain, Residual, Set, kind_of, refuse_twice
 from resnet_lab.config.blocks import BLOCK_HELP, DEFAULT_BLOCK, BlockType
 from resnet_lab.config.files import load_study
 from resnet_lab.config.model import ModelConfig
@@ -65,6 +65,7 @@ def summary(
     kind = kind_of(plain, residual)
     _refuse(draw, pair=pair, kind=kind)
     study = load_study(config, overrides or ())
+    refuse_twice(study, kind=kind, depth=depth, layout=layout, block=block, shortcut=shortcut)
     pair = pair or (draw is not None and kind is None and not study.sets(("model", "kind")))
     run = study.run(kind="residual" if pair else kind, depth=depth, layout=layout, block=block, shortcut=shortcut)
     model = run.model
@@ -107,9 +108,8 @@ def _show(images: _Input, model: ModelConfig, cost: "Cost", *, as_json: bool) ->
     rows.append((*_total(model, cost), ""))
     terminal.table(("layer", "operation", "output", "parameters", "multiply-adds", "field"), rows)
     size = images.image_size
-    terminal.note(
-        f"{_title(model)}, for an image of {size}x{size} pixels. Convolution parameters include those of batch normalisation."
-    )
+    included = "those of batch normalisation" if model.norm == "batch" else "the scalars that replace batch normalisation"
+    terminal.note(f"{_title(model)}, for an image of {size}x{size} pixels. Convolution parameters include {included}.")
     terminal.note(_memory(cost))
 
 

@@ -112,7 +112,7 @@ def sweep(
 
         start_seconds = time.perf_counter() - begin  # a run's process imports the same, which is most of its start-up time
         source = load_study(config, overrides or (), compile=compile)
-        folder, show = study_path(runs, study or source.name), DownloadLine().show
+        folder, show = study_path(runs, source.name if study is None else study), DownloadLine().show
         with opened(launcher, source, options, threads, jobs, dry_run=dry_run) as chosen:
 
             def planned(study: StudyConfig) -> "Plan":

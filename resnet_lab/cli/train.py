@@ -24,6 +24,7 @@ from resnet_lab.cli.options import (
     StudyName,
     Threads,
     kind_of,
+    refuse_twice,
     stop_signals,
     with_recipe,
 )
@@ -78,8 +79,10 @@ def train(
             given |= {"--config": config, "--set": overrides, "--steps": steps, "--lr": lr, "--batch-size": batch_size}
             return _stored(run, given | {"--compile/--no-compile": compile, "--study": study})
         source = load_study(config, with_recipe(overrides, steps, lr, batch_size), compile=compile)
-        settings = source.run(kind=kind_of(plain, residual), depth=depth, seed=seed)
-        return settings, RunFolder(study_path(runs, study or source.name) / settings.name)
+        kind = kind_of(plain, residual)
+        refuse_twice(source, kind=kind, depth=depth, seed=seed)
+        settings = source.run(kind=kind, depth=depth, seed=seed)
+        return settings, RunFolder(study_path(runs, source.name if study is None else study) / settings.name)
 
     with stop_signals() as stop, _silent_unless_first(), joined() as ranks:
         if ranks.rank == 0:

@@ -128,7 +128,7 @@ def load_study(source: str | None = None, overrides: Sequence[str] = (), *, comp
 
     `overrides` are `KEY=VALUE` settings; `compile` overrides `compute.compile`. Raises ConfigError.
     """
-    source = source or DEFAULT_PRESET
+    source = DEFAULT_PRESET if source is None else source
     if source.endswith(".toml") or "/" in source:
         path = Path(source)
         if not path.is_file():
@@ -218,13 +218,20 @@ def _sentence(detail: ErrorDetails, where: Callable[[str], str], model: type[Bas
         return f"{full} is not set{hint.get(key, '')}."
     if detail["type"] == "union_tag_invalid":
         return f"{prefix}.name must be 'plateau' or 'milestones', got {shortened(detail['input'].get('name'))}."
+    return f"{prefix}{_problem(detail, full)}, got {shortened(detail['input'])}."
+
+
+def _problem(detail: ErrorDetails, key: str) -> str:
+    """What is wrong with the value of a key."""
     if detail["type"] in ("model_type", "model_attributes_type"):
-        return f"{prefix} is a section, such as [{full}] with lines KEY = VALUE, got {shortened(detail['input'])}."
-    message = detail["msg"][0].lower() + detail["msg"][1:].replace("valid tuple", "list")
-    if detail["type"] == "int_type" and isinstance(detail["input"], str) and tuple(location) in DURATION_KEYS:
-        units = "'400 steps' or '3 epochs'" if location[-1] == "steps" else "'400 steps', '3 epochs' or '50 %'"
-        message = f"must be a whole number, or a duration such as {units}"
-    return f"{prefix}: {message}, got {shortened(detail['input'])}."
+        return f" is a section, such as [{key}] with lines KEY = VALUE"
+    if detail["type"] == "too_short":
+        fewest = detail["ctx"]["min_length"]
+        return f" needs at least {fewest} value{'s' if fewest > 1 else ''}"
+    if detail["type"] == "int_type" and isinstance(detail["input"], str) and tuple(key.split(".")) in DURATION_KEYS:
+        units = "'400 steps' or '3 epochs'" if key.endswith(".steps") else "'400 steps', '3 epochs' or '50 %'"
+        return f": must be a whole number, or a duration such as {units}"
+    return ": " + detail["msg"][0].lower() + detail["msg"][1:].replace("valid tuple", "list")
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:

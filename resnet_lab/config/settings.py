@@ -1,6 +1,7 @@
 """Unvalidated settings as nested dictionaries, as read from TOML and JSON."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,9 +40,22 @@ def flatten(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def to_toml(settings: Settings, prefix: str = "") -> str:
-    """Settings as TOML, whose numbers, strings and lists are written as in JSON."""
-    own = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if not isinstance(value, dict)]
+    """Settings as TOML: sections, and inline tables in lists."""
+    own = [f"{_key(key)} = {_value(value)}" for key, value in settings.items() if not isinstance(value, dict)]
     tables = [
         f"\n[{prefix}{key}]\n{to_toml(value, f'{prefix}{key}.')}" for key, value in settings.items() if isinstance(value, dict)
     ]
     return "\n".join([*own, *tables])
+
+
+def _value(value: Any) -> str:
+    """A value as TOML; numbers and strings are written as in JSON."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)

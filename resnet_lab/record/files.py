@@ -65,9 +65,9 @@ def disk_errors(path: Path, option: str = "--runs", num_bytes: int | None = None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         needed = f" ({num_bytes:,} bytes are needed)" if full and num_bytes is not None else ""
-        raise DiskError(
-            f"{path} cannot be used: {error.strerror or error}{needed}. Free disk space or choose another folder with {option}."
-        ) from error
+        remedy = "Free disk space or choose" if full else "Choose"
+        reason = f"{error.strerror or error}{needed}"
+        raise DiskError(f"{path} cannot be used: {reason}. {remedy} another folder with {option}.") from error
 
 
 def append_line(path: Path, line: str) -> None:

@@ -90,6 +90,8 @@ def find_study(root: Path, name: str | None) -> Path:
             refuse_links(path)
             return path if path.name else path.resolve()
     known = ", ".join(path.name for path in studies)
+    if any(RunFolder(path).exists() for path in (root / name, Path(name)) if name):
+        raise ConfigError(f"{name} is a run; name its study {shortened(str(Path(name).parent))}.")
     raise ConfigError(
         f"There is no study {shortened(name)} in {root}; " + (f"the studies are {known}." if known else "it has none yet.")
     )

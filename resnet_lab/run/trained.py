@@ -69,6 +69,11 @@ def _restore(net: ResNet, folder: RunFolder, at: int | None) -> int:
     """Load a checkpoint's weights into a network, and return its step."""
     restore = functools.partial(load_network, net)
     state = checkpoint.load_newest(folder, restore)[0] if at is None else checkpoint.load(folder, at, restore)
+    if state is None and folder.ending() is not None:
+        raise CheckpointError(
+            f"{folder.path} has ended, but its checkpoints are not here: copy its folder {folder.checkpoints.name} from where it "
+            "was trained, train it again with another --study NAME, or use --at 0 for its initial network."
+        )
     if state is None:
         raise CheckpointError(f"{folder.path} has no checkpoint yet: train it first, or use --at 0 for its initial network.")
     step: int = state["step"]

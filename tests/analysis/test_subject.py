@@ -23,6 +23,9 @@ def test_missing_checkpoint_is_an_error_and_never_random_weights(study):
     untrained.create(tiny(model__kind="plain", model__depth=14, seed=9))
     with pytest.raises(CheckpointError, match=r"has no checkpoint yet: .* use --at 0 for its initial network"):
         subjects([folder, untrained], None, CPU)
+    untrained.append_event("finished", 8)
+    with pytest.raises(CheckpointError, match=r"has ended, but its checkpoints are not here: .*, or use --at 0"):
+        subjects([untrained], None, CPU)
 
 
 def test_run_is_analysed_on_the_images_drawn_by_its_seed(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from resnet_lab.cli.options import stop_signals
-from resnet_lab.config.files import load_study
+from resnet_lab.config.files import load_study, presets
 from resnet_lab.record.store import RunFolder
 from tests.builders import COMMANDS, ROOT, fake_cifar10, tiny
 
@@ -97,10 +97,14 @@ def test_config_show_prints_a_file_that_loads_to_the_same_settings(cli):
     assert "milestones = [500]" in shown
     Path("again.toml").write_text(shown)
     assert cli("config", "show", "./again.toml").out == shown
+    for preset in presets():
+        shown = cli("config", "show", preset).out
+        Path("again.toml").write_text(shown)
+        assert cli("config", "show", "./again.toml").out == shown
     schema = json.loads(cli("config", "schema").out)
     assert not [section for section in (schema, *schema["$defs"].values()) if "required" in section]
-    presets = json.loads(cli("config", "show", "--json").out)["presets"].keys()
-    assert presets == {"cures", "demo", "imagenet", "paper", "plateau", "quick", "reference", "shortcuts", "smoke"}
+    names = json.loads(cli("config", "show", "--json").out)["presets"].keys()
+    assert names == {"cures", "demo", "imagenet", "paper", "plateau", "quick", "reference", "shortcuts", "smoke"}
 
 
 def test_hangup_is_ignored_under_nohup():
@@ -163,6 +167,22 @@ BAD_INPUT = [
         2,
         "--steps and --set both set recipe.steps; drop one of them.",
     ),
+    (["train", "--plain", "--depth", "8", "--set", "model.depth=14"], 2, "--depth and --set both set model.depth; drop one of"),
+    (["train", "--plain", "--depth", "8", "--set", "model.kind=residual"], 2, "--plain and --set both set model.kind; drop one"),
+    (
+        ["train", "--plain", "--depth", "8", "--seed", "1", "--set", "seed=2"],
+        2,
+        "--seed and --set both set seed; drop one of them",
+    ),
+    (
+        ["summary", "--residual", "--shortcut", "B", "--set", "model.shortcut=C"],
+        2,
+        "--shortcut and --set both set model.shortcut",
+    ),
+    (["train", "--plain", "--depth", "8", "--config", ""], 2, "There is no preset ''"),
+    (["train", "--plain", "--depth", "8", "--study", ""], 2, "''"),
+    (["sweep", "smoke", "--set", "sweep.seeds=[]"], 2, "sweep.seeds needs at least 1 value, got []."),
+    (["runs", ""], 2, "There is no study ''"),
     (
         ["train", "--depth", "56", "--plain", "--batch-size", "5", "--set", "recipe={lr = 1}"],
         2,
@@ -194,6 +214,8 @@ BAD_INPUT = [
     (["sweep", "smoke", "--set", "sweep.seeds=[-1]"], 2, "--set: seed: input should be greater than or equal to 0"),
     (["summary", "--depth", "8", "--plain", "--set", 'data.dataset=["a"]'], 2, "--set: data.dataset"),
     (["compare"], 2, "There are no runs in runs: run `resnet-lab sweep demo`"),
+    (["compare", str(ROOT / "reference/quick"), str(ROOT / "reference/quick")], 2, "The study quick is named twice."),
+    (["compare", str(ROOT / "reference/quick/plain-20-s0")], 2, "plain-20-s0 is a run; name its study"),
     (["compare", "nothing"], 2, "There is no study 'nothing' in runs; it has none yet."),
     (["report"], 2, "There are no runs in runs"),
     (["runs", "nothing"], 2, "There is no study 'nothing'"),
@@ -271,7 +293,7 @@ def test_runs_folder_that_cannot_be_written_exits_with_74(cli):
     for arguments in (["train", "--depth", "8", "--plain"], ["sweep"]):
         answer = cli(*arguments, *(["--config", "smoke"] if arguments[0] == "train" else ["smoke"]), "--runs", "file")
         assert answer.code == 74
-        assert "choose another folder with --runs" in answer.err
+        assert "another folder with --runs" in answer.err
 
 
 def test_run_folder_of_another_configuration_is_refused(cli):

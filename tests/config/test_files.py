@@ -34,6 +34,7 @@ def test_every_preset_builds_its_networks_and_states_its_cost(name):
     for config in expand(load_study(name)):
         assert sum(1 for _ in ResNet(config.model).parameters()) > 0
     header = presets()[name].read_text().partition("\n\n")[0]
+    assert header.partition("\n")[0].endswith(".")
     assert header.startswith(f"# {name}: ")
     assert "resnet-lab" in header
     assert "Cost:" in header

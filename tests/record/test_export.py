@@ -158,4 +158,4 @@ def test_an_output_folder_that_cannot_be_created_exits_with_74(cli):
     Path("file").write_text("in the way")
     answer = cli("export", "--to", "csv", "--out", "file")
     assert answer.code == 74
-    assert "choose another folder with --out" in answer.err
+    assert "Choose another folder with --out" in answer.err

@@ -105,7 +105,7 @@ def test_a_study_on_a_read_only_disk_is_checked(cli, study, monkeypatch):
     monkeypatch.setattr(command.verification, "save_result", refused)
     answer = cli("verify", "s")
     assert answer.code == 0
-    assert "verified.json was not updated: runs/s cannot be used" in answer.err
+    assert answer.err.strip() == "No fault. The date was not recorded, since runs/s cannot be written to."
 
 
 def test_matched_pairs_record_equal_digests(study):
