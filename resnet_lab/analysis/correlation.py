@@ -32,7 +32,13 @@ def correlation(subject: Subject, num_lines: int = LINES) -> Correlation:
     batches = training_batches(subject.data, subject.config.recipe.batch_size, subject.config.seed)
     net = with_measured_statistics(subject.net, (batches(step)[0] for step in range(_BATCHES)))
     lines = zip(ends[::2], ends[1::2], strict=False)
-    by_line = [autocorrelation(input_gradients(net, line(start, end))) for start, end in lines]
+    gradients = [input_gradients(net, line(start, end)) for start, end in lines]
+    if any(not rows.any(dim=1).all() for rows in gradients):
+        raise ConfigError(
+            f"The first logit of {subject.name} at step {subject.step:,} does not depend on the input, as with a final layer of "
+            "zeros, so its gradients have no direction: use --at with a later step."
+        )
+    by_line = [autocorrelation(rows) for rows in gradients]
     values = tuple(statistics.fmean(at_lag) for at_lag in zip(*by_line, strict=True))
     if not all(map(torch.isfinite, torch.tensor(values))):
         raise ConfigError(f"The input gradients of {subject.name} at step {subject.step:,} are not finite: analyse another run.")

@@ -167,7 +167,7 @@ def _run(plan: "Plan", grows: Growing | None, launcher: "Launcher", stop: Stop, 
     if grows:
         grows.declare()
     outcomes = _outcomes(plan, launcher, stop)
-    while grows and not stop and not _failed(plan, outcomes) and (longer := grows.look()) is not None:
+    while grows and not stop and not _blocks_look(grows, plan, outcomes) and (longer := grows.look()) is not None:
         plan = longer
         _show_plan(plan)
         outcomes = _outcomes(plan, launcher, stop)
@@ -218,6 +218,18 @@ def _submit(plan: "Plan", array: "SlurmArray", stop: Stop, *, as_json: bool) -> 
 
 def _failed(plan: "Plan", outcomes: "Sequence[Outcome]") -> list[RunFolder]:
     return [*plan.diverged, *(outcome.folder for outcome in outcomes if outcome.failed)]
+
+
+def _blocks_look(grows: Growing, plan: "Plan", outcomes: "Sequence[Outcome]") -> bool:
+    """Whether runs have failed, or runs that the verdict rests on have diverged; other runs may diverge."""
+    return any(outcome.failed and outcome.folder.ending() is None for outcome in outcomes) or any(
+        grows.rests_on(run.forecast.config) and _has_diverged(run.folder) for run in plan.runs
+    )
+
+
+def _has_diverged(folder: RunFolder) -> bool:
+    end = folder.ending()
+    return end is not None and end.name == "diverged"
 
 
 def _raise_if_failed(plan: "Plan", outcomes: "Sequence[Outcome]") -> None:

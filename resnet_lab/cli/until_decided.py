@@ -8,6 +8,7 @@ import typer
 
 from resnet_lab.cli import terminal
 from resnet_lab.config.files import StudyConfig
+from resnet_lab.config.schema import RunConfig
 from resnet_lab.errors import ConfigError
 from resnet_lab.study.differences import Gap
 from resnet_lab.study.verdict import verdict_on
@@ -52,6 +53,12 @@ class Growing:
         terminal.note(f"Adding seed {longer.seeds[-1]}.")
         self._sequence = longer
         return self.plan()
+
+    def rests_on(self, config: RunConfig) -> bool:
+        """Whether the verdict rests on this run: a plain net without varied settings, of one of the two depths."""
+        depths = self._sequence.source.sweep.depths
+        is_extreme = config.model.depth in (min(depths), max(depths))
+        return config.model.kind == "plain" and not config.varied and is_extreme
 
     def outlook(self) -> str:
         """How many more seeds a verdict is expected to need."""

@@ -241,5 +241,7 @@ def _warmup(config: RunConfig, paper: Recipe) -> Iterator[str]:
     if depth >= warmup.from_depth and (warmup.lr, warmup.until_error) != (0.01, 0.8):
         until = f"{100 * warmup.until_error:g} %"
         yield f"Warm-up uses lr {warmup.lr:g} until the training error is below {until}; the paper uses 0.01 and 80 %."
+    if depth >= warmup.from_depth and warmup.lr > config.recipe.lr:
+        yield f"Warm-up raises the lr, from {config.recipe.lr:g} to {warmup.lr:g}; the paper's lowers it from 0.1 to 0.01."
     if (depth >= warmup.from_depth) != (depth >= 110):
         yield f"Warm-up applies from depth {warmup.from_depth}; the paper's applies to depth 110."

@@ -31,10 +31,12 @@ class Design(_Values):
     """When the verdict may be decided: with `first_look` seeds, and with each further seed up to `max_seeds`.
 
     Every number of seeds counts as a look, whether or not anyone looked, so that other looks in between cannot raise the error.
+    `depths` are the two that the verdict compares, so that networks of other depths do not change it; None in older records.
     """
 
     first_look: _NumSeeds
     max_seeds: _NumSeeds
+    depths: tuple[int, int] | None = None
     looks: tuple[Look, ...] = ()
 
     @model_validator(mode="after")

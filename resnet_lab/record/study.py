@@ -29,6 +29,7 @@ class Study:
     faults: tuple[str, ...] = ()
     queue: Mapping[str, str] | None = None
     design: Design | None = None
+    has_lost_design: bool = False
 
     @property
     def name(self) -> str:
@@ -126,12 +127,13 @@ def read_study(path: Path, read: Callable[[RunFolder], Run] = RunFolder.read) ->
         except (ConfigError, DiskError) as error:
             reason = str(error).replace(f"{path}/", "")  # reports must not contain paths of this machine
             faults.append(f"{folder.path.name} cannot be read: {reason}")
-    design = None
+    design, is_lost = None, False
     try:
         design = read_design(path)
     except ConfigError as error:
+        is_lost = True
         faults.append(str(error).replace(f"{path}/", ""))
-    return Study(path, tuple(runs), tuple(faults), design=design)
+    return Study(path, tuple(runs), tuple(faults), design=design, has_lost_design=is_lost)
 
 
 def recorded_images(folders: Iterable[RunFolder]) -> RecordedImages | None:

@@ -13,7 +13,7 @@ from resnet_lab.config.varied import short
 from resnet_lab.presentation.blocks import Colours, Layout, Network
 from resnet_lab.presentation.style import keys, label_ends, marker, new_panels
 from resnet_lab.report.figures import colours
-from resnet_lab.study.cases import Case, Contrast
+from resnet_lab.study.cases import Case
 from resnet_lab.study.cells import Cell
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.spread import Spread
@@ -192,20 +192,15 @@ def _row_label(case: Case) -> str:
     return fill(text, _LINE_CHARACTERS, max_lines=2, placeholder=" ...").replace(_NO_BREAK, " = ")
 
 
-def _contrast(case: Case) -> Contrast | None:
-    """The contrast whose effect is shown: for a residual network that with the plain one, if the plain one degrades."""
-    return case.against_plain or case.against_base
-
-
 def _base(case: Case) -> str:
     """The network on which the effect is."""
-    contrast = _contrast(case)
+    contrast = case.primary
     return contrast.base if contrast else case.network
 
 
 def _effect(case: Case) -> str:
     """The effect with its share of the gap, such as `reduces 74 %`."""
-    contrast = _contrast(case)
+    contrast = case.primary
     if contrast is None or case.diverged:
         return case.effect
     share = f" {100 * contrast.removed:.0f} %" if contrast.effect == "reduces" and contrast.removed is not None else ""

@@ -17,6 +17,11 @@ from resnet_lab.study.published import NUMBERS
 from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.verdict import verdict_on_case
 
+_CASES_AND_LOOKS = (
+    "Seeds were added until the verdict on plain networks was decided. These intervals are for a fixed number of seeds and do "
+    "not allow for that."
+)
+
 
 def build(
     comparison: Comparison,
@@ -147,11 +152,13 @@ def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
         "With three or more seeds, a setting reduces or raises the error if the 95 % interval of the change lies below or above "
         f"zero. No effect is shown if the interval lies within {limit} of zero; otherwise, and with fewer seeds, the effect is "
         "undecided. A setting removes degradation if the base networks show it, if the setting reduces the error, and if the "
-        f"95 % interval of the remaining gap to the shallowest base network lies below {limit}. A residual network is also "
-        "compared with the plain network of its depth by these rules, if that degrades and the recipe is the same. Each interval "
-        "is for its case alone: of twenty settings without any effect, one is expected to appear to have one."
+        f"95 % interval of the remaining gap to the shallowest base network lies below {limit} and below half of the gap without "
+        "the setting. The shallowest network does not have the setting. A residual network is also compared with the plain "
+        "network of its depth by these rules, if that degrades and the recipe is the same. Each interval is for its case alone: "
+        "of twenty settings without any effect, one is expected to appear to have one."
     )
-    return Section("What changes the error", (sentences, *drawn, case_table(comparison), rules))
+    looks = [Text(_CASES_AND_LOOKS)] if comparison.study.design is not None else []
+    return Section("What changes the error", (sentences, *drawn, case_table(comparison), rules, *looks))
 
 
 def _published(comparison: Comparison) -> Section:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from resnet_lab.config import paper
 from resnet_lab.config.terms import KINDS
 from resnet_lab.presentation.blocks import Chip, Headline, Picture, Table
-from resnet_lab.report.tables import spread, with_interval
+from resnet_lab.report.tables import bracketed, spread
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import Gap
 from resnet_lab.study.finding import between_kinds, by_effect, finding
@@ -17,7 +17,7 @@ def headline(comparison: Comparison, pictures: Mapping[str, Picture]) -> Headlin
     """The finding of a comparison; `pictures` are by stem."""
     return Headline(
         finding=finding(comparison.gaps),
-        sentences=(*between_kinds(comparison.gains, comparison.deepest), *by_effect(comparison.cases)),
+        sentences=(*between_kinds(comparison.gains, comparison.deepest, comparison.study.design), *by_effect(comparison.cases)),
         chips=tuple(map(_chip, comparison.gaps)),
         picture=pictures.get("finding"),
         numbers=_numbers(comparison) if comparison.cells else None,
@@ -27,13 +27,17 @@ def headline(comparison: Comparison, pictures: Mapping[str, Picture]) -> Headlin
 
 def _chip(gap: Gap) -> Chip:
     count = f"{len(gap.seeds)} seed{'s' if len(gap.seeds) > 1 else ''}"
-    certainty = "" if gap.train_error.interval else ", no interval"
+    interval = gap.train_error.interval
+    if gap.design is not None:
+        interval = gap.bound.interval if gap.bound else None
+    certainty = "" if interval else ", no interval"
     status = {
         "shown": "degradation shown",
         "not shown": "no degradation shown",
         "undecided": "undecided",
     }[gap.degradation]
-    return Chip(f"{gap.variant} networks", status, f"{with_interval(gap.train_error, '{:+.2f}')} points, {count}{certainty}")
+    change = bracketed(gap.train_error.mean, interval, "{:+.2f}")
+    return Chip(f"{gap.variant} networks", status, f"{change} points, {count}{certainty}")
 
 
 def _numbers(comparison: Comparison) -> Table:

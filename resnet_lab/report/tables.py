@@ -141,7 +141,7 @@ def case_table(comparison: Comparison, *, narrow: bool = False) -> Table:
 
 def _removed(case: Case) -> str:
     """The share of the gap that is removed; for a residual network that of the plain one, and what this amounts to."""
-    contrast = case.against_plain or case.against_base
+    contrast = case.primary
     if contrast is None or contrast.removed is None or case.diverged:
         return "-"
     share = f"{100 * contrast.removed:.0f} %"
@@ -149,9 +149,14 @@ def _removed(case: Case) -> str:
 
 
 def with_interval(value: Spread, form: str) -> str:
+    """A mean over seeds and its 95 % interval, see `bracketed`."""
+    return bracketed(value.mean, value.interval, form)
+
+
+def bracketed(mean: float, interval: tuple[float, float] | None, form: str) -> str:
     """A mean and its interval in percent or points, such as `+5.31 [+4.80, +5.82]`; without an interval, the mean alone."""
-    mean = form.format(100 * value.mean)
-    if value.interval is None:
-        return mean
-    low, high = (form.format(100 * bound) for bound in value.interval)
-    return f"{mean} [{low}, {high}]"
+    shown = form.format(100 * mean)
+    if interval is None:
+        return shown
+    low, high = (form.format(100 * bound) for bound in interval)
+    return f"{shown} [{low}, {high}]"

@@ -10,7 +10,7 @@ from resnet_lab.config.schema import RunConfig, differences
 from resnet_lab.config.terms import VARIANTS
 from resnet_lab.config.varied import VariedSettings, label
 from resnet_lab.errors import ConfigError, DiskError
-from resnet_lab.record.store import Run
+from resnet_lab.record.store import Run, RunFolder
 from resnet_lab.study.differences import MATTERS, Gap
 from resnet_lab.study.spread import Spread
 
@@ -25,14 +25,16 @@ _DURATIONS = tuple(".".join(path) for path in DURATION_KEYS)
 class Contrast:
     """The training error of a case against that of the `base` network, such as plain-56, paired over `seeds`.
 
-    `change` is the case minus the base. `gap` is the base minus the `shallow` network of its variant, over the same seeds; None
-    unless the base is the deepest. `degrades` is whether that gap counts as degradation.
+    `change` is the case minus the base. `gap` is the base minus the `shallow` network of its variant, over `gap_seeds`, which are
+    those seeds that the shallow network has, too; None without any, or unless the base is the deepest. `degrades` is whether the
+    gap over all seeds counts as degradation.
     """
 
     base: str
     shallow: str | None
     seeds: tuple[int, ...]
     change: Spread
+    gap_seeds: tuple[int, ...]
     gap: Spread | None
     degrades: bool
 
@@ -41,7 +43,8 @@ class Contrast:
         """The training error of the case minus that of the shallow network; None without a gap."""
         if self.gap is None:
             return None
-        return Spread(tuple(gap + change for gap, change in zip(self.gap.values, self.change.values, strict=True)))
+        changes = dict(zip(self.seeds, self.change.values, strict=True))
+        return Spread(tuple(gap + changes[seed] for seed, gap in zip(self.gap_seeds, self.gap.values, strict=True)))
 
     @property
     def removed(self) -> float | None:
@@ -55,15 +58,17 @@ class Contrast:
         """What the case does to the training error, by the 95 % interval of the change; undecided with fewer than three seeds.
 
         It reduces the error if the interval lies below zero, and removes degradation if the interval of the remaining gap also
-        lies below MATTERS. It raises the error if the interval lies above zero. No effect is shown if the interval lies within
-        MATTERS of zero.
+        lies below MATTERS and below half of the gap. It raises the error if the interval lies above zero. No effect is shown if
+        the interval lies within MATTERS of zero.
         """
         if self.change.interval is None:
             return "undecided"
         low, high = self.change.interval
         if high < 0:
             left = self.remaining_gap and self.remaining_gap.interval
-            return "removes" if self.removed is not None and left and left[1] < MATTERS else "reduces"
+            if self.removed is not None and self.gap and left and left[1] < min(MATTERS, self.gap.mean / 2):
+                return "removes"
+            return "reduces"
         if low > 0:
             return "raises"
         return "no effect shown" if max(-low, high) < MATTERS else "undecided"
@@ -98,6 +103,11 @@ class Case:
     def network(self) -> str:
         """Variant and depth, such as `plain-56`."""
         return f"{self.variant}-{self.depth}"
+
+    @property
+    def primary(self) -> Contrast | None:
+        """The contrast that says what the case does about degradation: with the plain network if it degrades, else the base."""
+        return self.against_plain or self.against_base
 
     @property
     def effect(self) -> Effect:
@@ -154,8 +164,14 @@ def continued_runs(base: Sequence[Run]) -> Iterator[tuple[Run, VariedSettings]]:
                 run = folder.read()
                 model = run.config.model
                 if (model.variant, model.depth) in networks:
-                    start = f"identity construction from {shallow.config.model.family}-{shallow.config.model.depth}"
-                    yield run, {"start": start, "steps": run.config.recipe.steps}
+                    shallow_network = f"{shallow.config.model.family}-{shallow.config.model.depth}"
+                    start = f"identity construction from {shallow_network} at step {_step_of(folder)}"
+                    yield run, {"start": start, "further steps": run.config.recipe.steps}
+
+
+def _step_of(continued: RunFolder) -> int:
+    """The step of the shallower network from which a continued run starts, see `RunFolder.continued`."""
+    return int(continued.path.name.split("-from-")[1].split("-")[0])
 
 
 def cases_of(base: Sequence[Run], varied: Sequence[tuple[Run, VariedSettings]], gaps: Sequence[Gap]) -> Iterator[Case]:
@@ -207,16 +223,16 @@ def _case(runs: Sequence[Run], settings: VariedSettings, base: _Errors, gaps: Se
 def _contrast(errors: Mapping[int, float], base: _Errors, variant: str, depth: int, gaps: Sequence[Gap]) -> Contrast | None:
     """Compare errors by seed with those of a base network; None if they have no seed in common."""
     gap = next((gap for gap in gaps if (gap.variant, gap.deep) == (variant, depth)), None)
-    shallow_depth = gap.shallow if gap else depth
-    seeds = tuple(seed for seed in errors if {(variant, depth, seed), (variant, shallow_depth, seed)} <= base.keys())
+    seeds = tuple(seed for seed in errors if (variant, depth, seed) in base)
     if not seeds:
         return None
-    deep, shallow = ([base[variant, number, seed] for seed in seeds] for number in (depth, shallow_depth))
+    gap_seeds = tuple(seed for seed in seeds if gap and (variant, gap.shallow, seed) in base)
     return Contrast(
         base=f"{variant}-{depth}",
         shallow=f"{variant}-{gap.shallow}" if gap else None,
         seeds=seeds,
-        change=Spread(tuple(errors[seed] - error for seed, error in zip(seeds, deep, strict=True))),
-        gap=Spread(tuple(above - below for above, below in zip(deep, shallow, strict=True))) if gap else None,
+        change=Spread(tuple(errors[seed] - base[variant, depth, seed] for seed in seeds)),
+        gap_seeds=gap_seeds,
+        gap=_spread(base[variant, depth, seed] - base[variant, gap.shallow, seed] for seed in gap_seeds) if gap else None,
         degrades=gap is not None and gap.degradation == "shown",
     )

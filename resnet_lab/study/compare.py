@@ -88,7 +88,8 @@ def compare(study: Study) -> Comparison:
     finished = [run for run in chosen if run.state == "finished" and run.final is not None]
     continued = list(continued_runs(finished)) if varied else []
     cells = tuple(cells_of(chosen, finished))
-    gaps = tuple(gaps_of(finished, study.design))
+    diverged = [run for run in chosen if run.state == "diverged"]
+    gaps = tuple(gaps_of(finished, study.design, diverged, is_withheld=study.has_lost_design))
     gains = tuple(gains_of(finished))
     compared = [*chosen, *varied]
     missing = [
@@ -108,7 +109,7 @@ def compare(study: Study) -> Comparison:
         gaps=gaps,
         gains=gains,
         interaction=interaction_of(finished),
-        verdict=(*verdict_on(gaps), *between_kinds(gains, deepest=max((gap.deep for gap in gaps), default=None))),
+        verdict=(*verdict_on(gaps), *between_kinds(gains, max((gap.deep for gap in gaps), default=None), study.design)),
         missing=tuple(missing),
         unmatched=tuple(unmatched(cells)),
         varied=tuple(varied),

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import Literal
@@ -47,7 +47,9 @@ class Gap(Difference):
     """Deepest minus shallowest network of a variant; a positive gap in training error is degradation.
 
     `margin` is twice the binomial standard error of the difference of two training errors measured on so many images. `p_value`
-    is for the training error, the primary endpoint. With a `design`, seeds are in the order in which they were added.
+    is for the training error, the primary endpoint. With a `design`, seeds are in the order in which they were added. `diverged`
+    has the names of diverged runs of the two networks, or of deeper ones that therefore have no gap: without them, the other
+    seeds are a biased sample, so a verdict cannot be "not shown". `is_withheld` is whether the study's design is lost.
     """
 
     variant: str
@@ -57,6 +59,8 @@ class Gap(Difference):
     deep_train_error: float
     margin: float
     design: Design | None = None
+    diverged: tuple[str, ...] = ()
+    is_withheld: bool = False
 
     @property
     def p_value(self) -> float:
@@ -77,6 +81,12 @@ class Gap(Difference):
         seeds: shown if every gap exceeds MATTERS (and the margin), not shown if every gap is within the margin. With a design,
         the interval is that of `bound`, and there is no verdict before the first look.
         """
+        verdict = "undecided" if self.is_withheld else self._degradation
+        return "undecided" if verdict == "not shown" and self.diverged else verdict
+
+    @property
+    def _degradation(self) -> Degradation:
+        """The verdict of the finished runs."""
         if self.design is not None:
             return "undecided" if self.bound is None else _decided(*self.bound.interval)
         interval = self.train_error.interval
@@ -90,10 +100,12 @@ class Gap(Difference):
     def seeds_needed(self) -> int | None:
         """More seeds needed to decide, assuming the same mean and deviation: 0 if already decided.
 
-        None if 50 more would not suffice, or the most that the design allows.
+        None if 50 more would not suffice, or the most that the design allows, and if runs have diverged or the design is lost.
         """
         if self.degradation != "undecided":
             return 0
+        if self.diverged or self.is_withheld:
+            return None
         num_seeds, deviation = len(self.seeds), self.train_error.deviation
         fewest = FEWEST_FOR_INTERVAL if self.design is None else self.design.first_look
         if num_seeds < fewest or deviation is None:
@@ -110,18 +122,25 @@ def _decided(low: float, high: float) -> Degradation:
     return "shown" if low > 0 else "not shown" if high < MATTERS else "undecided"
 
 
-def gaps_of(runs: Sequence[Run], design: Design | None = None) -> Iterator[Gap]:
-    """Yield the gap of every variant that has finished runs at two depths with a common seed; `design` is the study's."""
+def gaps_of(
+    runs: Sequence[Run], design: Design | None = None, diverged: Sequence[Run] = (), *, is_withheld: bool = False
+) -> Iterator[Gap]:
+    """Yield the gap of every variant that has finished runs at two depths with a common seed.
+
+    `design` is the study's; `is_withheld` is whether it is lost. `diverged` are the runs of this recipe that have diverged.
+    """
     for variant in VARIANTS:
         gap = _gap(variant, runs, design)
         if gap is not None:
-            yield gap
+            lost = (run for run in diverged if run.config.model.variant == variant)
+            names = tuple(run.name for run in lost if run.config.model.depth == gap.shallow or run.config.model.depth >= gap.deep)
+            yield replace(gap, diverged=names, is_withheld=is_withheld)
 
 
 def _gap(variant: str, runs: Iterable[Run], design: Design | None) -> Gap | None:
     """The gap of a variant; None if it has fewer than two depths or its extremes share no seed."""
     last = _last(runs)
-    extremes = _extremes(variant, last)
+    extremes = design.depths if design is not None and design.depths is not None else _extremes(variant, last)
     if extremes is None:
         return None
     shallow, deep = extremes

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from resnet_lab.record.sequential import Design
 from resnet_lab.study.cases import Case
 from resnet_lab.study.differences import Gain, Gap
 from resnet_lab.text import points
@@ -46,8 +47,11 @@ def _and(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-def between_kinds(gains: Sequence[Gain], deepest: int | None) -> Iterator[str]:
-    """Yield a sentence for each residual variant that compares it with the plain network at depth `deepest`."""
+def between_kinds(gains: Sequence[Gain], deepest: int | None, design: Design | None) -> Iterator[str]:
+    """Yield a sentence for each residual variant that compares it with the plain network at depth `deepest`.
+
+    With a `design`, seeds were added depending on the verdict, so it states no interval, which would be for fixed seeds.
+    """
     for gain in gains:
         if gain.depth != deepest:
             continue
@@ -55,7 +59,7 @@ def between_kinds(gains: Sequence[Gain], deepest: int | None) -> Iterator[str]:
         side = "below" if change < 0 else "above"
         yield (
             f"{gain.variant}-{gain.depth} is {points(abs(change))[1:]} points {side} plain-{gain.depth} in training error"
-            f"{_interval(gain)}."
+            f"{'' if design else _interval(gain)}."
         )
 
 
@@ -67,12 +71,24 @@ def _interval(gain: Gain) -> str:
 
 
 def by_effect(cases: Sequence[Case]) -> Iterator[str]:
-    """Yield a sentence for each decided effect of varied settings, with the networks and settings that have it."""
+    """Yield a sentence for each decided effect of varied settings and each network that it is on, with all that have it.
+
+    The effect of a residual network is that against the plain one, if the plain one degrades.
+    """
     leads = {
-        "removes": "What removes degradation",
-        "reduces": "What reduces the training error",
-        "raises": "What raises the training error",
+        "removes": "What removes the degradation of {base}",
+        "reduces": "What has a lower training error than {base}",
+        "raises": "What has a higher training error than {base}",
     }
+    decided = [(case, case.primary) for case in cases if not case.diverged]
     for effect, lead in leads.items():
-        if named := [f"{case.network} with {case.label}" for case in cases if case.effect == effect]:
-            yield f"{lead}: {'; '.join(named)}."
+        for base in dict.fromkeys(contrast.base for _, contrast in decided if contrast is not None):
+            named = [
+                f"{case.network} with {case.label}"
+                for case, contrast in decided
+                if contrast is not None and (contrast.base, contrast.effect) == (base, effect)
+            ]
+            if named:
+                yield f"{lead.format(base=base)}: {'; '.join(named)}."
+    if named := [f"{case.network} with {case.label}" for case in cases if case.diverged]:
+        yield f"What diverged: {'; '.join(named)}."

@@ -33,6 +33,10 @@ def _sentence(gap: Gap) -> str:
 
 
 def _advice(gap: Gap) -> str:
+    if gap.is_withheld:
+        return "it rests on repeated looks whose record, sequential.json, is not valid"
+    if gap.diverged:
+        return f"{', '.join(gap.diverged)} diverged"
     needed = gap.seeds_needed
     if needed is not None:
         return f"run {needed} more seed{'s' if needed > 1 else ''}"

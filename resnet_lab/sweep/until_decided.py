@@ -64,7 +64,13 @@ def begin(source: StudyConfig, folder: Path, max_seeds: int | None) -> Sequentia
     """
     if "plain" not in source.sweep.kinds or len(source.sweep.depths) < 2:
         raise ConfigError("--until-decided compares plain nets of two depths: set sweep.kinds and sweep.depths accordingly.")
-    design = read_design(folder)
+    design, depths = read_design(folder), (min(source.sweep.depths), max(source.sweep.depths))
+    if design is not None and design.depths not in (None, depths):
+        shallow, deep = design.depths or depths
+        raise ConfigError(
+            f"The verdict on {folder} compares depth {shallow} and {deep}, which was fixed before the first look: sweep these "
+            "depths, or start another study with --study."
+        )
     if design is None:
         first = (
             FEWEST_SEEDS if any(_is_finished(run) for run in run_folders(folder)) else max(FEWEST_SEEDS, len(source.sweep.seeds))
@@ -73,7 +79,7 @@ def begin(source: StudyConfig, folder: Path, max_seeds: int | None) -> Sequentia
         if not len(source.sweep.seeds) <= most <= MOST_SEEDS or first > most:
             fewest = max(first, len(source.sweep.seeds))
             raise ConfigError(f"--max-seeds must be from {fewest} (the first look) to {MOST_SEEDS}, got {shortened(most)}.")
-        design = Design(first_look=first, max_seeds=most)
+        design = Design(first_look=first, max_seeds=most, depths=depths)
     elif max_seeds not in (None, design.max_seeds):
         raise ConfigError(
             f"--max-seeds is {design.max_seeds} in {folder}: it was fixed before the first look, and another number would change "

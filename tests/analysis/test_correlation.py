@@ -13,7 +13,7 @@ from resnet_lab.data.images import normalise
 from resnet_lab.record.store import RunFolder
 from resnet_lab.report.write import write_report
 from resnet_lab.study.compare import compare_study
-from tests.builders import CPU, KINDS, copied_state, random_batch, same_tensors
+from tests.builders import CPU, KINDS, copied_state, random_batch, same_tensors, tiny
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,3 +91,16 @@ def test_gradients_that_overflow_are_refused_in_a_sentence(study, cli, monkeypat
     answer = cli("analyze", "correlation", "s/plain-8-s0", "--runs", study.parent, "--device", "cpu")
     assert answer.code == 2
     assert "The input gradients of plain-8-s0 at step 0 are not finite" in answer.err
+
+
+def test_a_network_whose_output_starts_at_zero_is_left_out(study, cli):
+    fixup = {"model": {"kind": "residual", "depth": 8, "width": 4, "norm": "none"}, "varied": ["model.norm"]}
+    folder = RunFolder(study / "residual-8-norm=none-s0")
+    folder.create(tiny(**fixup))
+    answer = cli("analyze", "correlation", folder.path, "--fast")
+    assert answer.code == 2
+    assert "does not depend on the input" in answer.err
+    answer = cli("analyze", "correlation", folder.path, study / "plain-8-s0", "--fast", "--json")
+    assert answer.code == 0
+    assert "does not depend on the input" in answer.err
+    assert len(json.loads(answer.out)["results"]) == 1

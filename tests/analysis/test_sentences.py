@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from resnet_lab.analysis.registry import analyses, findings
+from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import read_study
 from tests.builders import ROOT
 
@@ -60,3 +61,19 @@ def test_paths_compare_the_error_without_one_block_with_that_of_all(found):
     assert sentences("paths", found)[-1] == (
         "residual-56: removing one block changes the test error from 18.60 % to 22.60 % (median over blocks), by +4.00 points."
     )
+
+
+def test_only_networks_trained_for_as_many_steps_are_compared_with_the_construction(found):
+    identity = next(finding for finding in found if finding.result.analysis == "identity" and finding.network[0] == "plain")
+
+    def seed(number, constructed, scratch, steps=6000):
+        errors = identity.result.constructed.model_copy(update={"train": constructed})
+        by_sgd = None if scratch is None else identity.result.constructed.model_copy(update={"train": scratch})
+        changed = identity.result.model_copy(update={"constructed": errors, "scratch": by_sgd, "scratch_step": steps})
+        run = dataclasses.replace(identity.run, folder=RunFolder(ROOT / f"reference/quick/plain-20-s{number}"))
+        return dataclasses.replace(identity, run=run, result=changed)
+
+    (sentence,) = sentences("identity", [seed(0, 0.1, 0.11), seed(1, 0.3, None, None), seed(2, 0.3, 0.6, 100)])
+    assert sentence.startswith("SGD came within 1.00 points of the constructed solution")
+    (sentence,) = sentences("identity", [seed(0, 0.1, 0.6, 100)])
+    assert sentence.startswith("A solution exists: ")

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from resnet_lab.record.lines import EvalRecord
+from resnet_lab.study.finding import by_effect
 from resnet_lab.study.values import comparison_values
 from resnet_lab.study.verdict import verdict_on_case
 from tests.builders import compared, made_run, tiny
@@ -72,10 +73,24 @@ def test_differences_are_paired_over_the_seeds_that_all_networks_have():
     runs = [run for run in [*base(), *case(*around(0.3), 0.9)] if run.name != "plain-20-s1"]
     found = only_case(runs)
     contrast = found.against_base
-    assert (found.seeds, contrast.seeds) == ((0, 1, 2, 3), (0, 2))
-    assert contrast.change.values == (pytest.approx(-0.202), pytest.approx(-0.198))
+    assert (found.seeds, contrast.seeds, contrast.gap_seeds) == ((0, 1, 2, 3), (0, 1, 2), (0, 2))
+    assert contrast.change.values == (pytest.approx(-0.202), pytest.approx(-0.2), pytest.approx(-0.198))
     assert contrast.gap.values == (pytest.approx(0.3), pytest.approx(0.3))
     assert contrast.remaining_gap.values == (pytest.approx(0.098), pytest.approx(0.102))
+
+
+@pytest.mark.parametrize(("left", "effect"), [(0.017, "reduces"), (0.014, "reduces"), (0.005, "removes")])
+def test_a_small_gap_is_removed_only_if_less_than_half_is_left(left, effect):
+    found = only_case([*base(plain_deep=0.226), *case(*(0.2 + left + noise / 10 for noise in NOISE))])
+    assert found.against_base.effect == effect
+
+
+def test_the_first_screen_names_what_removes_the_degradation_of_plain_networks():
+    cases = compared([*base(), *scaled(around(0.2)), *case(*around(0.6)), *case(*around(0.5), lr=0.4)]).cases
+    assert list(by_effect(cases)) == [
+        "What removes the degradation of plain-56: residual-56 with shortcut_scale = 0.5.",
+        "What has a higher training error than plain-56: plain-56 with lr = 0.2.",
+    ]
 
 
 def test_each_effect_has_a_sentence():
@@ -184,7 +199,8 @@ def test_runs_that_start_from_the_identity_construction_are_a_case(tmp_path, mon
     varied, constructed = after.cases
     assert (varied,) == before.cases
     assert sentence(constructed).startswith(
-        "start = identity construction from plain-20, steps = 10 removes the degradation of plain-56: +0.00 points from plain-20"
+        "start = identity construction from plain-20 at step 30, further steps = 10 removes the degradation of plain-56: +0.00 "
+        "points from plain-20"
     )
     assert (constructed.network, constructed.seeds) == ("plain-56", (0, 1, 2))
     assert after.records_digest != before.records_digest

@@ -2,9 +2,14 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
+from resnet_lab.record.sequential import Design
+from resnet_lab.record.study import Study
+from resnet_lab.report.headline import headline
+from resnet_lab.study.compare import compare
 from resnet_lab.study.spread import Spread, half_width
 from resnet_lab.study.values import comparison_values
 from tests.builders import compared, four_runs, made_run
@@ -135,6 +140,47 @@ def test_with_three_seeds_the_confidence_interval_decides():
     deviation = wide.train_error.deviation
     half = [half_width(3 + more, deviation) for more in (wide.seeds_needed - 1, wide.seeds_needed)]
     assert half[0] >= wide.train_error.mean > half[1]  # one seed fewer would leave zero in the interval
+
+
+def test_diverged_runs_of_the_deepest_network_are_no_sign_of_no_degradation():
+    lost = [made_run("plain", 56, seed, state="diverged") for seed in (1, 2)]
+    shallow = [made_run("plain", 20, seed, train=0.2) for seed in (1, 2)]
+    comparison = compared([*four_runs(plain_deep=0.2), *shallow, *lost])
+    assert comparison.gaps[0].degradation == "undecided"
+    assert comparison.gaps[0].seeds_needed is None
+    assert comparison.verdict[0].startswith("Degradation in plain nets undecided; plain-56-s1, plain-56-s2 diverged.")
+    assert compared([*four_runs(), *shallow, *lost]).gaps[0].degradation == "shown"
+    deeper = made_run("plain", 110, 0, state="diverged")  # no gap without it
+    assert compared([*four_runs(plain_deep=0.2), deeper]).gaps[0].diverged == ("plain-110-s0",)
+
+
+def test_a_study_whose_record_of_looks_is_lost_has_no_verdict():
+    runs = [run for seed in range(3) for run in four_runs(seed=seed)]
+    assert compared(runs).gaps[0].degradation == "shown"
+    lost = compare(Study(Path("s"), tuple(runs), has_lost_design=True))
+    assert {gap.degradation for gap in lost.gaps} == {"undecided"}
+    assert "undecided; it rests on repeated looks whose record, sequential.json, is not valid." in lost.verdict[0]
+
+
+def test_a_study_with_looks_states_the_interval_of_the_looks_alone():
+    runs = [run for seed, deep in enumerate((0.23, 0.27, 0.31)) for run in four_runs(plain_deep=deep, seed=seed)]
+    study = Study(Path("s"), tuple(runs))
+    assert headline(compare(study), {}).chips[0].numbers == "+7.00 [-2.94, +16.94] points, 3 seeds"
+    assert "95 % interval" in compare(study).verdict[-1]
+    looked_at = compare(dataclasses.replace(study, design=Design(first_look=3, max_seeds=10)))
+    low, high = (100 * bound for bound in looked_at.gaps[0].bound.interval)
+    assert headline(looked_at, {}).chips[0].numbers == f"+7.00 [{low:+.2f}, {high:+.2f}] points, 3 seeds"
+    assert looked_at.verdict[-1] == "residual-56 is 22.00 points below plain-56 in training error."
+    later = compare(dataclasses.replace(study, design=Design(first_look=5, max_seeds=10)))
+    assert headline(later, {}).chips[0].numbers == "+7.00 points, 3 seeds, no interval"
+
+
+def test_a_deeper_network_does_not_change_the_depths_of_a_design():
+    runs = [*(run for seed in range(3) for run in four_runs(seed=seed)), made_run("plain", 110, 0, train=0.9)]
+    assert compared(runs).gaps[0].deep == 110
+    design = Design(first_look=3, max_seeds=10, depths=(20, 56))
+    (gap, _) = compare(Study(Path("s"), tuple(runs), design=design)).gaps
+    assert (gap.deep, gap.seeds) == (56, (0, 1, 2))
 
 
 def test_a_gap_that_50_more_seeds_would_not_decide_says_so():

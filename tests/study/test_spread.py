@@ -71,6 +71,12 @@ def test_sign_flip_p_value_equals_scipy_and_works_for_30_seeds():
     assert sign_flip_p((0.1,) * 30) == 2**-30
 
 
+def test_p_value_of_many_seeds_is_estimated():
+    values = tuple(np.random.default_rng(1).normal(0.003, 0.02, size=33))
+    assert sign_flip_p(values) == pytest.approx(stats.ttest_1samp(values, 0, alternative="greater").pvalue, abs=0.01)
+    assert sign_flip_p((0.1,) * 100) == 1 / 100_001
+
+
 def test_interval_covers_the_true_mean_in_95_percent_of_studies():
     """In 4,000 simulated studies of five seeds the share has a standard error of 0.34 points."""
     source = np.random.default_rng(1)

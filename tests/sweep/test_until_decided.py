@@ -77,6 +77,44 @@ def test_seeds_are_added_until_the_verdict_is_decided(cli, config, folder, monke
     assert "look 2 of at most 8" in cli("compare", folder).out
 
 
+def diverges(kind, gaps):
+    """A stand-in for Plan.start in which the deeper network of this kind diverges with seed 1."""
+
+    def start(plan, launcher, stop):
+        plan.create()
+        for job in plan.jobs:
+            config = next(run.forecast.config for run in plan.runs if run.folder == job.folder)
+            if (config.model.kind, config.model.depth, config.seed) == (kind, 14, 1):
+                job.folder.append_event("diverged", 3)
+                yield Outcome(job.folder, 4)
+            else:
+                finish_run(config, job.folder, gaps)
+                yield Outcome(job.folder, 0)
+
+    return start
+
+
+def test_a_diverged_run_stops_the_looks_only_if_the_verdict_rests_on_it(cli, config, folder, monkeypatch):
+    monkeypatch.setattr(Plan, "start", diverges("residual", WIDE))
+    answer = cli("sweep", config, "--until-decided")
+    assert answer.code == 5
+    assert [look.verdict for look in read_design(folder).looks] == ["undecided", "shown"]
+    monkeypatch.setattr(Plan, "start", diverges("plain", WIDE))
+    answer = cli("sweep", config, "--until-decided", "--study", "other")
+    assert answer.code == 5
+    assert "plain-14-s1 (diverged)" in answer.err
+    assert read_design(folder.with_name("other")).looks == ()
+
+
+def test_the_depths_of_the_verdict_are_fixed(cli, config, folder, monkeypatch):
+    monkeypatch.setattr(Plan, "start", finishes_runs(WIDE))
+    assert cli("sweep", config, "--until-decided").code == 0
+    assert read_design(folder).depths == (8, 14)
+    answer = cli("sweep", config, "--until-decided", "--set", "sweep.depths=[8, 20]")
+    assert answer.code == 2
+    assert "compares depth 8 and 14, which was fixed before the first look" in answer.err
+
+
 def test_max_seeds_ends_the_sweep_and_cannot_be_changed_later(cli, config, folder):
     finish(config, folder, (0.05, -0.09, 0.07))
     answer = cli("sweep", config, "--until-decided", "--max-seeds", 3)

@@ -21,6 +21,7 @@ from resnet_lab.analysis.definition import (
     newest,
 )
 from resnet_lab.analysis.results import Count, Result
+from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Network, Table
 from resnet_lab.record.store import RunFolder
 
@@ -45,8 +46,18 @@ def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> I
     from resnet_lab.analysis import correlation as measuring
 
     num_lines = measuring.FAST_LINES if request.fast else measuring.LINES
+    outcomes, refusal = 0, None
     for subject in replace(request, at=request.at or 0).subjects(folders):
-        yield subject.folder, measuring.correlation(subject, num_lines)
+        try:
+            result = measuring.correlation(subject, num_lines)
+        except ConfigError as error:  # of this network alone
+            refusal = error
+            request.progress.note(str(error))
+        else:
+            outcomes += 1
+            yield subject.folder, result
+    if not outcomes and refusal is not None:
+        raise refusal
 
 
 def table(findings: Findings) -> Table:

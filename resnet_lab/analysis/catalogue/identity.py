@@ -107,7 +107,7 @@ def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Ite
     num_images = measuring.FAST_IMAGES if request.fast else None
     for folder, depth, scratch_folder in constructions(folders, options.depth):
         shallow = next(request.load([folder]))
-        scratch = next(_newest(request, scratch_folder)) if scratch_folder else None
+        scratch = _from_scratch(shallow, scratch_folder, request) if scratch_folder else None
         if options.continue_steps is not None:
             measuring.continuation(shallow.config, depth, options.continue_steps)  # raises before anything is computed
         request.progress.note(f"{shallow.name} at step {shallow.step:,}, from depth {shallow.config.model.depth} to {depth}")
@@ -118,11 +118,17 @@ def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Ite
             yield folder, _continued(shallow, result, options.continue_steps, request)
 
 
-def _newest(request: Request, folder: RunFolder) -> "Iterator[Subject]":
-    """The trained network of a run at its newest checkpoint, regardless of the requested step."""
+def _from_scratch(shallow: "Subject", folder: RunFolder, request: Request) -> "Subject | None":
+    """The deeper network at its newest checkpoint; None, with a notice, if it was not trained for as many steps."""
     from resnet_lab.analysis.subject import subjects
 
-    return subjects([folder], None, request.resources)
+    subject = next(subjects([folder], None, request.resources))
+    if subject.step == shallow.step:
+        return subject
+    request.progress.note(
+        f"{subject.name} is at step {subject.step:,} and {shallow.name} at {shallow.step:,}: they are not compared."
+    )
+    return None
 
 
 def constructions(folders: Sequence[RunFolder], depth: int | None) -> list[tuple[RunFolder, int, RunFolder | None]]:
@@ -222,8 +228,9 @@ def sentences(findings: Findings) -> Iterator[str]:
 def _sentence(shallow: str, variant: str, identities: Sequence[Identity]) -> str:
     """Whether a deeper network can be as good as the shallow one, and whether SGD found such a network."""
     depth = identities[0].depth
+    identities = _with_scratch(identities) or identities
     constructed = statistics.fmean(result.constructed.train for result in identities)
-    scratch = [result.scratch.train for result in identities if result.scratch]
+    scratch = [result.scratch.train for result in identities if result.scratch and _with_scratch([result])]
     construction = f"the {variant} network of depth {depth} constructed from {shallow} has {percent(constructed)} training error"
     if not scratch:
         return f"A solution exists: {construction}."
@@ -236,6 +243,11 @@ def _sentence(shallow: str, variant: str, identities: Sequence[Identity]) -> str
         else f"SGD came within {100 * (by_sgd - constructed):.2f} points of the constructed solution"
     )
     return f"{outcome}: {construction}; trained from scratch with the same recipe, {variant}-{depth} has {percent(by_sgd)}."
+
+
+def _with_scratch(identities: Sequence[Identity]) -> list[Identity]:
+    """Those whose deep network from scratch was trained for as many steps as the shallow one."""
+    return [result for result in identities if result.scratch and result.scratch_step == result.step]
 
 
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
@@ -277,10 +289,11 @@ def draw(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_de
 
 
 def _bars(axes: "Axes", variant: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
+    results = _with_scratch(results) or results
     depth = results[0].depth
     bars = {
         f"depth {shallow_depth}": [result.shallow.train for result in results],
-        f"depth {depth},\nfrom\nscratch": [result.scratch.train for result in results if result.scratch],
+        f"depth {depth},\nfrom\nscratch": [result.scratch.train for result in _with_scratch(results) if result.scratch],
         f"depth {depth},\nbuilt": [result.constructed.train for result in results],
         "built,\nthen\ntrained": [
             result.continued.curve[-1].train for result in results if result.continued and result.continued.curve
