@@ -19,10 +19,8 @@ from resnet_lab.record.study import Study
 from resnet_lab.text import printable
 
 _RUN_COLUMNS = ("study", "run", "variant", "kind", "shortcut", "depth", "seed")  # the first columns of every table
+Show = Callable[[str], None]  # is told what is being done
 _SUFFIX = ".resnet-lab"  # of event files, so that a later export recognises and replaces them
-
-
-Show = Callable[[str], None]  # gets the sentence on what is being done
 
 
 def write_csv(folder: Path, study: Study, show: Show = lambda what: None) -> list[Path]:

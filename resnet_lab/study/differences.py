@@ -64,7 +64,7 @@ class Gap(Difference):
 
     @property
     def p_value(self) -> float:
-        """Exact one-sided sign-flip test of a mean gap above zero; at least 2^-n with n seeds. It does not allow for looks."""
+        """One-sided sign-flip test of a mean gap above zero; at least 2^-n with n seeds. It does not allow for looks."""
         return sign_flip_p(self.train_error.values)
 
     @cached_property

@@ -80,15 +80,14 @@ def by_effect(cases: Sequence[Case]) -> Iterator[str]:
         "reduces": "What has a lower training error than {base}",
         "raises": "What has a higher training error than {base}",
     }
-    decided = [(case, case.primary) for case in cases if not case.diverged]
+    compared = [(case, contrast) for case in cases if not case.diverged and (contrast := case.primary) is not None]
     for effect, lead in leads.items():
-        for base in dict.fromkeys(contrast.base for _, contrast in decided if contrast is not None):
-            named = [
-                f"{case.network} with {case.label}"
-                for case, contrast in decided
-                if contrast is not None and (contrast.base, contrast.effect) == (base, effect)
-            ]
-            if named:
+        for base in dict.fromkeys(contrast.base for _, contrast in compared):
+            if named := [_named(case) for case, contrast in compared if (contrast.base, contrast.effect) == (base, effect)]:
                 yield f"{lead.format(base=base)}: {'; '.join(named)}."
-    if named := [f"{case.network} with {case.label}" for case in cases if case.diverged]:
+    if named := [_named(case) for case in cases if case.diverged]:
         yield f"What diverged: {'; '.join(named)}."
+
+
+def _named(case: Case) -> str:
+    return f"{case.network} with {case.label}"

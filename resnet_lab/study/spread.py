@@ -46,10 +46,10 @@ def half_width(num_seeds: int, deviation: float) -> float:
 
 @lru_cache(maxsize=64)
 def sign_flip_p(differences: tuple[float, ...]) -> float:
-    """Exact one-sided p-value of a mean paired difference above zero (Fisher's randomisation test).
+    """One-sided p-value of a mean paired difference above zero (Fisher's randomisation test), exact for up to 32 differences.
 
     Under the null hypothesis all 2^n sign assignments are equally likely; p is the share whose sum is at least the observed one.
-    The differences are split into two halves, one with sorted sums, so that only 2^(n/2) sums are held in memory. Above 32
+    The differences are split into two halves, one with sorted sums, so that only 2^(n/2) sums are held in memory. For more
     differences, p is estimated from 100,000 random assignments, always the same ones.
     """
     if len(differences) > _MOST_EXACT:

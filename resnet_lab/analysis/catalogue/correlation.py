@@ -46,7 +46,7 @@ def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> I
     from resnet_lab.analysis import correlation as measuring
 
     num_lines = measuring.FAST_LINES if request.fast else measuring.LINES
-    outcomes, refusal = 0, None
+    has_result, refusal = False, None
     for subject in replace(request, at=request.at or 0).subjects(folders):
         try:
             result = measuring.correlation(subject, num_lines)
@@ -54,9 +54,9 @@ def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> I
             refusal = error
             request.progress.note(str(error))
         else:
-            outcomes += 1
+            has_result = True
             yield subject.folder, result
-    if not outcomes and refusal is not None:
+    if refusal is not None and not has_result:
         raise refusal
 
 

@@ -77,10 +77,17 @@ class Identity(Result):
     changed_predictions: Count
     shallow: Errors
     constructed: Errors
-    scratch: Errors | None = Field(description="the same depth and seed trained from scratch, if the study has it")
+    scratch: Errors | None = Field(
+        description="the same depth and seed trained from scratch for as many steps, if the study has it"
+    )
     scratch_step: Count | None
     noise: BatchNoise
     continued: Continued | None = None
+
+    @property
+    def from_scratch(self) -> Errors | None:
+        """The errors of the network trained from scratch, if it had as many steps as the shallow one; else None."""
+        return self.scratch if self.scratch_step == self.step else None
 
     @property
     def file_name(self) -> str:
@@ -228,9 +235,9 @@ def sentences(findings: Findings) -> Iterator[str]:
 def _sentence(shallow: str, variant: str, identities: Sequence[Identity]) -> str:
     """Whether a deeper network can be as good as the shallow one, and whether SGD found such a network."""
     depth = identities[0].depth
-    identities = _with_scratch(identities) or identities
+    identities = _paired(identities)
     constructed = statistics.fmean(result.constructed.train for result in identities)
-    scratch = [result.scratch.train for result in identities if result.scratch and _with_scratch([result])]
+    scratch = [result.from_scratch.train for result in identities if result.from_scratch]
     construction = f"the {variant} network of depth {depth} constructed from {shallow} has {percent(constructed)} training error"
     if not scratch:
         return f"A solution exists: {construction}."
@@ -245,9 +252,9 @@ def _sentence(shallow: str, variant: str, identities: Sequence[Identity]) -> str
     return f"{outcome}: {construction}; trained from scratch with the same recipe, {variant}-{depth} has {percent(by_sgd)}."
 
 
-def _with_scratch(identities: Sequence[Identity]) -> list[Identity]:
-    """Those whose deep network from scratch was trained for as many steps as the shallow one."""
-    return [result for result in identities if result.scratch and result.scratch_step == result.step]
+def _paired(identities: Sequence[Identity]) -> Sequence[Identity]:
+    """Those that have a network from scratch to compare with, so that all means are over the same seeds; all if none has."""
+    return [result for result in identities if result.from_scratch] or identities
 
 
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:
@@ -289,11 +296,11 @@ def draw(results: Mapping[str, Sequence[Identity]], colours: Colours, shallow_de
 
 
 def _bars(axes: "Axes", variant: str, shallow_depth: int, results: Sequence[Identity], colours: Colours) -> None:
-    results = _with_scratch(results) or results
+    results = _paired(results)
     depth = results[0].depth
     bars = {
         f"depth {shallow_depth}": [result.shallow.train for result in results],
-        f"depth {depth},\nfrom\nscratch": [result.scratch.train for result in _with_scratch(results) if result.scratch],
+        f"depth {depth},\nfrom\nscratch": [result.from_scratch.train for result in results if result.from_scratch],
         f"depth {depth},\nbuilt": [result.constructed.train for result in results],
         "built,\nthen\ntrained": [
             result.continued.curve[-1].train for result in results if result.continued and result.continued.curve
