@@ -1,5 +1,8 @@
-"""Text for display: durations, sizes, percentages, and text from files with control characters replaced."""
+"""Text for display: durations, sizes, percentages, lists, and text from files with control characters replaced."""
 
+from collections.abc import Sequence
+
+NUM_SHOWN = 3  # names in an abridged list
 _CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"]
 _BIDI_CONTROLS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _NONCHARACTERS = [*range(0xD800, 0xE000), 0xFFFE, 0xFFFF]  # surrogates stand for bytes of a file name that are not UTF-8
@@ -50,3 +53,14 @@ def percent(fraction: float) -> str:
 def points(difference: float) -> str:
     """The difference of two fractions in percentage points, signed, such as `+5.31`."""
     return f"{100 * difference:+.2f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as `1 run` or `2 runs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def abridged(names: Sequence[object], total: int | None = None, *, shown: int = NUM_SHOWN) -> str:
+    """The first names, and how many more there are; `total` is their number if `names` are only the first."""
+    more = (len(names) if total is None else total) - shown
+    return ", ".join(map(str, names[:shown])) + (f" and {more:,} more" if more > 0 else "")

@@ -12,7 +12,7 @@ from resnet_lab.cli.screens import DownloadLine
 from resnet_lab.config.datasets import DATASETS, FileDataset
 from resnet_lab.config.paper import IMAGENET
 from resnet_lab.errors import ConfigError
-from resnet_lab.text import printable
+from resnet_lab.text import abridged, printable
 
 if TYPE_CHECKING:
     from resnet_lab.data.cifar import Cifar
@@ -91,7 +91,7 @@ def _folder(root: Path, *, as_json: bool) -> None:
     terminal.sentence(
         f"{root}: {len(train):,} training and {len(test):,} test images in {len(classes):,} class{'es' * (len(classes) > 1)}:"
     )
-    terminal.sentence(", ".join(classes[:20]) + (f" and {len(classes) - 20:,} more." if len(classes) > 20 else "."))
+    terminal.sentence(f"{abridged(classes, shown=20)}.")
     if len(classes) < 2 or len(train) < 2:
         terminal.sentence("Training needs at least two classes and two training images.")
         return

@@ -10,7 +10,7 @@ from resnet_lab.study.cells import Cell
 from resnet_lab.study.differences import MANY_SEEDS, Gap
 from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.spread import Spread
-from resnet_lab.text import percent, points
+from resnet_lab.text import abridged, counted, percent, points
 
 
 def verdict_on(gaps: Sequence[Gap]) -> tuple[str, ...]:
@@ -126,14 +126,21 @@ def _sequential_certainty(gap: Gap, design: Design) -> str:
 
 
 def unfinished(runs: Sequence[Run]) -> list[str]:
-    """A sentence for every run that is not in the table because it has not finished or lacks its last evaluation."""
-    return [
+    """A sentence for every run that is not in the table because it has not finished or lacks its last evaluation.
+
+    Runs that have not started share one.
+    """
+    planned = [run.name for run in runs if run.state == "planned"]
+    sentences = [
         f"{run.name} is not in the table: it is finished, but metrics.jsonl lacks its last evaluation."
         if run.state == "finished"
         else f"{run.name} is not in the table: {run.state} at step {run.step:,} of {run.config.recipe.steps:,}."
         for run in runs
-        if run.state != "finished" or run.final is None
+        if run.state != "planned" and (run.state != "finished" or run.final is None)
     ]
+    if planned:
+        sentences.append(f"{counted(len(planned), 'planned run')} not in the table: {abridged(planned)}.")
+    return sentences
 
 
 def lacking(cells: Sequence[Cell], gaps: Sequence[Gap]) -> list[str]:

@@ -28,6 +28,7 @@ from resnet_lab.config.terms import Layout, Shortcut
 from resnet_lab.errors import ConfigError, DataError
 from resnet_lab.models.resnet import ResNet
 from resnet_lab.record.tensors import load_tensors
+from resnet_lab.text import abridged
 from resnet_lab.weights.naming import is_ours, named_as_in, to_ours
 
 CONTAINERS = ("state_dict", "net", "model", "model_state_dict", "model_state", "params", "weights")
@@ -36,7 +37,6 @@ _BLOCK = re.compile(r"stages\.(\d+)\.(\d+)\..+")
 _PROJECTION = re.compile(r"stages\.(\d+)\.(\d+)\.shortcut\..+")
 _COUNTER = ".num_batches_tracked"  # does not affect what a network computes, and old files lack it
 _LAYOUTS: dict[tuple[int, int], Layout] = {(3, 3): "cifar", (4, 7): "imagenet"}  # stages, side of the stem's filters
-_SHOWN = 3
 WRITER = "resnet-lab"
 
 
@@ -180,7 +180,7 @@ def _is_named_tensor(item: tuple[object, object]) -> bool:
 def _description(loaded: object) -> str:
     if not isinstance(loaded, Mapping):
         return f"an object of type {type(loaded).__name__}"
-    return f"a dictionary with {_listed(map(str, loaded))}" if loaded else "an empty dictionary"
+    return f"a dictionary with {abridged(list(loaded))}" if loaded else "an empty dictionary"
 
 
 def _about(path: Path, metadata: Mapping[str, str]) -> About | None:
@@ -274,7 +274,7 @@ def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
         missing = named_as_in(weights.bare_names, name)
         raise ConfigError(
             f"{weights.path} does not contain one of the paper's networks: it has no {missing} with {dimensions} dimensions. "
-            f"Its tensors: {_listed([*weights.names.values(), *weights.foreign])}."
+            f"Its tensors: {abridged([*weights.names.values(), *weights.foreign])}."
         )
     return tuple(value.shape)
 
@@ -323,19 +323,12 @@ def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> Iterator[str]
         if name in weights.state and weights.state[name].shape != value.shape
     ]
     if missing:
-        yield f"missing {_listed(missing)}"
+        yield f"missing {abridged(missing)}"
     if unexpected:
-        yield f"unexpected {_listed(unexpected)}"
+        yield f"unexpected {abridged(unexpected)}"
     if misshapen:
-        yield _listed(misshapen)
+        yield abridged(misshapen)
 
 
 def _sizes(value: Tensor) -> str:
     return "x".join(map(str, value.shape)) or "scalar"
-
-
-def _listed(items: Iterable[str]) -> str:
-    """The first few items, and the number of the others."""
-    items = list(items)
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + more

@@ -257,6 +257,11 @@ def test_runs_of_another_recipe_are_left_out_and_the_difference_is_named():
         ([made_run("plain", 20), made_run("plain", 56, seed=1)], "no seed in common"),
         ([made_run("plain", 20, state="running")], "plain-20-s0 is not in the table: running at step 30 of 30."),
         ([made_run("plain", 20, state="diverged")], "plain-20-s0 is not in the table: diverged"),
+        ([made_run("plain", 20, state="planned")], "1 planned run not in the table: plain-20-s0."),
+        (
+            [made_run("plain", 20, seed, state="planned") for seed in range(5)],
+            "5 planned runs not in the table: plain-20-s0, plain-20-s1, plain-20-s2 and 2 more.",
+        ),
     ],
 )
 def test_comparison_lists_what_is_missing_for_a_verdict(runs, sentence):

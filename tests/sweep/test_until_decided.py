@@ -12,6 +12,7 @@ from resnet_lab.sweep.grid import expand, folder_of
 from resnet_lab.sweep.launch import Outcome
 from resnet_lab.sweep.plan import Plan
 from tests.builders import write_config
+from tests.sweep.harness_ray import RayHarness
 
 WIDE = (0.05, 0.09, 0.07, 0.08, 0.06)  # undecided with three seeds, shown with four
 
@@ -182,14 +183,29 @@ def test_damaged_record_of_the_looks_ends_the_sweep_with_a_sentence(cli, config,
     assert "sequential.json is not valid: restore it" in answer.err
 
 
-@pytest.mark.slow
-def test_processes_are_started_for_each_added_seed(cli, config, folder):
-    options = ("--until-decided", "--max-seeds", 4, "--threads", 1, "--set", 'sweep.kinds=["plain"]')
-    answer = cli("sweep", config, *options)
-    assert answer.code == 0, answer.err
+PLAIN_NETS = ("--until-decided", "--max-seeds", "4", "--set", 'sweep.kinds=["plain"]')
+
+
+def check_each_look_has_finished_runs(folder):
     looks = read_design(folder).looks
     assert 1 <= len(looks) <= 2
     seeds = looks[-1].seeds
     assert seeds == tuple(range(len(looks) + 2))
     for depth in (8, 14):
         assert all(RunFolder(folder / f"plain-{depth}-s{seed}").read().state == "finished" for seed in seeds)
+
+
+@pytest.mark.slow
+def test_processes_are_started_for_each_added_seed(cli, config, folder):
+    answer = cli("sweep", config, *PLAIN_NETS, "--threads", 1)
+    assert answer.code == 0, answer.err
+    check_each_look_has_finished_runs(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_tasks_are_started_on_a_ray_cluster_for_each_added_seed(cluster, config, folder, tmp_path):
+    harness = RayHarness(tmp_path, cluster)
+    harness.start(config, *PLAIN_NETS)
+    assert harness.finish() == 0, harness.err
+    check_each_look_has_finished_runs(folder)

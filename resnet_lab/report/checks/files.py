@@ -10,7 +10,8 @@ from resnet_lab.record.files import read_json
 from resnet_lab.record.lines import Event, event_from_line
 from resnet_lab.record.store import FILES, Run
 from resnet_lab.record.study import Study
-from resnet_lab.report.checks.check import Check, Fault, counted, unrecorded
+from resnet_lab.report.checks.check import Check, Fault, unrecorded
+from resnet_lab.text import counted
 
 RESTORE = "Restore it from a copy, or remove the run's folder and train the run again."
 

@@ -9,9 +9,10 @@ from resnet_lab.record import checksums
 from resnet_lab.record.files import read_json
 from resnet_lab.record.study import Study
 from resnet_lab.report.charts import numbers as current_numbers
-from resnet_lab.report.checks.check import Check, Fault, abridged, counted, unrecorded
+from resnet_lab.report.checks.check import Check, Fault, unrecorded
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.digest import read_mark
+from resnet_lab.text import abridged, counted
 
 _PAGES = ("report/index.html", "report/report.md")
 _FIGURES = ("*.png", "*.svg", "*.pdf")

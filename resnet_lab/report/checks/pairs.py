@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from resnet_lab.record.store import Run
-from resnet_lab.report.checks.check import Check, Fault, counted, unrecorded
+from resnet_lab.report.checks.check import Check, Fault, unrecorded
 from resnet_lab.report.checks.files import last_start, recorded_digests
+from resnet_lab.text import counted
 
 _COMPARED = ("initial weights", "training images", "order and augmentation")
 _REMEDY = "They are not a matched pair: train both again in one study, with the same version and on the same data."

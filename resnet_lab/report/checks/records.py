@@ -8,8 +8,9 @@ from resnet_lab.config.schema import Plateau
 from resnet_lab.record.files import read_lines
 from resnet_lab.record.lines import EvalRecord, Record, TrainRecord, ValidationRecord, record_from_line, to_line
 from resnet_lab.record.store import Run
-from resnet_lab.report.checks.check import NUM_SHOWN, Check, Fault, abridged, counted
+from resnet_lab.report.checks.check import Check, Fault
 from resnet_lab.report.checks.files import RESTORE, recorded_digests
+from resnet_lab.text import NUM_SHOWN, abridged, counted
 
 Lines = Sequence[Record | None]  # the lines of metrics.jsonl in file order; None for a line that is not a record
 _RANK = {TrainRecord.type: 0, ValidationRecord.type: 1, EvalRecord.type: 2}  # the order of records within a step
