@@ -22,7 +22,7 @@ class DataError(LabError):
 
 
 class DivergedError(LabError):
-    """The training loss became NaN or infinite; the weights keep their values from before that update."""
+    """The training loss or its gradient became NaN or infinite; the weights keep their values from before that update."""
 
     exit_code = 4
 

@@ -60,7 +60,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def abridged(names: Sequence[object], total: int | None = None, *, shown: int = NUM_SHOWN) -> str:
+def abridged(names: Sequence[object], total: int | None = None, *, shown: int = NUM_SHOWN, separator: str = ", ") -> str:
     """The first names, and how many more there are; `total` is their number if `names` are only the first."""
     more = (len(names) if total is None else total) - shown
-    return ", ".join(map(str, names[:shown])) + (f" and {more:,} more" if more > 0 else "")
+    return separator.join(map(str, names[:shown])) + (f" and {more:,} more" if more > 0 else "")

@@ -145,7 +145,10 @@ def stage_statistics(net: ResNet, batches: Iterable[Batch]) -> list[Statistics]:
 
 @torch.no_grad()
 def batch_noise(shallow: ResNet, deep: ResNet, batches: Iterable[Batch]) -> BatchNoise:
-    """Compare the logits of two networks in training mode on the same batches. Works on copies of the networks."""
+    """Compare the logits of two networks in training mode on the same batches. Works on copies of the networks.
+
+    Raises ConfigError if they are not finite.
+    """
     shallow, deep = copy.deepcopy(shallow).train(), copy.deepcopy(deep).train()
     rows = []
     for images, labels in batches:
@@ -158,6 +161,8 @@ def batch_noise(shallow: ResNet, deep: ResNet, batches: Iterable[Batch]) -> Batc
             ])
         )  # fmt: skip
     values = torch.stack(rows)
+    if not values.isfinite().all():
+        raise ConfigError("In training mode, the logits are not finite: analyse another run, or another step (--at).")
     squares, logits, _, shallow_loss, deep_loss = values.mean(0).tolist()
     return BatchNoise(
         batches=len(rows),
@@ -196,6 +201,6 @@ def agreement(left: nn.Module, right: nn.Module, batches: Iterable[Batch]) -> Ag
             wrong_left=total.wrong_left + int((left_class != labels).sum()),
             wrong_right=total.wrong_right + int((right_class != labels).sum()),
             changed=total.changed + int((left_class != right_class).sum()),
-            max_difference=max(total.max_difference, float((left_logits - right_logits).abs().max())),
+            max_difference=float((left_logits - right_logits).abs().max().clamp(min=total.max_difference)),  # NaN remains
         )
     return total

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_lab.analysis.catalogue.correlation import Correlation
-from resnet_lab.analysis.subject import Subject, subset
+from resnet_lab.analysis.subject import Subject, require_finite, subset
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.load import training_batches
 from resnet_lab.errors import ConfigError
@@ -40,8 +40,7 @@ def correlation(subject: Subject, num_lines: int = LINES) -> Correlation:
         )
     by_line = [autocorrelation(rows) for rows in gradients]
     values = tuple(statistics.fmean(at_lag) for at_lag in zip(*by_line, strict=True))
-    if not all(map(torch.isfinite, torch.tensor(values))):
-        raise ConfigError(f"The input gradients of {subject.name} at step {subject.step:,} are not finite: analyse another run.")
+    require_finite(values, subject, "input gradients")
     return Correlation(step=subject.step, lines=len(by_line), points=POINTS, correlations=values)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from resnet_lab.analysis.results import Result
 from resnet_lab.config.varied import label
+from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import Colours, Illustration, Network, Table
 from resnet_lab.record.store import Run, RunFolder
 
@@ -50,6 +51,24 @@ class Request:
         for subject in self.load(folders):
             self.progress.note(f"{subject.name} at step {subject.step:,}")
             yield subject
+
+    def measured(self, folders: Sequence[RunFolder], measure: "Callable[[Subject], Result]") -> "Iterator[Outcome]":
+        """Yield the result for each network, announced as by `subjects`.
+
+        A network that `measure` refuses with a ConfigError is left out with a notice; if it refuses all, the error is raised.
+        """
+        has_result, refusal = False, None
+        for subject in self.subjects(folders):
+            try:
+                result = measure(subject)
+            except ConfigError as error:
+                refusal = error
+                self.progress.note(str(error))
+            else:
+                has_result = True
+                yield subject.folder, result
+        if refusal is not None and not has_result:
+            raise refusal
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Gradient norms by layer, to check He et al. 2015, Sec. 4.1: with BN, the gradients of plain networks have healthy norms."""
 
 import copy
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_lab.analysis.catalogue.gradients import GradientNorm, Gradients
-from resnet_lab.analysis.subject import Subject
+from resnet_lab.analysis.subject import Subject, require_finite
 from resnet_lab.data.load import training_batches
 from resnet_lab.models.blocks import Block
 
@@ -19,11 +20,12 @@ def gradients(subject: Subject, num_batches: int = BATCHES) -> Gradients:
     """Norms of the gradients of the training loss with respect to each convolution's weight and each block's output.
 
     Over the first `num_batches` batches of the run's training (augmented, in training mode), which are the same for every
-    checkpoint and for both members of a matched pair. The loss excludes weight decay.
+    checkpoint and for both members of a matched pair. The loss excludes weight decay. Raises ConfigError if a norm is not finite.
     """
     recipe = subject.config.recipe
     batches = training_batches(subject.data, recipe.batch_size, subject.config.seed)
     weights, blocks = gradient_norms(subject.net, (batches(step) for step in range(num_batches)))
+    require_finite(itertools.chain(*weights.values(), *blocks.values()), subject, "gradients")
     return Gradients(
         step=subject.step,
         batches=num_batches,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from resnet_lab.analysis.catalogue.identity import Continued, CurvePoint, Errors, Identity
 from resnet_lab.analysis.construction import Batch, agreement, batch_noise, construct, deepened, ready_to_train
 from resnet_lab.analysis.registry import read
-from resnet_lab.analysis.subject import Subject, subset
+from resnet_lab.analysis.subject import Subject, require_finite, subset
 from resnet_lab.config.schema import RunConfig
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.data.images import Images
@@ -22,11 +22,13 @@ MEASURE_BATCHES, NOISE_BATCHES = 50, 10
 def identity(shallow: Subject, depth: int, scratch: Subject | None = None, num_images: int | None = None) -> Identity:
     """Construct the network of `depth` layers, and compare it with `shallow` and with `scratch`, the same depth trained by SGD.
 
-    Logits are compared on all training and test images, or on `num_images` of each. Raises ConfigError if `depth` is not deeper.
+    Logits are compared on all training and test images, or on `num_images` of each. Raises ConfigError if there is no
+    construction of this depth, see `construct`, and if logits are not finite.
     """
     train, test = subset(shallow.data.train, num_images, "train"), subset(shallow.data.test, num_images, "test")
     deep = construct(shallow.net, shallow.config, depth)
     on_train, on_test = (agreement(shallow.net, deep, clean_batches(images, shallow.data.mean)) for images in (train, test))
+    require_finite((on_train.max_difference, on_test.max_difference), shallow, "logits")
     return Identity(
         step=shallow.step,
         depth=depth,
@@ -54,6 +56,14 @@ def saved(shallow: Subject, depth: int, scratch: Subject | None = None, num_imag
             if key == wanted:
                 return result
     return None
+
+
+def with_earlier_training(result: Identity, shallow: Subject) -> Identity:
+    """The result with the training that a saved one of the same step and depth has continued; this one will replace that."""
+    for other in read(shallow.folder, shallow.config.model)[0]:
+        if isinstance(other, Identity) and other.file_name == result.file_name:
+            return result.model_copy(update={"continued": other.continued})
+    return result
 
 
 def starting_point(shallow: Subject, depth: int) -> ResNet:
@@ -94,8 +104,10 @@ def _batches(subject: Subject, first: int, end: int) -> Iterator[Batch]:
 
 
 def _errors(subject: Subject, train: Images, test: Images) -> Errors:
-    """Clean errors on these images: those that the run has recorded, if these are all its images, else measured now."""
-    if (len(train), len(test)) == (len(subject.data.train), len(subject.data.test)):
+    """Clean errors on these images in fp32, one view each: those that the run has recorded, if they are such, or measured now."""
+    config = subject.config
+    is_alike = config.compute.precision == "fp32" and config.evaluation.final_test_views == 1
+    if is_alike and (len(train), len(test)) == (len(subject.data.train), len(subject.data.test)):
         for record in subject.folder.read().evaluations:
             if (record.step, record.train_images) == (subject.step, len(train)):
                 return Errors(train=record.train_error, test=record.test_error)

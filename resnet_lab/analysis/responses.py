@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_lab.analysis.catalogue.responses import LayerResponse, Responses
-from resnet_lab.analysis.subject import Subject, in_float64, subset
+from resnet_lab.analysis.subject import Subject, in_float64, require_finite, subset
 from resnet_lab.data.batches import clean_batches
 from resnet_lab.models.blocks import Block
 from resnet_lab.models.resnet import ResNet
@@ -48,10 +48,11 @@ def responses(subject: Subject, num_images: int | None = None) -> Responses:
     """Standard deviation of the output of each layer, after BN and before the ReLU or the addition (Fig. 7).
 
     Computed in evaluation mode over `num_images` test images (None: all), channels and positions: one number per layer. Layers
-    are in forward order, beginning with the stem; projection shortcuts are excluded.
+    are in forward order, beginning with the stem; projection shortcuts are excluded. Raises ConfigError if one is not finite.
     """
     images = subset(subject.data.test, num_images, "test")
     layers = layer_moments(subject.net, lambda net: [net(batch) for batch, _ in clean_batches(images, subject.data.mean)])
+    require_finite((number for moments in layers.values() for number in (moments.mean, moments.std)), subject, "responses")
     measured = tuple(LayerResponse(name=name, mean=moments.mean, std=moments.std) for name, moments in layers.items())
     return Responses(step=subject.step, images=len(images), layers=measured)
 

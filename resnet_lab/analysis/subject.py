@@ -1,6 +1,7 @@
 """The subject of an analysis: a trained network and its data."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from resnet_lab.data.images import Data, Images
 from resnet_lab.data.load import data_root
+from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
 from resnet_lab.rng import generator
 from resnet_lab.run.device import Resources
@@ -40,6 +42,14 @@ def subset(images: Images, num_images: int | None, purpose: str) -> Images:
         return images
     order = torch.randperm(len(images), generator=generator(0, f"analysis/{purpose}"))
     return images.pick(order[:num_images].to(images.labels.device))
+
+
+def require_finite(numbers: Iterable[float], subject: Subject, name: str) -> None:
+    """Raise ConfigError, which says that these `name` of the network are not finite, if one of the numbers is not."""
+    if not all(map(math.isfinite, numbers)):
+        raise ConfigError(
+            f"The {name} of {subject.name} at step {subject.step:,} are not finite: analyse another run, or another step (--at)."
+        )
 
 
 def in_float64(values: Tensor) -> Tensor:

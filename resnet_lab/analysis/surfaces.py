@@ -148,11 +148,9 @@ def _round_losses(norm: LogNorm) -> list[float]:
 
 
 def _centre(result: Landscape) -> str:
-    middle = len(result.coordinates) // 2
-    if len(result.coordinates) % 2 == 0:
-        return "training loss"
-    loss = result.losses[middle][middle]
-    return f"loss {loss:.3g}" if loss is not None else "no finite loss"
+    if result.centre is not None:
+        return f"loss {result.centre:.3g}"
+    return "no finite loss" if len(result.coordinates) % 2 else "training loss"
 
 
 def _colourbar(figure: Figure, panels: Sequence[Axes], norm: LogNorm, layout: Layout, *, is_cut: bool) -> None:

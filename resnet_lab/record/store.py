@@ -201,8 +201,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Its folder's name, such as `plain-56-s0`."""
-        return printable(self.folder.path.name)
+        """Its folder's name, such as `plain-56-s0`; of a run under another one's `analysis/`, preceded by theirs."""
+        parts = self.folder.path.parts
+        return printable("/".join(parts[-3:] if parts[-2:-1] == ("analysis",) else parts[-1:]))
 
     @property
     def step(self) -> int:
@@ -221,6 +222,17 @@ class Run:
         recent = self.train[-10:]
         seconds = sum(record.seconds for record in recent)
         return sum(record.images for record in recent) / seconds if seconds > 0 else None
+
+    @property
+    def seconds(self) -> float:
+        """The recorded time of training, checks and evaluations."""
+        records: list[Record] = [*self.train, *self.validation, *self.evaluations]
+        return sum(record.seconds for record in records)
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """The recorded time of checks and evaluations."""
+        return self.seconds - sum(record.seconds for record in self.train)
 
     @property
     def image_digests(self) -> Digests | None:

@@ -11,7 +11,7 @@ from resnet_lab.config.schema import Milestones
 from resnet_lab.config.varied import label
 from resnet_lab.presentation.blocks import Chart, Part, Series, Table
 from resnet_lab.record.files import to_json
-from resnet_lab.record.lines import EvalRecord, TrainRecord
+from resnet_lab.record.lines import Record, ValidationRecord
 from resnet_lab.record.store import Run
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.values import comparison_values
@@ -53,14 +53,15 @@ def _series(run: Run, colour: str) -> Iterator[Series]:
 
 
 def hours_at(run: Run) -> dict[int, float]:
-    """Accumulated hours of training and evaluation at each recorded step."""
+    """Accumulated hours of training, checks and evaluations, at the step of each training record and evaluation."""
     hours, total = {}, 0.0
-    records: Sequence[TrainRecord | EvalRecord] = sorted(
-        [*run.train, *run.evaluations], key=lambda record: (record.step, record.type == "eval")
+    records: Sequence[Record] = sorted(
+        [*run.train, *run.validation, *run.evaluations], key=lambda record: (record.step, record.type == "eval")
     )
     for record in records:
         total += record.seconds / 3600
-        hours[record.step] = total
+        if not isinstance(record, ValidationRecord):  # the training before a check is timed by a later record
+            hours[record.step] = total
     return hours
 
 

@@ -113,7 +113,7 @@ def _runs(runs: Sequence[Run]) -> Section:
             f"{run.step:,} of {run.config.recipe.steps:,}",
             *_last_errors(run),
             "-" if run.parameters is None else f"{run.parameters:,}",
-            duration(sum(record.seconds for record in run.train) + sum(record.seconds for record in run.evaluations)),
+            duration(run.seconds),
             "-" if run.images_per_second is None else f"{run.images_per_second:,.0f} images/s",
             f"`{command(run.config)}`",
         )

@@ -104,7 +104,7 @@ def _speed_table(comparison: Comparison) -> Table:
             ", ".join(f"{step:,}" for step in lr_drops(run)) or "none",
             "-" if run.images_per_second is None else f"{run.images_per_second:,.0f}",
             duration(sum(record.seconds for record in run.train)),
-            duration(sum(record.seconds for record in run.evaluations)),
+            duration(run.evaluation_seconds),
         )
         for run in comparison.runs
     )

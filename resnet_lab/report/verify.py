@@ -1,12 +1,15 @@
 """All checks of a study, and the file that records that it passed them."""
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from resnet_lab.errors import ConfigError
 from resnet_lab.record.files import disk_errors, read_json, write_json
+from resnet_lab.record.store import Run
 from resnet_lab.record.study import read_study
 from resnet_lab.report.checks import files, images, outputs, pairs, records
 from resnet_lab.report.checks.check import Check
@@ -44,21 +47,34 @@ def verify(folder: Path, data_dir: Path | None = None) -> Verification:
     """Check a study's folder; its images are looked for in `data_dir` as in training. Raises DiskError."""
     study = read_study(folder)
     comparison, runs = compare(study), study.runs
-    lines = [records.lines_of(run) for run in runs]
+    continued, faults = _continued(runs)
+    trained = [*runs, *continued]
+    lines = [records.lines_of(run) for run in trained]
     checks = (
-        files.identity(study),
-        files.final_files(runs),
-        files.checkpoints(runs),
+        files.identity(trained, [*study.faults, *faults]),
+        files.final_files(trained),
+        files.checkpoints(trained),
         files.exports(study),
         files.analyses(runs),
-        records.complete(runs, lines),
-        records.repeats(runs, lines),
+        records.complete(trained, lines),
+        records.repeats(trained, lines),
         pairs.pairs(runs),
         images.images(runs, data_dir),
         outputs.numbers(study, comparison),
         outputs.figures(study, comparison),
     )
-    return Verification(folder, comparison.records_digest, checks, any(run.state == "running" for run in runs))
+    return Verification(folder, comparison.records_digest, checks, any(run.state == "running" for run in trained))
+
+
+def _continued(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """The runs continued from networks that `analyze identity` has built from these, and a sentence on each unreadable one."""
+    continued, faults = [], []
+    for folder in (folder for run in runs for folder in run.folder.all_continued()):
+        try:
+            continued.append(folder.read())
+        except ConfigError as error:
+            faults.append(str(error))
+    return continued, faults
 
 
 def save_result(verification: Verification) -> None:

@@ -95,7 +95,7 @@ def sample(config: RunConfig, device: torch.device) -> Iterator[Speed]:
     train = ImageSet(images, torch.randint(0, config.data.num_classes, (num_images,), generator=source).to(device))
     mean = torch.full((3, size, size), 0.5, device=device)
     batches = Batches(train, mean, config.recipe.batch_size, 0)
-    evaluated = train.pick(torch.arange(min(num_images, int(_EVAL_IMAGES / pixel_ratio)), device=device))
+    evaluated = train.pick(torch.arange(min(num_images, max(1, int(_EVAL_IMAGES / pixel_ratio))), device=device))
     state.net.train()
     eval_seconds = 0.0
     for step in itertools.count(-1):

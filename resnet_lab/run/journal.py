@@ -106,4 +106,5 @@ class FolderJournal(Journal):
 
     def finish(self, step: int) -> Event:
         """The `finished` event, with the digests of the run's files."""
+        self._folder.sync()
         return self.event("finished", step, sha256=self._folder.digests())

@@ -49,9 +49,9 @@ class Contrast:
     @property
     def removed(self) -> float | None:
         """The share of the mean gap that the case removes, 1 if the whole; None unless the base degrades."""
-        if not self.degrades or self.gap is None or self.gap.mean <= 0:
+        if not self.degrades or self.gap is None or self.remaining_gap is None or self.gap.mean <= 0:
             return None
-        return -self.change.mean / self.gap.mean
+        return 1 - self.remaining_gap.mean / self.gap.mean
 
     @property
     def effect(self) -> Effect:

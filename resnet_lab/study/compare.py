@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from resnet_lab.config.schema import differences
+from resnet_lab.config.varied import label
 from resnet_lab.record.store import Run
 from resnet_lab.record.study import Study, read_study
 from resnet_lab.study.cases import NETWORK_KEYS, Case, cases_of, continued_runs, with_varied_settings
@@ -84,7 +86,9 @@ def compare_study(folder: Path) -> Comparison:
 def compare(study: Study) -> Comparison:
     """Compare the runs that share the most common recipe, and those with varied settings; `missing` names the others."""
     chosen, missing = _one_recipe([run for run in study.runs if not run.config.varied])
+    chosen, copies = _without_copies(chosen)
     varied, others = with_varied_settings(study.runs, chosen)
+    varied, varied_copies = _without_copies(varied)
     finished = [run for run in chosen if run.state == "finished" and run.final is not None]
     continued = list(continued_runs(finished)) if varied else []
     cells = tuple(cells_of(chosen, finished))
@@ -96,6 +100,8 @@ def compare(study: Study) -> Comparison:
         *study.faults,
         *missing,
         *others,
+        *copies,
+        *varied_copies,
         *_other_sizes(compared),
         *unfinished([*chosen, *(run for run in varied if run.state != "diverged")]),
         *lacking(cells, gaps),
@@ -108,7 +114,7 @@ def compare(study: Study) -> Comparison:
         cells=cells,
         gaps=gaps,
         gains=gains,
-        interaction=interaction_of(finished),
+        interaction=interaction_of(finished, study.design),
         verdict=(*verdict_on(gaps), *between_kinds(gains, max((gap.deep for gap in gaps), default=None), study.design)),
         missing=tuple(missing),
         unmatched=tuple(unmatched(cells)),
@@ -116,6 +122,18 @@ def compare(study: Study) -> Comparison:
         continued=tuple(run for run, _ in continued),
         cases=tuple(cases_of(finished, [*((run, run.config.varied_settings) for run in varied), *continued], gaps)),
     )
+
+
+def _without_copies(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """The first run of each network, seed and varied settings, and a sentence on each other one, such as a copied folder."""
+    first: dict[tuple[Any, ...], Run] = {}
+    sentences = []
+    for run in runs:
+        config = run.config
+        key = config.model.variant, config.model.depth, config.seed, label(config.varied_settings)
+        if first.setdefault(key, run) is not run:
+            sentences.append(f"{run.name}: left out, {first[key].name} is the same network with the same seed.")
+    return list(first.values()), sentences
 
 
 def _one_recipe(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:

@@ -133,14 +133,20 @@ def gaps_of(
         gap = _gap(variant, runs, design)
         if gap is not None:
             lost = (run for run in diverged if run.config.model.variant == variant)
-            names = tuple(run.name for run in lost if run.config.model.depth == gap.shallow or run.config.model.depth >= gap.deep)
+            names = tuple(run.name for run in lost if _bears_on(gap, run.config.model.depth))
             yield replace(gap, diverged=names, is_withheld=is_withheld)
+
+
+def _bears_on(gap: Gap, depth: int) -> bool:
+    """Whether the gap might be another one with a run of this depth, which has diverged."""
+    has_fixed_depths = gap.design is not None and gap.design.depths is not None
+    return depth in (gap.shallow, gap.deep) or (depth > gap.deep and not has_fixed_depths)
 
 
 def _gap(variant: str, runs: Iterable[Run], design: Design | None) -> Gap | None:
     """The gap of a variant; None if it has fewer than two depths or its extremes share no seed."""
     last = _last(runs)
-    extremes = design.depths if design is not None and design.depths is not None else _extremes(variant, last)
+    extremes = _extremes(variant, last, design)
     if extremes is None:
         return None
     shallow, deep = extremes
@@ -185,14 +191,14 @@ def gains_of(runs: Iterable[Run]) -> Iterator[Gain]:
             )
 
 
-def interaction_of(runs: Iterable[Run]) -> Difference | None:
-    """The residual gap (option A) minus the plain gap, paired over seeds.
+def interaction_of(runs: Iterable[Run], design: Design | None = None) -> Difference | None:
+    """The residual gap (option A) minus the plain gap, paired over seeds; `design` is the study's.
 
     None unless both kinds have the same shallowest and deepest depth and all four networks share a seed.
     """
     last = _last(runs)
-    extremes = _extremes("plain", last)
-    if extremes is None or extremes != _extremes("residual", last):
+    extremes = _extremes("plain", last, design)
+    if extremes is None or extremes != _extremes("residual", last, design):
         return None
     shallow, deep = extremes
     seeds = _shared(last, *((kind, depth) for kind in KINDS for depth in extremes))
@@ -218,8 +224,10 @@ def _last(runs: Iterable[Run]) -> Last:
     return {(run.config.model.variant, run.config.model.depth, run.config.seed): run.evaluations[-1] for run in runs}
 
 
-def _extremes(variant: str, last: Last) -> tuple[int, int] | None:
-    """The smallest and the largest depth of a variant; None if it has fewer than two depths."""
+def _extremes(variant: str, last: Last, design: Design | None) -> tuple[int, int] | None:
+    """The depths of a design that fixes them, else the smallest and the largest of a variant; None if it has fewer than two."""
+    if design is not None and design.depths is not None:
+        return design.depths
     depths = sorted({depth for other, depth, _ in last if other == variant})
     return (depths[0], depths[-1]) if len(depths) > 1 else None
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from resnet_lab.record.sequential import Design
 from resnet_lab.study.cases import Case
 from resnet_lab.study.differences import Gain, Gap
-from resnet_lab.text import points
+from resnet_lab.text import NUM_SHOWN, abridged, points
 
 NOTHING_YET = "No finding yet: it requires finished runs of one kind at two depths with the same seed."
 _SMALLEST = 0.0005  # a smaller change of the error would be displayed as 0.0 points
@@ -71,9 +71,10 @@ def _interval(gain: Gain) -> str:
 
 
 def by_effect(cases: Sequence[Case]) -> Iterator[str]:
-    """Yield a sentence for each decided effect of varied settings and each network that it is on, with all that have it.
+    """Yield a sentence for each decided effect of varied settings and each network that it is on, with those that have it.
 
-    The effect of a residual network is that against the plain one, if the plain one degrades.
+    All are named that remove degradation, otherwise the first ones. The effect of a residual network is that against the plain
+    one, if the plain one degrades.
     """
     leads = {
         "removes": "What removes the degradation of {base}",
@@ -84,7 +85,8 @@ def by_effect(cases: Sequence[Case]) -> Iterator[str]:
     for effect, lead in leads.items():
         for base in dict.fromkeys(contrast.base for _, contrast in compared):
             if named := [_named(case) for case, contrast in compared if (contrast.base, contrast.effect) == (base, effect)]:
-                yield f"{lead.format(base=base)}: {'; '.join(named)}."
+                shown = len(named) if effect == "removes" else NUM_SHOWN
+                yield f"{lead.format(base=base)}: {abridged(named, shown=shown, separator='; ')}."
     if named := [_named(case) for case in cases if case.diverged]:
         yield f"What diverged: {'; '.join(named)}."
 

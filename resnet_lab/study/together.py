@@ -20,7 +20,7 @@ def together(comparisons: Sequence[Comparison]) -> Study:
     """
     studies = [comparison.study for comparison in comparisons]
     for study in studies:
-        if study.design is not None and len(studies) > 1:
+        if (study.design is not None or study.has_lost_design) and len(studies) > 1:
             raise ConfigError(
                 f"{study.name} adds seeds until its verdict is decided, and its intervals hold for these seeds alone, so it "
                 "cannot be compared together with other studies."

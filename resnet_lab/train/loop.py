@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils import get_total_norm
 
 from resnet_lab.config.schema import Plateau, RecipeConfig
 from resnet_lab.record.lines import Record, TrainRecord, ValidationRecord
@@ -32,7 +33,7 @@ def train(
 
     `batch_at(step)` gives images `(N, 3, H, W)` and labels `(N,)`. `validate()` gives validation error and loss; only a plateau
     schedule calls it. If it raises, the state can be saved: the next call repeats the check, but not the update.
-    Raises DivergedError if the loss becomes NaN or infinite; the weights keep the last finite update.
+    Raises DivergedError if the loss or its gradient becomes NaN or infinite; the weights keep the last finite update.
     """
     state.net.train()
     while state.reported_step < recipe.steps:
@@ -71,14 +72,16 @@ def update(
     """One update. Returns the batch's mean loss and number of misclassified images, on the device, and the batch size.
 
     `batch` holds the images of this process's replicas; the results are those of the batch of all processes.
-    A loss that is not finite sets `found_inf` permanently, and the optimiser then skips updates.
+    If the loss or the norm of its gradient is not finite, `found_inf` is set permanently, and the optimiser then skips updates.
     `on_part` is called after each part of the step has been queued on the device: "forward" and "backward", for
     each replica, and "optimizer".
     """
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     loss, wrong = (_backward if state.replicas.count == 1 else _backward_of_replicas)(state, batch, precision, on_part)
-    torch.maximum(state.found_inf, (~torch.isfinite(loss)).float(), out=state.found_inf)
+    gradients = [parameter.grad for parameter in state.net.parameters() if parameter.grad is not None]
+    is_finite = torch.isfinite(loss) & torch.isfinite(get_total_norm(gradients))
+    torch.maximum(state.found_inf, (~is_finite).float(), out=state.found_inf)
     state.optimizer.step()
     on_part("optimizer")
     return loss, wrong, len(batch[1]) * state.replicas.size

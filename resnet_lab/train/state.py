@@ -57,8 +57,8 @@ class TrainState:
     """A network in training after `step` updates; it needs no random generator, since draws are functions of the step.
 
     `reported_step` is the last step whose records have been yielded: `step`, or the one before during a plateau check.
-    `found_inf`, a scalar on the device, is 1 once a loss was not finite. `compiled_batch` is the number of images for which the
-    blocks are compiled; None if they are not.
+    `found_inf`, a scalar on the device, is 1 once a loss or its gradient was not finite. `compiled_batch` is the number of images
+    for which the blocks are compiled; None if they are not.
     """
 
     net: nn.Module
@@ -73,12 +73,12 @@ class TrainState:
     reported_step: int = 0
 
     def raise_if_diverged(self) -> None:
-        """Raise DivergedError if any loss so far was not finite; updates have been skipped on the device since then."""
+        """Raise DivergedError if a loss or its gradient was not finite; updates have been skipped on the device since then."""
         if self.found_inf.item():
             raise DivergedError(
-                f"The run diverged: the training loss became NaN or infinite at step {self.step} or shortly before. Try a lower "
-                "lr, such as --set recipe.lr=0.05, or warm-up at this depth, such as --set recipe.warmup.from_depth=8, with "
-                "another --study NAME."
+                f"The run diverged: the training loss or its gradient became NaN or infinite at step {self.step} or shortly "
+                "before. Try a lower lr, such as --set recipe.lr=0.05, or warm-up at this depth, such as --set "
+                "recipe.warmup.from_depth=8, with another --study NAME."
             )
 
     def digest(self) -> bytes:

@@ -11,6 +11,7 @@ from resnet_lab.analysis.catalogue.gradients import deep_to_shallow
 from resnet_lab.analysis.gradients import gradient_norms, gradients
 from resnet_lab.analysis.subject import subjects
 from resnet_lab.data.batches import Batches
+from resnet_lab.errors import ConfigError
 from resnet_lab.record.store import RunFolder
 from tests.builders import CPU, KINDS, copied_state, random_batch, same_tensors, trained_network
 
@@ -46,7 +47,22 @@ def test_gradient_norms_of_a_bottleneck_network_include_projections():
 def test_deep_and_shallow_layers_are_compared_at_the_same_place_in_a_stage():
     shallow = {"stem.conv": 1.0, "stages.0.0.conv1.conv": 2.0, "stages.0.0.conv2.conv": 4.0}
     deep = {"stem.conv": 3.0} | {f"stages.0.{block}.conv{part}.conv": 2.0 * block + part for block in range(3) for part in (1, 2)}
-    assert deep_to_shallow(deep, shallow) == [3.0, 2 / 2, 5 / 4]  # the second and the fifth of six layers
+    assert deep_to_shallow(deep, shallow) == [3.0, 3 / 2, 4 / 4]  # the layers of the second of three blocks
+
+
+def test_projections_are_compared_with_projections_or_left_out():
+    shallow = {"stages.1.0.conv1.conv": 2.0, "stages.1.0.shortcut.conv": 4.0}
+    deep = {f"stages.1.{block}.{layer}.conv": 6.0 for block in range(3) for layer in ("conv1", "shortcut")}
+    assert deep_to_shallow(deep, shallow) == [3.0, 1.5]
+    del deep["stages.1.1.shortcut.conv"]  # option B: only the first block has one
+    assert deep_to_shallow(deep, shallow) == [3.0]
+
+
+def test_gradients_that_are_not_finite_are_refused(study):
+    subject = next(subjects([RunFolder(study / "plain-8-s0")], 0, CPU))
+    subject.net.head.weight.data.fill_(float("inf"))
+    with pytest.raises(ConfigError, match="The gradients of plain-8-s0 at step 0 are not finite"):
+        gradients(subject, 1)
 
 
 def test_result_is_mean_and_deviation_over_batches(study):

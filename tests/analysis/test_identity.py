@@ -3,7 +3,15 @@
 import pytest
 
 from resnet_lab.analysis.catalogue.identity import constructions
-from resnet_lab.analysis.identity import continuation, continuation_folder, identity, saved, starting_point, with_continuation
+from resnet_lab.analysis.identity import (
+    continuation,
+    continuation_folder,
+    identity,
+    saved,
+    starting_point,
+    with_continuation,
+    with_earlier_training,
+)
 from resnet_lab.analysis.results import save
 from resnet_lab.analysis.subject import subjects
 from resnet_lab.config.schema import Milestones
@@ -48,6 +56,10 @@ def test_interrupted_training_from_the_construction_gives_identical_weights(stud
     assert continued is not None
     assert (continued.steps, continued.step) == (6, 6)
     assert [point.step for point in continued.curve] == [1, 2, 3, 4, 5, 6]
+    save(shallow.folder, with_continuation(result, folder))
+    repeated = with_earlier_training(identity(shallow, 14, trained_subject(study, "plain-14-s0"), 10), shallow)
+    assert repeated.continued == continued
+    assert with_earlier_training(identity(shallow, 20, None, 10), shallow).continued is None
 
 
 def test_stored_result_is_reused_only_for_the_same_request(study):

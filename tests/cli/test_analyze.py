@@ -48,6 +48,16 @@ def test_missing_checkpoint_exits_with_6_and_missing_depth_with_2(study, cli):
     assert cli("analyze", "identity", "s/plain-8-s0", "--depth", 20, "--fast", *common).code == 0
 
 
+def test_points_that_leave_out_a_network_are_refused(study, cli):
+    common = ("--runs", study.parent, "--device", "cpu", "--threads", 1, "--fast")
+    answer = cli("analyze", "landscape", "s", "--points", 10, *common)
+    assert answer.code == 2
+    assert "--points 10 leaves out the network itself, at the centre: give an odd number." in answer.err
+    answer = cli("analyze", "line", "s/plain-8-s0", "s/plain-14-s0", "--points", 10, *common)
+    assert answer.code == 2
+    assert "--points 10 leaves out the two networks: give a multiple of 6 plus 1, such as 7, 13 or 31." in answer.err
+
+
 def test_paths_landscape_and_line_draw_figures_and_fill_the_report(study, cli):
     common = ("--runs", study.parent, "--device", "cpu", "--threads", 1, "--fast")
     assert "half removed" in cli("analyze", "paths", "s", *common).out

@@ -80,3 +80,12 @@ def test_the_same_run_counts_once_and_one_with_other_records_is_named(cli):
     assert answer.code == 0
     assert "plain-8-s0: that of b is left out, since a has one with other records." in answer.err
     assert "nothing" in cli("compare", "a", "nothing").err
+
+
+def test_a_study_whose_looks_are_lost_is_not_compared_together_with_others(cli):
+    study("a", (0, 1, 2))
+    study("b", (3, 4, 5))
+    Path("runs/b/sequential.json").write_text("{")
+    answer = cli("compare", "a", "b", "--expect-degradation")
+    assert answer.code == 2
+    assert "b adds seeds until its verdict is decided" in answer.err

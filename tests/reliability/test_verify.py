@@ -21,6 +21,7 @@ from tests.builders import CPU, KINDS, tiny
 from tests.reliability.scale import times
 
 RUN = "residual-8-s0"
+CONTINUED = f"{RUN}/analysis/constructed-14-from-00000008-4-steps"
 # One file of each kind, and the checks of which at least one must find damage to it.
 FILES = {
     f"{RUN}/config.json": {"identity", "files"},
@@ -30,6 +31,9 @@ FILES = {
     f"{RUN}/checkpoints/manifest.json": {"checkpoints"},
     f"{RUN}/checkpoints/step-00000008.pt": {"checkpoints"},
     f"{RUN}/analysis/gradients-00000000.json": {"analyses"},
+    f"{CONTINUED}/config.json": {"identity", "files"},
+    f"{CONTINUED}/metrics.jsonl": {"files"},
+    f"{CONTINUED}/checkpoints/step-00000004.pt": {"checkpoints"},
     f"{RUN}/analysis/sha256.json": {"analyses"},
     "export/runs.csv": {"exports"},
     "export/evaluation.csv": {"exports"},
@@ -58,6 +62,8 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folders = [RunFolder(study / f"{kind}-8-s0") for kind in KINDS]
     for folder, subject in zip(folders, subjects(folders, 0, CPU), strict=True):
         save(folder, gradients(subject, 1))
+    deeper = tiny(model={"kind": "residual", "depth": 14, "width": 4}, recipe__steps=4, evaluation__every=4)
+    list(run(deeper, RunFolder(study / CONTINUED), CPU, measure_speed=False))
     write_csv(study / "export", read_study(study))
     for file_format in ("safetensors", "torchvision"):
         list(write_weights(study / "export", folders, None, file_format))

@@ -118,6 +118,13 @@ def drops_in(axes):
 LRS = [(5, 0.01), (10, 0.1), (20, 0.01), (30, 0.001)]
 
 
+def test_checks_and_evaluations_count_as_time():
+    run = made_run("plain", 20)  # a second of training, and of each of the evaluations at steps 15 and 30
+    run.validation[:] = [ValidationRecord(step, 0.5, 1.0, 10.0) for step in (10, 30)]
+    assert charts.hours_at(run) == pytest.approx({15: 11 / 3600, 30: 23 / 3600})
+    assert (run.seconds, run.evaluation_seconds) == (23, 22)
+
+
 @pytest.mark.parametrize(
     ("schedule", "checks", "drops"),
     [
@@ -129,7 +136,7 @@ LRS = [(5, 0.01), (10, 0.1), (20, 0.01), (30, 0.001)]
 def test_drops_of_the_learning_rate_are_marked_at_their_steps(schedule, checks, drops):
     run = made_run("plain", 20, recipe__schedule=schedule)
     run.train[:] = [TrainRecord(step, 0.5, 1.0, lr, 80, 1.0) for step, lr in LRS]
-    run.validation[:] = [ValidationRecord(step, 0.5, 1.0, 1.0) for step in checks]
+    run.validation[:] = [ValidationRecord(step, 0.5, 1.0, 0.0) for step in checks]
     assert charts.lr_drops(run) == drops
     assert drops_in(over_time.curves(compared([run])).axes[0]) == drops
     (last, *_) = drops_in(over_time.curves(compared([run]), "hours").axes[0])

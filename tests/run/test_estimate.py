@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 
+from resnet_lab.run import estimate
 from resnet_lab.run.estimate import PARTS, Speed, background_training, measure, measuring_seconds, sample
 from tests.builders import tiny
 
@@ -46,3 +47,8 @@ def test_background_training_lasts_as_long_as_the_measurement():
     assert threading.active_count() == before
     with background_training(tiny(), CPU, 0):
         assert threading.active_count() == before
+
+
+def test_large_images_are_evaluated_one_by_one(monkeypatch):
+    monkeypatch.setattr(estimate, "_EVAL_IMAGES", 0.5)  # as with images of 1,024 x 1,024 pixels
+    assert next(sample(tiny(), CPU)).eval_image_seconds > 0

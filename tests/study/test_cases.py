@@ -77,6 +77,7 @@ def test_differences_are_paired_over_the_seeds_that_all_networks_have():
     assert contrast.change.values == (pytest.approx(-0.202), pytest.approx(-0.2), pytest.approx(-0.198))
     assert contrast.gap.values == (pytest.approx(0.3), pytest.approx(0.3))
     assert contrast.remaining_gap.values == (pytest.approx(0.098), pytest.approx(0.102))
+    assert contrast.removed == pytest.approx(1 - 0.1 / 0.3)
 
 
 @pytest.mark.parametrize(("left", "effect"), [(0.017, "reduces"), (0.014, "reduces"), (0.005, "removes")])
@@ -90,6 +91,11 @@ def test_the_first_screen_names_what_removes_the_degradation_of_plain_networks()
     assert list(by_effect(cases)) == [
         "What removes the degradation of plain-56: residual-56 with shortcut_scale = 0.5.",
         "What has a higher training error than plain-56: plain-56 with lr = 0.2.",
+    ]
+    worse = [run for lr in (0.2, 0.3, 0.4, 0.6, 0.7) for run in case(*around(0.6), lr=lr)]
+    assert list(by_effect(compared([*base(), *worse]).cases)) == [
+        "What has a higher training error than plain-56: plain-56 with lr = 0.2; plain-56 with lr = 0.3; plain-56 with lr = 0.4 "
+        "and 2 more."
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from resnet_lab.record.sequential import Design
+from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import Study
 from resnet_lab.report.headline import headline
 from resnet_lab.study.compare import compare
@@ -181,6 +182,26 @@ def test_a_deeper_network_does_not_change_the_depths_of_a_design():
     design = Design(first_look=3, max_seeds=10, depths=(20, 56))
     (gap, _) = compare(Study(Path("s"), tuple(runs), design=design)).gaps
     assert (gap.deep, gap.seeds) == (56, (0, 1, 2))
+
+
+def test_runs_of_other_depths_than_those_of_a_design_bear_on_neither_verdict_nor_interaction():
+    runs = [run for seed in range(3) for run in four_runs(seed=seed)]
+    others = [made_run("plain", 110, 0, train=0.9), made_run("residual", 110, 0), made_run("plain", 164, 0, state="diverged")]
+    design = Design(first_look=3, max_seeds=10, depths=(20, 56))
+    comparison = compare(Study(Path("s"), (*runs, *others), design=design))
+    assert [gap.diverged for gap in comparison.gaps] == [(), ()]
+    assert comparison.interaction.seeds == (0, 1, 2)
+    assert compare(Study(Path("s"), (*runs, *others))).gaps[0].diverged == ("plain-164-s0",)
+    lost = compare(Study(Path("s"), (*runs, made_run("plain", 56, 3, state="diverged")), design=design))
+    assert lost.gaps[0].diverged == ("plain-56-s3",)
+
+
+def test_a_copied_run_does_not_count_as_a_seed():
+    first, copy = made_run("plain", 20), made_run("plain", 20)
+    copy = dataclasses.replace(copy, folder=RunFolder(Path("runs/s/plain-20-s0.bak")))
+    comparison = compared([first, copy])
+    assert comparison.cells[0].seeds == (0,)
+    assert "plain-20-s0.bak: left out, plain-20-s0 is the same network with the same seed." in comparison.missing
 
 
 def test_a_gap_that_50_more_seeds_would_not_decide_says_so():

@@ -13,7 +13,7 @@ from resnet_lab.record.lines import TrainRecord
 from resnet_lab.run.compute import initial_state
 from resnet_lab.train.loop import train
 from resnet_lab.train.state import new_state
-from tests.builders import tiny, train_in_memory, train_on
+from tests.builders import copied_state, tiny, train_in_memory, train_on
 
 
 def records_in_fp64(config):
@@ -96,6 +96,17 @@ def test_a_loss_that_is_not_finite_stops_training_before_the_update():
         list(train(state, batch_at, config.recipe, log_every=100, validate=lambda: (0.5, 1.0)))
     assert all(torch.equal(a, b) for a, b in zip(weights[3], state.net.parameters(), strict=True))
     assert all(not torch.equal(a, b) for a, b in zip(weights[2], weights[3], strict=True))
+
+
+def test_a_gradient_that_is_not_finite_stops_training_before_the_update():
+    config = tiny()
+    state = new_state(build(config.model, 0), config.recipe, 8)
+    state.net.stem.conv.weight.register_hook(lambda gradient: gradient * math.inf)
+    before = copied_state(state.net)
+    batch = torch.randn(16, 3, 32, 32), torch.zeros(16, dtype=torch.int64)
+    with pytest.raises(DivergedError, match="loss or its gradient became NaN or infinite at step 1"):
+        list(train(state, lambda step: batch, config.recipe, log_every=100, validate=lambda: (0.5, 1.0)))
+    assert all(torch.equal(before[name], value) for name, value in state.net.named_parameters())
 
 
 # Losses of the first 20 steps in fp64. Initial values and images are drawn in fp32: equal under AVX2 and AVX-512, while other

@@ -21,7 +21,6 @@ from resnet_lab.analysis.definition import (
     newest,
 )
 from resnet_lab.analysis.results import Count, Result
-from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Network, Table
 from resnet_lab.record.store import RunFolder
 
@@ -46,18 +45,7 @@ def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> I
     from resnet_lab.analysis import correlation as measuring
 
     num_lines = measuring.FAST_LINES if request.fast else measuring.LINES
-    has_result, refusal = False, None
-    for subject in replace(request, at=request.at or 0).subjects(folders):
-        try:
-            result = measuring.correlation(subject, num_lines)
-        except ConfigError as error:  # of this network alone
-            refusal = error
-            request.progress.note(str(error))
-        else:
-            has_result = True
-            yield subject.folder, result
-    if refusal is not None and not has_result:
-        raise refusal
+    yield from replace(request, at=request.at or 0).measured(folders, lambda subject: measuring.correlation(subject, num_lines))
 
 
 def table(findings: Findings) -> Table:

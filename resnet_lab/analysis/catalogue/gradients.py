@@ -1,6 +1,7 @@
 """Gradient norms by layer, to see whether gradients vanish."""
 
 import math
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,8 +63,7 @@ def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> I
     from resnet_lab.analysis import gradients as measuring
 
     num_batches = measuring.FAST_BATCHES if request.fast else measuring.BATCHES
-    for subject in request.subjects(folders):
-        yield subject.folder, measuring.gradients(subject, num_batches)
+    yield from request.measured(folders, lambda subject: measuring.gradients(subject, num_batches))
 
 
 def table(findings: Findings) -> Table:
@@ -83,8 +83,8 @@ def table(findings: Findings) -> Table:
     header = ("network", "seeds", "step", "first block", "last block", "first / last", "weights, deep / shallow")
     return Table(
         "Gradient norms at the outputs of the first and the last block, means over batches and seeds. Deep / shallow: ratio of "
-        "the norms for convolutions at the same relative position in their stage, in the deeper and in the shallowest network of "
-        "the kind; geometric mean (lowest to highest).",
+        "the norms for the same convolution of blocks at the same relative position in their stage, in the deeper and in the "
+        "shallowest network of the kind; geometric mean (lowest to highest).",
         header,
         tuple(rows),
     )
@@ -116,23 +116,27 @@ def _weights_by_name(results: Sequence[Gradients]) -> dict[str, float]:
 
 
 def deep_to_shallow(deep: Mapping[str, float], shallow: Mapping[str, float]) -> list[float]:
-    """Ratios of the deeper network's norms to the shallower one's, for layers at the same relative position in their stage."""
+    """Ratios of the deeper network's norms to the shallower one's, by layer.
+
+    The layers have the same name, in blocks at the same relative position in their stage; a projection without such a counterpart
+    is left out.
+    """
     ratios = []
     deep_stages = _by_stage(deep)
-    for stage, norms in _by_stage(shallow).items():
-        deep_norms = deep_stages[stage]
-        for index, norm in enumerate(norms):
-            deep_norm = deep_norms[int((index + 0.5) / len(norms) * len(deep_norms))]
-            ratios.append(deep_norm / norm if norm else math.nan)
+    for stage, blocks in _by_stage(shallow).items():
+        for index, layers in enumerate(blocks):
+            counterpart = deep_stages[stage][int((index + 0.5) / len(blocks) * len(deep_stages[stage]))]
+            ratios += [counterpart[name] / norm if norm else math.nan for name, norm in layers.items() if name in counterpart]
     return ratios
 
 
-def _by_stage(norms: Mapping[str, float]) -> dict[str, list[float]]:
-    """Norms by stage: `stages.1.4.conv2.conv` belongs to `stages.1`; the stem is a stage of its own."""
-    stages: dict[str, list[float]] = defaultdict(list)
+def _by_stage(norms: Mapping[str, float]) -> dict[str, list[dict[str, float]]]:
+    """Norms by stage, block and layer: `stages.1.4.conv2.conv` is `conv2.conv` in block 4 of `stages.1`; the stem is a stage."""
+    stages: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for name, norm in norms.items():
-        stages[".".join(name.split(".")[:2])].append(norm)
-    return stages
+        stage, block, layer = re.fullmatch(r"(stem|stages\.\d+)\.(?:(\d+)\.)?(.+)", name).groups()  # type: ignore[union-attr]
+        stages[stage][block][layer] = norm
+    return {stage: list(blocks.values()) for stage, blocks in stages.items()}
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

@@ -119,7 +119,7 @@ def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Ite
             measuring.continuation(shallow.config, depth, options.continue_steps)  # raises before anything is computed
         request.progress.note(f"{shallow.name} at step {shallow.step:,}, from depth {shallow.config.model.depth} to {depth}")
         saved = measuring.saved(shallow, depth, scratch, num_images)
-        result = saved or measuring.identity(shallow, depth, scratch, num_images)
+        result = saved or measuring.with_earlier_training(measuring.identity(shallow, depth, scratch, num_images), shallow)
         yield folder, result
         if options.continue_steps is not None:
             yield folder, _continued(shallow, result, options.continue_steps, request)

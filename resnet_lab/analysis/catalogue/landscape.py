@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from resnet_lab.analysis.definition import Analysis, Findings, Outcome, Request, in_order, network_name
 from resnet_lab.analysis.results import Count, Number, Result, Row
+from resnet_lab.errors import ConfigError
 from resnet_lab.presentation.blocks import Colours, Illustration, Layout, Network, Table
 from resnet_lab.record.lines import Error
 from resnet_lab.record.store import RunFolder
@@ -55,6 +56,12 @@ class Landscape(Result):
         """One file per number of directions, type of BN and step."""
         return f"landscape-{self.dims}d-{self.bn}-{self.step:08d}.json"
 
+    @property
+    def centre(self) -> float | None:
+        """The loss of the network itself; None if it is not finite, or if an even number of points has left it out."""
+        middle = len(self.coordinates) // 2
+        return self.losses[middle if self.dims == 2 else 0][middle] if len(self.coordinates) % 2 else None
+
 
 @dataclass(frozen=True)
 class Options:
@@ -62,7 +69,8 @@ class Options:
 
     dims: Annotated[int, typer.Option(min=1, max=2, help="Number of directions.")] = 2
     points: Annotated[
-        int | None, typer.Option(min=3, max=1001, help="Points along each direction (default: 21, or 9 with --fast).")
+        int | None,
+        typer.Option(min=3, max=1001, help="Points along each direction, an odd number (default: 21; 9 with --fast)."),
     ] = None
     reach: Annotated[float, typer.Option(min=0.01, max=1e6, help="Largest displacement, in norms of the network's filters.")] = (
         1.0
@@ -80,6 +88,8 @@ def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Ite
 
     default = measuring.FAST if request.fast else measuring.Slice()
     points, images = options.points or default.points, options.images or default.images
+    if points % 2 == 0:
+        raise ConfigError(f"--points {points} leaves out the network itself, at the centre: give an odd number.")
     settings = measuring.Slice(options.dims, points, options.reach, images, options.bn, options.seed)
     num_points = points**options.dims
     for subject in request.load(folders):
@@ -113,10 +123,10 @@ def table(findings: Findings) -> Table:
         if isinstance(result, Landscape):
             reach, losses = max(result.coordinates), [loss for row in result.losses for loss in row]
             finite = [loss for loss in losses if loss is not None]
-            middle = losses[len(losses) // 2]
             rows.append((
                 finding.run.name, f"{result.step:,}", f"{len(losses)} in {result.dims}-D", f"{reach:g}", f"{result.images:,}",
-                result.bn, "-" if middle is None else f"{middle:.3g}", f"{statistics.median(finite):.3g}" if finite else "-",
+                result.bn,
+                "-" if result.centre is None else f"{result.centre:.3g}", f"{statistics.median(finite):.3g}" if finite else "-",
                 f"{max(finite):.3g}" if finite else "-",
             ))  # fmt: skip
     header = ("run", "step", "points", "reach", "images", "BN", "middle", "median", "highest")
@@ -156,10 +166,9 @@ def by_network(slices: Slices) -> dict[Network, dict[str, "Landscape"]]:
 
 
 def _middle_and_median(result: "Landscape") -> tuple[float | None, float]:
-    """The loss at the network, None if it is not finite, and the median of the finite losses."""
-    losses = [loss for row in result.losses for loss in row]
-    finite = [loss for loss in losses if loss is not None]
-    return losses[len(losses) // 2], statistics.median(finite) if finite else float("nan")
+    """The loss at the network, see `Landscape.centre`, and the median of the finite losses."""
+    finite = [loss for row in result.losses for loss in row if loss is not None]
+    return result.centre, statistics.median(finite) if finite else float("nan")
 
 
 def figures(findings: Findings, colours: Colours) -> Iterator[Illustration]:

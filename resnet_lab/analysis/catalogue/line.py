@@ -59,7 +59,7 @@ class Options:
     """The resolution of the line; the defaults of None depend on --fast."""
 
     points: Annotated[
-        int | None, typer.Option(min=3, max=10_001, help="Points along the line (default: 31, or 7 with --fast).")
+        int | None, typer.Option(min=7, max=10_003, help="Points along the line: 7, 13, 19, ... (default: 31, or 7 with --fast).")
     ] = None
     images: Annotated[
         int | None,
@@ -74,9 +74,11 @@ def run(folders: Sequence[RunFolder], options: Options, request: Request) -> Ite
 
     if len(folders) != 2 or folders[0].path.resolve() == folders[1].path.resolve():
         raise ConfigError("A line goes from one run to another: name two runs, not studies.")
+    points = options.points or (measuring.FAST_LINE_POINTS if request.fast else measuring.LINE_POINTS)
+    if (points - 1) % 6 != 0:
+        raise ConfigError(f"--points {points} leaves out the two networks: give a multiple of 6 plus 1, such as 7, 13 or 31.")
     start, end = request.load(folders)
     start = _deepened(start, end)
-    points = options.points or (measuring.FAST_LINE_POINTS if request.fast else measuring.LINE_POINTS)
     images = options.images or (measuring.FAST if request.fast else measuring.Slice()).images
     updates = measuring.line(start, end.net, end.name, end.step, points=points, images=images, bn=options.bn)
     show_cost(request, start, 2 * points * measuring.point_seconds(start, images, options.bn), 2 * points)

@@ -51,8 +51,7 @@ def run(folders: Sequence[RunFolder], options: NoOptions, request: Request) -> I
     from resnet_lab.analysis import responses as measuring
 
     num_images = measuring.FAST_IMAGES if request.fast else None
-    for subject in request.subjects(folders):
-        yield subject.folder, measuring.responses(subject, num_images)
+    yield from request.measured(folders, lambda subject: measuring.responses(subject, num_images))
 
 
 def table(findings: Findings) -> Table:

@@ -16,18 +16,21 @@ from resnet_lab.text import counted
 RESTORE = "Restore it from a copy, or remove the run's folder and train the run again."
 
 
-def identity(study: Study) -> Check:
-    """Whether each run still has the config and the environment file recorded when it started."""
-    faults = [Fault(f"{fault.rstrip('.')}.", RESTORE) for fault in study.faults]
-    starts = {run.name: event for run in study.runs if (event := last_start(run)) is not None}
-    for run in (run for run in study.runs if run.name in starts):
+def identity(runs: Sequence[Run], unreadable: Sequence[str]) -> Check:
+    """Whether each run still has the config and the environment file recorded when it started.
+
+    `unreadable` has a sentence on each run that could not be read.
+    """
+    faults = [Fault(f"{fault.rstrip('.')}.", RESTORE) for fault in unreadable]
+    starts = {run.name: event for run in runs if (event := last_start(run)) is not None}
+    for run in (run for run in runs if run.name in starts):
         start, config_digest = starts[run.name], run.config.digest()
         if start.detail.get("digest", config_digest) != config_digest:
             faults.append(Fault(f"{run.name}/config.json does not have the digest recorded when the run started.", RESTORE))
         expected = recorded_digests(start).get("environment.json")
         if expected is not None and expected != run.folder.digests().get("environment.json"):
             faults.append(Fault(f"{run.name}/environment.json is not the file recorded when the run started.", RESTORE))
-    not_started = len(study.runs) - len(starts)
+    not_started = len(runs) - len(starts)
     detail = f"{counted(len(starts), 'config')} compared with the digest recorded at the start"
     detail += f"; {counted(not_started, 'run')} not started" if not_started else ""
     return Check("identity", detail, tuple(faults), not starts)
