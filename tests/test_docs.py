@@ -76,6 +76,17 @@ def test_results_in_readme_are_those_of_the_reference_studies():
     assert re.findall(r"^\| (?:plain|residual).*", readme, re.MULTILINE) == rows
 
 
+def test_effects_in_interventions_are_those_of_the_reference_study():
+    rows = []
+    for case in compare_study(ROOT / "reference" / "cures").cases:
+        contrast = case.primary
+        effect = f"reduces by {100 * contrast.removed:.0f} %" if contrast.effect == "reduces" else contrast.effect
+        rows.append(f"| {case.network} | {case.label} | {spread(case.train_error)} | {effect} |")
+    assert len(rows) == 19
+    interventions = (ROOT / "docs" / "interventions.md").read_text()
+    assert re.findall(r"^\| (?:plain|residual)-56 .*", interventions, re.MULTILINE) == rows
+
+
 def test_the_version_is_the_same_everywhere():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1] == version
