@@ -8,9 +8,13 @@ from collections import Counter
 
 import pytest
 
+from docs import settings
 from docs.build import links, pages
 from resnet_lab import errors
-from resnet_lab.config.files import load_study
+from resnet_lab.config.files import known_keys, load_study
+from resnet_lab.config.schema import RunConfig
+from resnet_lab.config.slurm import SlurmConfig
+from resnet_lab.config.sweep import SweepConfig
 from resnet_lab.report.tables import spread, with_interval
 from resnet_lab.study.compare import compare_study
 from resnet_lab.sweep.grid import expand
@@ -85,6 +89,13 @@ def test_effects_in_interventions_are_those_of_the_reference_study():
     assert len(rows) == 19
     interventions = (ROOT / "docs" / "interventions.md").read_text()
     assert re.findall(r"^\| (?:plain|residual)-56 .*", interventions, re.MULTILINE) == rows
+
+
+def test_the_page_on_settings_has_all_of_them_as_they_are():
+    assert (ROOT / "docs" / "settings.md").read_text() == settings.page()
+    stated = re.findall(r"^\| `([a-z_.]+)` \|", settings.page(), re.MULTILINE)
+    sections = {"": RunConfig, "sweep.": SweepConfig, "slurm.": SlurmConfig}
+    assert {*stated, "varied"} == {f"{key}{name}" for key, section in sections.items() for name in known_keys(section)}
 
 
 def test_the_version_is_the_same_everywhere():

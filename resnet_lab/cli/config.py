@@ -7,11 +7,8 @@ import typer
 from resnet_lab.cli import completion, terminal
 from resnet_lab.cli.help import Command, group
 from resnet_lab.cli.options import Json, Set
-from resnet_lab.config.files import load_study, presets
-from resnet_lab.config.schema import RunConfig
+from resnet_lab.config.files import json_schema, load_study, presets
 from resnet_lab.config.settings import to_toml
-from resnet_lab.config.slurm import SlurmConfig
-from resnet_lab.config.sweep import SweepConfig
 
 app = group("Show presets, settings and their schema.")
 
@@ -47,14 +44,7 @@ def show(
 @app.command(cls=Command, epilog="Example: resnet-lab config schema > schema.json")
 def schema() -> None:
     """Print the JSON schema of config files; every setting is optional, since it has a default or a command-line option."""
-    run = RunConfig.model_json_schema()
-    run["$defs"]["SweepConfig"] = SweepConfig.model_json_schema()
-    run["properties"]["sweep"] = {"$ref": "#/$defs/SweepConfig"}
-    run["$defs"]["SlurmConfig"] = SlurmConfig.model_json_schema()
-    run["properties"]["slurm"] = {"$ref": "#/$defs/SlurmConfig"}
-    for section in (run, *run["$defs"].values()):
-        section.pop("required", None)
-    terminal.result_json(run)
+    terminal.result_json(json_schema())
 
 
 def _list(as_json: bool) -> None:

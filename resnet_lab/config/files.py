@@ -169,6 +169,17 @@ def load_run(text: str, source: str) -> RunConfig:
     return config
 
 
+def json_schema() -> Settings:
+    """The JSON schema of config files. Every setting is optional, since it has a default or a command-line option."""
+    schema = RunConfig.model_json_schema()
+    for section, key in _NOT_OF_RUNS.items():
+        schema["$defs"][section.__name__] = section.model_json_schema()
+        schema["properties"][key] = {"$ref": f"#/$defs/{section.__name__}"}
+    for part in (schema, *schema["$defs"].values()):
+        part.pop("required", None)
+    return schema
+
+
 def presets() -> dict[str, Path]:
     """Paths of the shipped configs by name: inside the installed package, or at the root of a checkout."""
     package = Path(__file__).parent.parent

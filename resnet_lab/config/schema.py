@@ -26,7 +26,7 @@ class DataConfig(Section):
     in `val` are used as test images.
     """
 
-    dataset: Dataset = "cifar10"
+    dataset: Dataset = Field("cifar10", description="cifar10 and cifar100 are downloaded if absent; `--data` has a folder's path")
     num_classes: Later[Integer] = Field(10, ge=2, le=2**20, description="10, 100 for cifar100; required for a folder")
     image_size: Later[Integer] = Field(
         32, ge=32, le=4096, description="height and width of the network's input, in pixels: 32, for a folder 224 by default"
@@ -77,24 +77,24 @@ class DataConfig(Section):
 class Plateau(Section):
     """Divide the lr when the validation error has not improved for `patience` checks (He et al. 2015, Sec. 3.4)."""
 
-    name: Literal["plateau"] = "plateau"
+    name: Literal["plateau"] = Field("plateau", description="of this schedule, the default")
     every: Duration = Field(gt=0, description="steps between checks of the validation error; one epoch by default")
     patience: Integer = Field(15, ge=1, description="checks without a new best before the lr is divided")
-    max_drops: Integer = Field(2, ge=0)
+    max_drops: Integer = Field(2, ge=0, description="how often the lr is divided at most")
 
 
 class Milestones(Section):
     """Divide the lr at fixed steps (He et al. 2015, Sec. 4.2); with no milestones the lr is constant."""
 
-    name: Literal["milestones"]
-    milestones: tuple[Duration, ...] = Field((), strict=False)
+    name: Literal["milestones"] = Field(description="of this schedule")
+    milestones: tuple[Duration, ...] = Field((), strict=False, description="steps at which the lr is divided, in ascending order")
 
 
 class Warmup(Section):
     """The warm-up of very deep networks: `lr` until the running training error falls below `until_error` (Sec. 4.2)."""
 
     from_depth: Integer = Field(110, description="the smallest depth that is warmed up")
-    lr: float = Field(0.01, gt=0)
+    lr: float = Field(0.01, gt=0, description="lr during the warm-up")
     until_error: float = Field(0.8, gt=0, lt=1, description="running training error, a fraction")
     window: Duration = Field(100, gt=0, description="steps over which the training error is measured")
 
@@ -102,8 +102,8 @@ class Warmup(Section):
 class RecipeConfig(Section):
     """How a network is trained (He et al. 2015, Sec. 3.4 and 4.2)."""
 
-    steps: Duration = Field(64_000, ge=0)
-    batch_size: Integer = Field(128, ge=1)
+    steps: Duration = Field(64_000, ge=0, description="updates of the weights, each with one batch")
+    batch_size: Integer = Field(128, ge=1, description="images per step; the last batch of an epoch may be smaller")
     optimizer: Later[Optimizer] = Field(
         "sgd",
         description="sgd with momentum, adamw, or muon for the convolutions and adamw for the rest; see docs/interventions.md",
@@ -122,7 +122,7 @@ class RunConfig(Section):
     """All settings that determine a run's results; durations are converted to steps."""
 
     model: ModelConfig
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="of all random draws; the runs of a pair share it")
     data: DataConfig = DataConfig()
     recipe: RecipeConfig
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -38,8 +38,8 @@ class SlurmConfig(Section):
     """How the runs of a sweep are submitted to Slurm: resources of each task of the array job, and further options of sbatch."""
 
     time: str | None = Field(None, description="time limit of a task: '4:00:00', '2-00:00:00' for two days, or minutes")
-    partition: Text | None = None
-    account: Text | None = None
+    partition: Text | None = Field(None, description="default: that of the cluster")
+    account: Text | None = Field(None, description="charged for the tasks; default: that of the user")
     gres: Text | None = Field(None, description="generic resources of a task, such as gpu:1")
     cpus_per_run: int | None = Field(None, ge=1, le=1024, description="CPU cores of each run; as many threads are used")
     at_once: int | None = Field(None, ge=1, le=1_000_000, description="tasks that run at the same time; default: no limit")

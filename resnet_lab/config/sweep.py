@@ -24,10 +24,12 @@ class SweepConfig(Section):
     restricted to some of the kinds by `model.kind`.
     """
 
-    depths: tuple[Integer, ...] = Field((20, 32, 44, 56), strict=False, min_length=1)
-    kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1)
-    shortcuts: tuple[Shortcut, ...] = Field(("A",), strict=False, min_length=1)
-    seeds: tuple[Integer, ...] = Field((0,), strict=False, min_length=1)
+    depths: tuple[Integer, ...] = Field((20, 32, 44, 56), strict=False, min_length=1, description="values of model.depth")
+    kinds: tuple[Kind, ...] = Field(("plain", "residual"), strict=False, min_length=1, description="values of model.kind")
+    shortcuts: tuple[Shortcut, ...] = Field(
+        ("A",), strict=False, min_length=1, description="values of model.shortcut for residual networks"
+    )
+    seeds: tuple[Integer, ...] = Field((0,), strict=False, min_length=1, description="values of seed")
     vary: Annotated[
         tuple[dict[str, Any], ...],
         WithJsonSchema({"anyOf": [_GRID_SCHEMA, {"type": "array", "items": _GRID_SCHEMA}]}),

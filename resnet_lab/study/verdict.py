@@ -105,7 +105,8 @@ def _cured(subject: str, contrast: Contrast) -> str | None:
         left = left.format(f" from {contrast.shallow}")
         return f"{subject} removes the degradation of {base}: {left}, {points(gap.mean)} points without it."
     share = f"{100 * contrast.removed:.0f} % of the gap"
-    return f"{subject} reduces the degradation of {base} by {share}: {_change(contrast)}; remaining gap {left.format('')}."
+    share = f", perhaps completely ({share} on average)" if contrast.removed >= 1 else f" by {share}"
+    return f"{subject} reduces the degradation of {base}{share}: {_change(contrast)}; remaining gap {left.format('')}."
 
 
 def _change(contrast: Contrast) -> str:

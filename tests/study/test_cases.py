@@ -137,6 +137,12 @@ def scaled(errors):
             "points without it.",
         ),
         (around(0.35), "reduces", 0.5, "reduces the degradation of plain-56 by 50 % of the gap: -15.00 points"),
+        (
+            [0.1, 0.18, 0.26],
+            "reduces",
+            16 / 15,
+            "reduces the degradation of plain-56, perhaps completely (107 % of the gap on average): -32.00 points",
+        ),
         (around(0.5), "no effect shown", 0.0, "is shown: +0.00 points"),
         (around(0.53), "raises", -0.1, "has a higher training error than plain-56: +3.00 points"),
         ([0.4, 0.5, 0.6], "undecided", 0.0, "has a lower training error than plain-56 is undecided: +0.00 points"),
