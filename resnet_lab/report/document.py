@@ -11,7 +11,7 @@ from resnet_lab.report.details import details
 from resnet_lab.report.headline import headline
 from resnet_lab.report.tables import case_table, difference_table, error_table, spread
 from resnet_lab.study.compare import Comparison
-from resnet_lab.study.differences import MATTERS
+from resnet_lab.study.differences import MATTERS, SEED_MARGIN
 from resnet_lab.study.digest import mark
 from resnet_lab.study.published import NUMBERS
 from resnet_lab.study.sequential import OVERALL_ERROR
@@ -82,9 +82,9 @@ def _verdict(comparison: Comparison) -> Section:
             Text(
                 "Degradation means that the deepest network of a kind has a higher clean training error at its last evaluation "
                 "than the shallowest. With three or more seeds, it counts as shown if the 95 % interval of the difference lies "
-                f"above zero, and as not shown if the interval lies below {100 * MATTERS:g} points. With one or two seeds, it "
-                f"counts as shown if every difference exceeds {100 * MATTERS:g} points and two binomial standard errors, and as "
-                "not shown if every difference is within two standard errors."
+                f"above zero, and as not shown if the interval lies below {100 * MATTERS:g} points. With one or two seeds, the "
+                f"interval is {100 * SEED_MARGIN:g} points, or two binomial standard errors if that is more, on either side of "
+                "each difference. Seeds of other studies differ by that much."
             )
         )
     if comparison.missing:
@@ -130,11 +130,7 @@ def _errors(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
     images = sorted({cell.train_images for cell in comparison.cells})
     number = " or ".join(f"{count:,}" for count in images)
     note = f"Clean training error: evaluation mode, no augmentation, on {number} training images."
-    chance = [name for cell in comparison.cells for name in cell.at_chance]
-    sentences = [Text(note)]
-    if chance:
-        sentences.append(Text(f"At chance level, as if nothing had been learnt: {', '.join(chance)}."))
-    return Section("Errors", (error_table(comparison), pictures["depth"], *sentences))
+    return Section("Errors", (error_table(comparison), pictures["depth"], Text(note)))
 
 
 def _differences(comparison: Comparison) -> Section:

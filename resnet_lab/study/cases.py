@@ -11,6 +11,7 @@ from resnet_lab.config.terms import VARIANTS
 from resnet_lab.config.varied import VariedSettings, label
 from resnet_lab.errors import ConfigError, DiskError
 from resnet_lab.record.store import Run, RunFolder
+from resnet_lab.study.cells import is_at_chance, is_warming_up
 from resnet_lab.study.differences import MATTERS, Gap
 from resnet_lab.study.spread import Spread
 
@@ -81,7 +82,9 @@ class Case:
     `train_error` and `test_error` have one value per finished run, in order of `seeds`. `against_base` compares with the base
     runs of the same network; None if no base run has a common seed. `against_plain` compares a residual network with the plain
     one of the same depth, which shows how much of the plain network's degradation is left; None unless the plain network
-    degrades, and for settings of the recipe, which the plain network does not share. `diverged` has the names of diverged runs.
+    degrades, and for settings of the recipe, which the plain network does not share. `diverged` has the names of diverged runs,
+    `at_chance` those of finished runs whose clean training error is at chance level, and `warming_up` those of finished runs
+    whose warm-up never ended.
     """
 
     variant: str
@@ -93,6 +96,8 @@ class Case:
     against_base: Contrast | None
     against_plain: Contrast | None
     diverged: tuple[str, ...]
+    at_chance: tuple[str, ...]
+    warming_up: tuple[str, ...]
 
     @property
     def label(self) -> str:
@@ -217,6 +222,8 @@ def _case(runs: Sequence[Run], settings: VariedSettings, base: _Errors, gaps: Se
         against_base=_contrast(errors, base, model.variant, model.depth, gaps),
         against_plain=against_plain if against_plain and against_plain.degrades else None,
         diverged=tuple(run.name for run in runs if run.state == "diverged"),
+        at_chance=tuple(run.name for run in runs if run.state == "finished" and is_at_chance(run)),
+        warming_up=tuple(run.name for run in runs if run.state == "finished" and is_warming_up(run)),
     )
 
 

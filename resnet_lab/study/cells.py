@@ -48,12 +48,6 @@ def cells_of(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[Cell]:
 def _cell(variant: str, depth: int, runs: Sequence[Run], lost: Sequence[str]) -> Cell:
     last = [run.evaluations[-1] for run in runs]
     running = [run.train[-1].error for run in runs if run.train]
-    guess = runs[0].config.data.guess_error
-    chance = [
-        run.name
-        for run, record in zip(runs, last, strict=True)
-        if record.train_error >= guess - 2 * math.sqrt(guess * (1 - guess) / record.train_images)
-    ]
     return Cell(
         variant=variant,
         depth=depth,
@@ -65,5 +59,18 @@ def _cell(variant: str, depth: int, runs: Sequence[Run], lost: Sequence[str]) ->
         train_images=last[0].train_images,
         parameters=runs[0].parameters,
         lost=tuple(lost),
-        at_chance=tuple(chance),
+        at_chance=tuple(run.name for run in runs if is_at_chance(run)),
     )
+
+
+def is_at_chance(run: Run) -> bool:
+    """Whether the last clean training error is that of guessing, or within two standard errors of it."""
+    guess, last = run.config.data.guess_error, run.evaluations[-1]
+    return last.train_error >= guess - 2 * math.sqrt(guess * (1 - guess) / last.train_images)
+
+
+def is_warming_up(run: Run) -> bool:
+    """Whether the lr of all records is that of the warm-up, which had thus not ended at the last step."""
+    recipe = run.config.recipe
+    has_warmup = run.config.model.depth >= recipe.warmup.from_depth and recipe.warmup.lr != recipe.lr
+    return has_warmup and bool(run.train) and all(record.lr == recipe.warmup.lr for record in run.train)

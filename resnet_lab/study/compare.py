@@ -19,7 +19,7 @@ from resnet_lab.study.cells import Cell, cells_of
 from resnet_lab.study.differences import Difference, Gain, Gap, gains_of, gaps_of, interaction_of
 from resnet_lab.study.digest import records_digest
 from resnet_lab.study.finding import between_kinds
-from resnet_lab.study.verdict import lacking, unfinished, unmatched, verdict_on
+from resnet_lab.study.verdict import lacking, not_trained, unfinished, unmatched, verdict_on
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Comparison:
 
     `gains` are residual minus plain at each depth. `interaction` is the residual gap minus the plain one, for option A only,
     since only its pairs are matched. `missing` has a sentence for each run left out and for everything that limits the verdict,
-    `unmatched` one for each pair whose parameter counts differ.
+    `unmatched` one for each pair, and each case, whose parameter counts differ.
     """
 
     study: Study
@@ -104,6 +104,7 @@ def compare(study: Study) -> Comparison:
         *varied_copies,
         *_other_sizes(compared),
         *unfinished([*chosen, *(run for run in varied if run.state != "diverged")]),
+        *not_trained(finished),
         *lacking(cells, gaps),
     ]
     stand_in = any(run.is_stand_in for run in compared)
@@ -117,7 +118,7 @@ def compare(study: Study) -> Comparison:
         interaction=interaction_of(finished, study.design),
         verdict=(*verdict_on(gaps), *between_kinds(gains, max((gap.deep for gap in gaps), default=None), study.design)),
         missing=tuple(missing),
-        unmatched=tuple(unmatched(cells)),
+        unmatched=tuple(unmatched(cells, varied)),
         varied=tuple(varied),
         continued=tuple(run for run, _ in continued),
         cases=tuple(cases_of(finished, [*((run, run.config.varied_settings) for run in varied), *continued], gaps)),

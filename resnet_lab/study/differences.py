@@ -17,9 +17,10 @@ from resnet_lab.study.sequential import Bound
 from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread, half_width, sign_flip_p
 
 Degradation = Literal["shown", "not shown", "undecided"]
-# The smallest difference that counts as degradation, and the threshold with one or two seeds. Over two or three seeds, the demo's
-# training errors had standard deviations of 0.2 to 3.1 points, mostly 1 to 2.
-MATTERS = 0.02
+MATTERS = 0.02  # the smallest difference that counts as degradation
+# How far the gap of one seed may be from the mean over seeds: twice the largest standard deviation of a gap over the seeds of a
+# study in reference/, 2.6 points.
+SEED_MARGIN = 0.05
 MANY_SEEDS = 50
 Last = dict[tuple[str, int, int], EvalRecord]  # by variant, depth and seed
 
@@ -47,9 +48,10 @@ class Gap(Difference):
     """Deepest minus shallowest network of a variant; a positive gap in training error is degradation.
 
     `margin` is twice the binomial standard error of the difference of two training errors measured on so many images. `p_value`
-    is for the training error, the primary endpoint. With a `design`, seeds are in the order in which they were added. `diverged`
-    has the names of diverged runs of the two networks, or of deeper ones that therefore have no gap: without them, the other
-    seeds are a biased sample, so a verdict cannot be "not shown". `is_withheld` is whether the study's design is lost.
+    is for the training error, the primary endpoint. With a `design`, seeds are in the order in which they were added.
+    `diverged_shallow` and `diverged_deep` have the names of diverged runs of the two networks, or of deeper ones that therefore
+    have no gap. Without these, the other seeds are a biased sample: the mean gap is too large without shallow runs, and too small
+    without deep ones. `is_withheld` is whether the study's design is lost.
     """
 
     variant: str
@@ -59,8 +61,14 @@ class Gap(Difference):
     deep_train_error: float
     margin: float
     design: Design | None = None
-    diverged: tuple[str, ...] = ()
+    diverged_shallow: tuple[str, ...] = ()
+    diverged_deep: tuple[str, ...] = ()
     is_withheld: bool = False
+
+    @property
+    def diverged(self) -> tuple[str, ...]:
+        """The names of all diverged runs that bear on the gap."""
+        return self.diverged_shallow + self.diverged_deep
 
     @property
     def p_value(self) -> float:
@@ -78,11 +86,13 @@ class Gap(Difference):
         """Whether the deeper net of this variant has the higher training error.
 
         With three or more seeds: shown if the 95 % interval lies above zero, not shown if it lies below MATTERS. With one or two
-        seeds: shown if every gap exceeds MATTERS (and the margin), not shown if every gap is within the margin. With a design,
-        the interval is that of `bound`, and there is no verdict before the first look.
+        seeds, the same for an interval of SEED_MARGIN (or `margin`, if that is larger) around every gap. With a design, the
+        interval is that of `bound`, and there is no verdict before the first look. Diverged runs rule out a verdict in whose
+        favour their absence would be: shallow ones "shown", deep ones "not shown".
         """
         verdict = "undecided" if self.is_withheld else self._degradation
-        return "undecided" if verdict == "not shown" and self.diverged else verdict
+        favoured = {"shown": self.diverged_shallow, "not shown": self.diverged_deep}
+        return "undecided" if favoured.get(verdict) else verdict
 
     @property
     def _degradation(self) -> Degradation:
@@ -92,9 +102,9 @@ class Gap(Difference):
         interval = self.train_error.interval
         if interval is not None:
             return _decided(*interval)
-        if all(gap > max(MATTERS, self.margin) for gap in self.train_error.values):
-            return "shown"
-        return "not shown" if all(gap <= self.margin for gap in self.train_error.values) else "undecided"
+        margin = max(SEED_MARGIN, self.margin)
+        verdicts = {_decided(gap - margin, gap + margin) for gap in self.train_error.values}
+        return verdicts.pop() if len(verdicts) == 1 else "undecided"
 
     @property
     def seeds_needed(self) -> int | None:
@@ -132,15 +142,16 @@ def gaps_of(
     for variant in VARIANTS:
         gap = _gap(variant, runs, design)
         if gap is not None:
-            lost = (run for run in diverged if run.config.model.variant == variant)
-            names = tuple(run.name for run in lost if _bears_on(gap, run.config.model.depth))
-            yield replace(gap, diverged=names, is_withheld=is_withheld)
-
-
-def _bears_on(gap: Gap, depth: int) -> bool:
-    """Whether the gap might be another one with a run of this depth, which has diverged."""
-    has_fixed_depths = gap.design is not None and gap.design.depths is not None
-    return depth in (gap.shallow, gap.deep) or (depth > gap.deep and not has_fixed_depths)
+            has_fixed_depths = design is not None and design.depths is not None
+            lost = [(run.name, run.config.model.depth) for run in diverged if run.config.model.variant == variant]
+            yield replace(
+                gap,
+                diverged_shallow=tuple(name for name, depth in lost if depth == gap.shallow),
+                diverged_deep=tuple(
+                    name for name, depth in lost if depth == gap.deep or (depth > gap.deep and not has_fixed_depths)
+                ),
+                is_withheld=is_withheld,
+            )
 
 
 def _gap(variant: str, runs: Iterable[Run], design: Design | None) -> Gap | None:

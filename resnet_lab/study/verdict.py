@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from resnet_lab.config.terms import PROJECTION_VARIANTS, VARIANTS
+from resnet_lab.config.varied import label
 from resnet_lab.record.sequential import Design
 from resnet_lab.record.store import Run
 from resnet_lab.study.cases import Case, Contrast
-from resnet_lab.study.cells import Cell
+from resnet_lab.study.cells import Cell, is_at_chance, is_warming_up
 from resnet_lab.study.differences import MANY_SEEDS, Gap
 from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.spread import Spread
@@ -39,7 +40,9 @@ def _advice(gap: Gap) -> str:
         return f"{', '.join(gap.diverged)} diverged"
     needed = gap.seeds_needed
     if needed is not None:
-        return f"run {needed} more seed{'s' if needed > 1 else ''}"
+        seeds = f"{needed} more seed{'s' if needed > 1 else ''}"
+        is_estimate = gap.train_error.interval is not None and gap.design is None
+        return f"about {seeds} would be needed (`sweep --until-decided`)" if is_estimate else f"run {seeds}"
     if gap.design is None:
         return f"more than {MANY_SEEDS} more seeds would be needed"
     return f"more than the {gap.design.max_seeds} seeds of --max-seeds would be needed"
@@ -71,6 +74,11 @@ def verdict_on_case(case: Case) -> Iterator[str]:
         yield _on_base(case.label, case.against_base)
         if case.against_plain is not None:
             yield _on_plain(network, case.against_plain)
+    number = len(case.seeds)
+    if case.at_chance:
+        yield f"{len(case.at_chance)} of {number} runs ended at chance level, as if nothing had been learnt."
+    if case.warming_up:
+        yield f"The warm-up never ended in {len(case.warming_up)} of {number} runs: they trained with its lr throughout."
 
 
 def _on_base(settings: str, contrast: Contrast) -> str:
@@ -144,6 +152,14 @@ def unfinished(runs: Sequence[Run]) -> list[str]:
     return sentences
 
 
+def not_trained(finished: Sequence[Run]) -> Iterator[str]:
+    """Yield a sentence on finished runs that learnt nothing, and one on those whose warm-up never ended."""
+    if names := [run.name for run in finished if is_at_chance(run)]:
+        yield f"At chance level, as if nothing had been learnt: {', '.join(names)}."
+    if names := [run.name for run in finished if is_warming_up(run)]:
+        yield f"Trained with the lr of the warm-up throughout, since it never ended: {', '.join(names)}."
+
+
 def lacking(cells: Sequence[Cell], gaps: Sequence[Gap]) -> list[str]:
     """A sentence for each network or seed that a verdict on degradation would require and the study lacks."""
     sentences = []
@@ -161,8 +177,10 @@ def lacking(cells: Sequence[Cell], gaps: Sequence[Gap]) -> list[str]:
     return sentences
 
 
-def unmatched(cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield a sentence for each plain and residual network that differ in parameters, as with projections (options B and C)."""
+def unmatched(cells: Sequence[Cell], varied: Sequence[Run] = ()) -> Iterator[str]:
+    """Yield a sentence for each plain and residual network that differ in parameters, as with projections (options B and C), and
+    for each network whose varied settings change the number.
+    """
     plain_counts = {cell.depth: cell.parameters for cell in cells if cell.variant == "plain"}
     for cell in cells:
         residual, plain = cell.parameters, plain_counts.get(cell.depth)
@@ -170,4 +188,15 @@ def unmatched(cells: Sequence[Cell]) -> Iterator[str]:
             yield (
                 f"{cell.variant}-{cell.depth} and plain-{cell.depth} are not a matched pair: projections add "
                 f"{residual - plain:,} parameters ({residual:,} against {plain:,})."
+            )
+    counts = {(cell.variant, cell.depth): cell.parameters for cell in cells}
+    for run in {
+        (run.config.model.variant, run.config.model.depth, label(run.config.varied_settings)): run for run in varied
+    }.values():
+        model = run.config.model
+        base = counts.get((model.variant, model.depth))
+        if run.parameters is not None and base is not None and run.parameters != base:
+            yield (
+                f"{model.variant}-{model.depth} with {label(run.config.varied_settings)} has {run.parameters:,} parameters, "
+                f"{run.parameters - base:+,} against its base runs."
             )

@@ -36,8 +36,7 @@ class SequentialSweep:
 
     def gap(self) -> Gap | None:
         """The gap of plain nets, which the primary verdict rests on; None if there is none yet."""
-        gaps = compare(replace(read_study(self.folder), design=self.design)).gaps
-        return next((gap for gap in gaps if gap.variant == "plain"), None)
+        return _plain_gap(self.folder, self.design)
 
     def with_look(self, gap: Gap | None) -> "SequentialSweep":
         """Record a look at this gap, unless it comes before the first; seeds added by other means join. Raises DiskError."""
@@ -60,7 +59,8 @@ def begin(source: StudyConfig, folder: Path, max_seeds: int | None) -> Sequentia
     """The sequence of a study, from its beginning or its recorded looks; writes nothing.
 
     The first look is at the config's seeds, but at three if the study has finished runs already, since it may have been looked
-    at. `max_seeds` is by default the recorded number, or 10. Raises ConfigError.
+    at. `max_seeds` is by default the recorded number, or 10; it cannot be another one if it would be chosen after three seeds,
+    from which a verdict can be seen. Raises ConfigError.
     """
     if "plain" not in source.sweep.kinds or len(source.sweep.depths) < 2:
         raise ConfigError("--until-decided compares plain nets of two depths: set sweep.kinds and sweep.depths accordingly.")
@@ -79,6 +79,11 @@ def begin(source: StudyConfig, folder: Path, max_seeds: int | None) -> Sequentia
         if not len(source.sweep.seeds) <= most <= MOST_SEEDS or first > most:
             fewest = max(first, len(source.sweep.seeds))
             raise ConfigError(f"--max-seeds must be from {fewest} (the first look) to {MOST_SEEDS}, got {shortened(most)}.")
+        if most != DEFAULT_MAX_SEEDS and _num_seeds(folder, depths) >= FEWEST_SEEDS:
+            raise ConfigError(
+                f"--max-seeds must be chosen before {FEWEST_SEEDS} seeds have finished, since it changes the verdict; it is "
+                f"{DEFAULT_MAX_SEEDS} in {folder}. Leave it out, or start another study with --study."
+            )
         design = Design(first_look=first, max_seeds=most, depths=depths)
     elif max_seeds not in (None, design.max_seeds):
         raise ConfigError(
@@ -87,6 +92,17 @@ def begin(source: StudyConfig, folder: Path, max_seeds: int | None) -> Sequentia
         )
     seen = design.looks[-1].seeds if design.looks else ()
     return SequentialSweep(source, folder, _extended(_distinct([*source.sweep.seeds, *seen]), design.first_look), design)
+
+
+def _num_seeds(folder: Path, depths: tuple[int, int]) -> int:
+    """The number of seeds with finished plain nets of both depths."""
+    gap = _plain_gap(folder, Design(first_look=FEWEST_SEEDS, max_seeds=MOST_SEEDS, depths=depths))
+    return 0 if gap is None else len(gap.seeds)
+
+
+def _plain_gap(folder: Path, design: Design) -> Gap | None:
+    gaps = compare(replace(read_study(folder), design=design)).gaps
+    return next((gap for gap in gaps if gap.variant == "plain"), None)
 
 
 def _is_finished(folder: RunFolder) -> bool:

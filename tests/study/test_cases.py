@@ -174,6 +174,24 @@ def test_a_case_with_a_diverged_run_has_diverged():
     assert comparison.missing == ()
 
 
+def test_cases_that_learnt_nothing_never_left_the_warmup_or_have_other_parameters_say_so():
+    keys = ["recipe.lr", "recipe.warmup.from_depth", "recipe.warmup.lr"]
+    runs = case(*around(0.95), recipe__warmup={"from_depth": 20, "lr": 0.01}, varied=keys)
+    runs = [dataclasses.replace(run, train=[dataclasses.replace(run.train[0], lr=0.01)]) for run in runs]
+    runs[2] = dataclasses.replace(runs[2], train=[*runs[2].train, dataclasses.replace(runs[2].train[0], lr=0.2)])
+    found = only_case([*base(), *runs])
+    assert (len(found.at_chance), len(found.warming_up)) == (3, 2)
+    assert sentence(found).endswith(
+        "3 of 3 runs ended at chance level, as if nothing had been learnt. The warm-up never ended in 2 of 3 runs: they trained "
+        "with its lr throughout."
+    )
+    assert only_case([*base(), *case(*around(0.6))]).at_chance == ()
+    more = [made_run("residual", 56, seed, parameters=140, **SCALE) for seed in range(3)]
+    assert compared([*base(), *more]).unmatched == (
+        "residual-56 with shortcut_scale = 0.5 has 140 parameters, +17 against its base runs.",
+    )
+
+
 def test_varied_runs_do_not_change_the_comparison_of_the_base_runs():
     without, with_cases = compared(base()), compared([*base(), *case(*around(0.3))])
     assert with_cases.runs == without.runs

@@ -97,15 +97,21 @@ def test_gains_and_the_interaction_are_paired_over_shared_seeds():
     ]  # fmt: skip
 
 
-def test_gap_within_the_sampling_margin_is_not_degradation():
+def test_margin_of_a_gap_allows_for_the_number_of_images():
     comparison = compared(four_runs(plain_deep=0.205))
     assert comparison.gaps[0].margin == pytest.approx(2 * (0.2 * 0.8 / 1e4 + 0.205 * 0.795 / 1e4) ** 0.5)
-    assert comparison.gaps[0].degradation == "not shown"
+    assert compared(four_runs(plain_deep=0.26)).gaps[0].degradation == "shown"
+    few = [
+        dataclasses.replace(run, evaluations=[dataclasses.replace(run.evaluations[-1], train_images=200)])
+        for run in four_runs(plain_deep=0.26)
+    ]
+    assert compared(few).gaps[0].margin > 0.06
+    assert compared(few).gaps[0].degradation == "undecided"
 
 
 @pytest.mark.parametrize(
     ("residual", "expected"),
-    [({}, False), ({20: 0.1}, False), ({20: 0.1, 56: 0.2}, False), ({20: 0.1, 56: 0.115}, True), ({20: 0.1, 56: 0.1}, True)],
+    [({}, False), ({20: 0.1}, False), ({20: 0.1, 56: 0.2}, False), ({20: 0.1, 56: 0.115}, True), ({20: 0.1, 56: 0.05}, True)],
 )
 def test_papers_finding_needs_two_residual_depths_not_shown_to_degrade(residual, expected):
     plain = [made_run("plain", 20, train=0.1), made_run("plain", 56, train=0.4)]
@@ -113,7 +119,7 @@ def test_papers_finding_needs_two_residual_depths_not_shown_to_degrade(residual,
     assert comparison.shows_degradation is expected
 
 
-@pytest.mark.parametrize(("deep", "expected"), [(0.2, "not shown"), (0.215, "undecided"), (0.22, "undecided"), (0.23, "shown")])
+@pytest.mark.parametrize(("deep", "expected"), [(0.16, "not shown"), (0.18, "undecided"), (0.24, "undecided"), (0.26, "shown")])
 def test_one_or_two_seeds_leave_a_small_gap_undecided(deep, expected):
     comparison = compared(four_runs(plain_deep=deep))
     assert comparison.gaps[0].degradation == expected
@@ -137,20 +143,25 @@ def test_with_three_seeds_the_confidence_interval_decides():
     assert outcomes["clear"].gaps[0].seeds_needed == 0
     wide = outcomes["wide"].gaps[0]
     assert wide.seeds_needed is not None
-    assert f"run {wide.seeds_needed} more seeds" in outcomes["wide"].verdict[0]
+    assert f"about {wide.seeds_needed} more seeds would be needed (`sweep --until-decided`)" in outcomes["wide"].verdict[0]
     deviation = wide.train_error.deviation
     half = [half_width(3 + more, deviation) for more in (wide.seeds_needed - 1, wide.seeds_needed)]
     assert half[0] >= wide.train_error.mean > half[1]  # one seed fewer would leave zero in the interval
 
 
-def test_diverged_runs_of_the_deepest_network_are_no_sign_of_no_degradation():
+def test_diverged_runs_rule_out_a_verdict_that_their_absence_favours():
     lost = [made_run("plain", 56, seed, state="diverged") for seed in (1, 2)]
     shallow = [made_run("plain", 20, seed, train=0.2) for seed in (1, 2)]
-    comparison = compared([*four_runs(plain_deep=0.2), *shallow, *lost])
+    assert compared(four_runs(plain_deep=0.1)).gaps[0].degradation == "not shown"
+    comparison = compared([*four_runs(plain_deep=0.1), *shallow, *lost])
     assert comparison.gaps[0].degradation == "undecided"
     assert comparison.gaps[0].seeds_needed is None
     assert comparison.verdict[0].startswith("Degradation in plain nets undecided; plain-56-s1, plain-56-s2 diverged.")
     assert compared([*four_runs(), *shallow, *lost]).gaps[0].degradation == "shown"
+    shallowest = made_run("plain", 20, 1, state="diverged")
+    comparison = compared([*four_runs(), shallowest])
+    assert comparison.verdict[0].startswith("Degradation in plain nets undecided; plain-20-s1 diverged.")
+    assert compared([*four_runs(plain_deep=0.1), shallowest]).gaps[0].degradation == "not shown"
     deeper = made_run("plain", 110, 0, state="diverged")  # no gap without it
     assert compared([*four_runs(plain_deep=0.2), deeper]).gaps[0].diverged == ("plain-110-s0",)
 
@@ -225,13 +236,26 @@ def test_failed_runs_and_runs_at_chance_level_are_listed():
         made_run("plain", 56, 1, state="diverged"),
         made_run("plain", 56, 2, state="failed"),
     ]
-    (cell,) = compared(runs).cells
+    comparison = compared(runs)
+    (cell,) = comparison.cells
     assert cell.lost == ("plain-56-s1 (diverged)", "plain-56-s2 (failed)")
     assert cell.at_chance == ("plain-56-s0",)
+    assert "At chance level, as if nothing had been learnt: plain-56-s0." in comparison.missing
     assert compared([made_run("plain", 56, train=0.85)]).cells[0].at_chance == ()
     of_100 = {"dataset": "cifar100", "train_images": 100, "validation_images": 20, "test_images": 20}
     assert compared([made_run("plain", 56, train=0.92, data=of_100)]).cells[0].at_chance == ()
     assert compared([made_run("plain", 56, train=0.99, data=of_100)]).cells[0].at_chance == ("plain-56-s0",)
+
+
+def test_runs_whose_warmup_never_ended_are_listed():
+    warmed = {"recipe__warmup": {"from_depth": 20, "lr": 0.01}}
+    run = made_run("plain", 20, **warmed)
+    low, high = (dataclasses.replace(run.train[0], step=step, lr=lr) for step, lr in ((10, 0.01), (20, 0.1)))
+    sentence = "Trained with the lr of the warm-up throughout, since it never ended: plain-20-s0."
+    assert sentence in compared([dataclasses.replace(run, train=[low])]).missing
+    assert sentence not in compared([dataclasses.replace(run, train=[low, high])]).missing
+    shallower = dataclasses.replace(made_run("plain", 14, **warmed), train=[low])
+    assert not any("warm-up" in sentence for sentence in compared([shallower]).missing)
 
 
 def test_runs_on_different_image_files_are_left_out():

@@ -116,8 +116,8 @@ def test_the_depths_of_the_verdict_are_fixed(cli, config, folder, monkeypatch):
     assert "compares depth 8 and 14, which was fixed before the first look" in answer.err
 
 
-def test_max_seeds_ends_the_sweep_and_cannot_be_changed_later(cli, config, folder):
-    finish(config, folder, (0.05, -0.09, 0.07))
+def test_max_seeds_ends_the_sweep_and_cannot_be_changed_later(cli, config, folder, monkeypatch):
+    monkeypatch.setattr(Plan, "start", finishes_runs((0.05, -0.09, 0.07)))
     answer = cli("sweep", config, "--until-decided", "--max-seeds", 3)
     assert answer.code == 0
     assert "more than the 3 seeds of --max-seeds would be needed" in answer.err
@@ -127,15 +127,23 @@ def test_max_seeds_ends_the_sweep_and_cannot_be_changed_later(cli, config, folde
     assert "--max-seeds is 3 in" in answer.err
 
 
+def test_max_seeds_cannot_be_chosen_after_three_seeds(cli, config, folder):
+    finish(config, folder, WIDE[:2])
+    assert cli("sweep", config, "--until-decided", "--max-seeds", 6, "--dry-run").code == 0
+    finish(config, folder, WIDE[:3])
+    answer = cli("sweep", config, "--until-decided", "--max-seeds", 6, "--dry-run")
+    assert answer.code == 2
+    assert "--max-seeds must be chosen before 3 seeds have finished" in answer.err
+    assert cli("sweep", config, "--until-decided", "--max-seeds", 10, "--dry-run").code == 0
+
+
 def test_resumed_sweep_counts_earlier_looks_and_seeds_added_by_hand(cli, config, folder, monkeypatch):
-    finish(config, folder, (0.05, -0.09, 0.07))
-
-    def stops(plan, launcher, stop):
-        if plan.jobs:
+    def stops_after_three_seeds(plan, launcher, stop):
+        if any(run.forecast.config.seed == 3 for run in plan.runs):
             raise KeyboardInterrupt
-        return iter(())
+        return finishes_runs((0.05, -0.09, 0.07))(plan, launcher, stop)
 
-    monkeypatch.setattr(Plan, "start", stops)
+    monkeypatch.setattr(Plan, "start", stops_after_three_seeds)
     assert cli("sweep", config, "--until-decided", "--max-seeds", 4).code == 130
     assert [look.seeds for look in read_design(folder).looks] == [(0, 1, 2)]
     finish(config, folder, (0.05, -0.09, 0.07, 0.01))
