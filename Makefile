@@ -18,7 +18,7 @@ test: $(VENV)/installed-dev  ## every feature, in minutes
 test-slow: $(VENV)/installed-dev  ## slow tests that rarely fail
 	$(BIN)/python -m pytest -m slow --dist loadgroup  # each launcher's cluster is started once
 
-test-avx2: $(VENV)/installed-dev  ## all tests of what computes, as on a CPU without AVX-512
+test-avx2: $(VENV)/installed-dev  ## all numerical tests, as on a CPU without AVX-512
 	$(AVX2) $(BIN)/python -m pytest --ignore tests/report/test_page.py --ignore tests/report/test_curves.py --ignore tests/reliability --ignore tests/sweep
 
 soak: $(VENV)/installed-dev  ## the figures of docs/reliability.md, an hour or two; prints their table

@@ -159,7 +159,7 @@ def _show(analysis: Analysis, outcomes: Sequence[Outcome], *, as_json: bool) -> 
             terminal.note(f"Figure: {path} (also .svg, .pdf)")
 
 
-app = group("Analyse trained networks: why do plain networks degrade?")
+app = group("Analyse trained networks: why do plain networks degrade?", "resnet-lab analyze identity quick")
 for _analysis in analyses():
     _runs = "quick" if _analysis.takes == "runs" else "quick/plain-56-s0 quick/plain-56-s1"
     _example = f"Example: resnet-lab analyze {_analysis.name} {_runs}"

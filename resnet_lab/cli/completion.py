@@ -59,6 +59,13 @@ def studies(context: Context, incomplete: str) -> Iterator[str]:
 
 
 @_completing
+def studies_and_commands(context: Context, incomplete: str) -> Iterator[str]:
+    """What follows `resnet-lab runs`: its commands, and the names of the studies in --runs."""
+    yield from ("rm", "import")
+    yield from (folder.name for folder in study_folders(_root(context)))
+
+
+@_completing
 def runs(context: Context, incomplete: str) -> Iterator[str]:
     """The names of the studies in --runs, and their runs as STUDY/RUN."""
     for study in study_folders(_root(context)):

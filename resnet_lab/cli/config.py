@@ -10,7 +10,7 @@ from resnet_lab.cli.options import Json, Set
 from resnet_lab.config.files import json_schema, load_study, presets
 from resnet_lab.config.settings import to_toml
 
-app = group("Show presets, settings and their schema.")
+app = group("Show presets, settings and their schema.", "resnet-lab config show quick")
 
 
 @app.command(cls=Command, epilog="Example: resnet-lab config show quick")

@@ -35,14 +35,17 @@ FileStride = Annotated[StrideOn | None, typer.Option(help=f"Layer with the strid
 FileNormalisation = Annotated[
     Normalisation | None,
     typer.Option(
-        help="Input normalisation of the file's network. per-pixel: pixels / 255 minus the mean training image; imagenet, "
-        "channel: standardised by channel with ImageNet's or the training images' mean and deviation."
+        metavar="NAME",
+        help="Input normalisation of the file's network. `per-pixel`: pixels / 255 minus the mean training image; `imagenet`, "
+        "`channel`: standardised by channel with ImageNet's or the training images' mean and deviation.",
     ),
 ]
 FileImages = Annotated[
     FileDataset | None,
     typer.Option(
-        help="Data set of the file's network (default: by its number of classes). A folder has train/CLASS/ and val/CLASS/."
+        metavar="NAME",
+        help="Data set of the file's network: `cifar10`, `cifar100`, or `folder`, with train/CLASS/ and val/CLASS/ (default: by "
+        "the number of classes).",
     ),
 ]
 FileImageSize = Annotated[

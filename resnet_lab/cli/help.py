@@ -13,7 +13,10 @@ _TYPES: dict[type, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 
 class _Simple:
-    """Help without Python's types: options show N, X, TEXT or PATH, flags and arguments nothing. Paragraphs fill the terminal."""
+    """Help without Python's types and ranges: options show N, X, TEXT or PATH, flags and arguments nothing.
+
+    Paragraphs fill the terminal.
+    """
 
     help: str | None
 
@@ -37,7 +40,9 @@ def _unwrapped(text: str | None) -> str | None:
 def _simplify(parameter: TyperOption | TyperArgument) -> None:
     if isinstance(parameter, TyperArgument):
         parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]  # the help says what it is
-    elif parameter.metavar is None:
+        return
+    parameter._get_number_range_help_str = lambda: None  # type: ignore[method-assign]  # a wrong value's message has the range
+    if parameter.metavar is None:
         parameter.metavar = "" if parameter.is_flag else _TYPES.get(parameter.type_descriptor.annotation)
 
 
@@ -49,9 +54,9 @@ class Group(_Simple, TyperGroup):
     """A group of commands with simple help."""
 
 
-def group(description: str, **kwargs: Any) -> typer.Typer:
-    """An application or a group of commands."""
-    return typer.Typer(cls=Group, help=description, no_args_is_help=True, **kwargs)
+def group(description: str, example: str, **kwargs: Any) -> typer.Typer:
+    """An application or a group of commands, with an example of its use."""
+    return typer.Typer(cls=Group, help=description, epilog=f"Example: {example}", no_args_is_help=True, **kwargs)
 
 
 def add(app: typer.Typer, function: Callable[..., None], example: str, panel: str | None = None) -> None:

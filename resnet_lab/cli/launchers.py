@@ -38,8 +38,8 @@ GpusPerRun = Annotated[
     typer.Option(
         "--gpus-per-run",
         min=0,
-        help="Ray: GPU of each run, or the fraction of one (default: 1 if the cluster has GPUs, else 0). "
-        "Kubernetes: a whole number (default: 0).",
+        help="GPUs of each run. Ray: 0, 1, or a fraction (default: 1 if the cluster has GPUs, else 0). Kubernetes: a whole "
+        "number (default: 0).",
         rich_help_panel=_CLUSTERS,
     ),
 ]

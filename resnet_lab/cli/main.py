@@ -32,6 +32,7 @@ from resnet_lab.text import shortened
 
 app = group(
     "Train matched plain and residual networks on CIFAR-10 to observe the degradation problem (He et al. 2015).",
+    "resnet-lab sweep demo",
     name="resnet-lab",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

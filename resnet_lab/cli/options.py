@@ -54,13 +54,16 @@ Compile = Annotated[
     ),
 ]
 Steps = Annotated[
-    str | None, typer.Option("--steps", metavar="N", help='Steps, or such as "30 epochs": short for --set recipe.steps=N.')
+    str | None, typer.Option("--steps", metavar="N", help='Number of steps, or "30 epochs": short for --set recipe.steps=N.')
 ]
 Lr = Annotated[float | None, typer.Option("--lr", metavar="X", help="Initial learning rate: short for --set recipe.lr=X.")]
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="N", help="Images per step: short for --set recipe.batch_size=N.")
 ]
-StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study's folder (default: the config's name).")]
+StudyName = Annotated[
+    str | None,
+    typer.Option("--study", help="Name of the study's folder (default: the config's name).", autocompletion=completion.studies),
+]
 StudyArgument = Annotated[
     str | None,
     typer.Argument(metavar="STUDY", help="Study name or folder (default: the newest study).", autocompletion=completion.studies),

@@ -1,4 +1,4 @@
-"""A text plot of the curves: test error as filled markers, training error as hollow markers on a dotted line.
+"""A text plot of the curves: test error as filled markers, clean training error as hollow markers on a dotted line.
 
 Plain and residual networks have a panel each, with a common scale. Marker, lightness and label each identify a depth.
 """
@@ -8,6 +8,7 @@ import statistics
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from resnet_lab.config.terms import KINDS, Kind
 from resnet_lab.record.store import Run
@@ -35,7 +36,7 @@ class Span:
 
 
 Line = list[Span]
-Points = list[tuple[int, float]]
+Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,20 @@ class _Scale:
         share = (error - self.bottom) / (3 * self.third)
         return min(max(round((1 - share) * (rows - 1)), 0), rows - 1)
 
-    def column(self, step: int, columns: int) -> int:
+    def column(self, step: float, columns: int) -> int:
         """The column of a step, out of `columns`."""
         return min(round(step / self.steps * (columns - 1)), columns - 1)
+
+    def between(self, points: Points) -> Points:
+        """Points on the straight lines between these, close enough that every column of dots has one."""
+        number = 2 * self.columns
+        shares = [share / number for share in range(number)]
+        lines = [
+            (start + share * (end - start), first + share * (last - first))
+            for (start, first), (end, last) in pairwise(points)
+            for share in shares
+        ]
+        return [*lines, *points[-1:]]
 
 
 def curves(runs: Sequence[Run], width: int) -> list[Line]:
@@ -88,7 +100,7 @@ def curves(runs: Sequence[Run], width: int) -> list[Line]:
     lines = [[*left, Span(" " * _GAP), *right] for left, right in zip(*panels, strict=True)]
     shown = lines if is_wide else [line for panel in panels for line in panel]
     mean = ", means over seeds" if len({run.config.seed for run in runs}) > 1 else ""
-    legend = textwrap.wrap(f"Error in % by step{mean}. Filled: test; hollow, dotted: training.", width)
+    legend = textwrap.wrap(f"Error in %{mean}. Filled: test; hollow, dotted: clean training.", width)
     return [*map(_trimmed, shown), *([Span(text)] for text in legend)]
 
 
@@ -104,7 +116,7 @@ def _networks(kind: Kind, runs: Sequence[Run]) -> list[_Network]:
             _Network(
                 label=f"{shortcut}{depth}".removeprefix("A"),
                 test=_mean((record.step, record.test_error) for run in members for record in run.evaluations),
-                training=_mean((record.step, record.error) for run in members for record in run.train),
+                training=_mean((record.step, record.train_error) for run in members for record in run.evaluations),
                 test_marker=_TEST[position % len(_TEST)],
                 training_marker=_TRAINING[position % len(_TRAINING)],
                 colour="#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(light, dark, strict=True)),
@@ -164,7 +176,7 @@ def _title(kind: Kind, networks: Sequence[_Network], width: int) -> Line:
 def _dotted(network: _Network, scale: _Scale) -> dict[tuple[int, int], Span]:
     """The training error as braille dots, two by four per cell."""
     bits: dict[tuple[int, int], int] = {}
-    for step, error in network.training:
+    for step, error in scale.between(network.training):
         x, y = scale.column(step, 2 * scale.columns), scale.row(error, 4 * ROWS)
         place = y // 4, x // 2
         bits[place] = bits.get(place, 0) | _DOTS[y % 4][x % 2]
@@ -174,7 +186,7 @@ def _dotted(network: _Network, scale: _Scale) -> dict[tuple[int, int], Span]:
 def _hollow(network: _Network, scale: _Scale, offset: int) -> dict[tuple[int, int], Span]:
     """The training markers, every few columns; `offset` staggers those of different networks."""
     errors: dict[int, list[float]] = {}
-    for step, error in network.training:
+    for step, error in scale.between(network.training):
         errors.setdefault(scale.column(step, scale.columns), []).append(error)
     return {
         (scale.row(statistics.fmean(values), ROWS), column): Span(network.training_marker, network.colour)
@@ -187,10 +199,9 @@ def _labels(networks: Sequence[_Network], scale: _Scale) -> dict[int, Span]:
     """Marker and depth beside the end of each curve, or in the nearest free row."""
     labels: dict[int, Span] = {}
     for network in networks:
-        ends = network.test or network.training
         free = [row for row in range(ROWS) if row not in labels]
-        if ends and free:
-            place = scale.row(ends[-1][1], ROWS)
+        if network.test and free:
+            place = scale.row(network.test[-1][1], ROWS)
             text = f" {network.test_marker}{network.label}"
             labels[min(free, key=lambda row: abs(row - place))] = Span(text.ljust(_RIGHT), network.colour, bold=True)
     return labels

@@ -1,6 +1,7 @@
 """`resnet-lab report`: a study as one HTML page."""
 
 import webbrowser
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -9,6 +10,7 @@ from resnet_lab.cli import terminal
 from resnet_lab.cli.options import Json, Out, Runs, StudyArgument, XAxis
 from resnet_lab.cli.watch import exits_on_ctrl_c, fingerprint, poll
 from resnet_lab.errors import ConfigError
+from resnet_lab.presentation.blocks import X
 from resnet_lab.record.store import Follower
 from resnet_lab.record.study import DEFAULT_ROOT, find_study, read_study
 from resnet_lab.study.compare import compare
@@ -44,16 +46,15 @@ def report(
         raise ConfigError("--every sets the interval of --watch; add --watch or drop --every.")
     if figures and (watch or open_page):
         raise ConfigError("--figures writes PDF files, no page; drop --watch and --open.")
-    from resnet_lab.report.write import write_paper_figures, write_report
-
     folder = find_study(runs, study)
-    current = read_study(folder)
-    comparison = compare(current)
     if figures:
-        paths, missing = write_paper_figures(comparison, x, out)
-        _show_figures([str(path) for path in paths], missing, as_json, stand_in=comparison.stand_in)
+        _write_figures(folder, x, out, as_json=as_json)
         return
-    with terminal.working() as show:
+    with terminal.working("Reading the study") as show:
+        from resnet_lab.report.write import write_report  # slow to import
+
+        current = read_study(folder)
+        comparison = compare(current)
         page, markdown = write_report(comparison, x, out, show)
     if comparison.stand_in:
         terminal.stand_in()
@@ -71,13 +72,20 @@ def report(
             for (current,) in poll(lambda: [read_study(folder, read_run)], every or EVERY_SECONDS):
                 if (now := fingerprint([current])) != written:
                     written = now
-                    write_report(compare(current), x, out)
+                    with terminal.working() as show:
+                        write_report(compare(current), x, out, show)
         terminal.note("All runs have ended; the page is complete.")
 
 
-def _show_figures(paths: list[str], missing: tuple[str, ...], as_json: bool, *, stand_in: bool) -> None:
-    """Print the files, and why others are missing."""
-    if stand_in:
+def _write_figures(folder: Path, x: X, out: Path | None, *, as_json: bool) -> None:
+    """Write the figures of a paper, and print the files, and why others are missing."""
+    with terminal.working("Drawing the figures"):
+        from resnet_lab.report.write import write_paper_figures  # slow to import
+
+        comparison = compare(read_study(folder))
+        written, missing = write_paper_figures(comparison, x, out)
+    paths = [str(path) for path in written]
+    if comparison.stand_in:
         terminal.stand_in()
     if as_json:
         terminal.result_json({"figures": paths, "missing": list(missing)})

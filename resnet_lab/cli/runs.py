@@ -43,7 +43,9 @@ app.command("import", cls=Command, epilog="Example: resnet-lab runs import lapto
 def runs(
     study: Annotated[
         str | None,
-        typer.Argument(metavar="STUDY", help="Study name or folder (default: all studies).", autocompletion=completion.studies),
+        typer.Argument(
+            metavar="STUDY", help="Study name or folder (default: all studies).", autocompletion=completion.studies_and_commands
+        ),
     ] = None,
     runs: Runs = DEFAULT_ROOT,
     watch: Annotated[bool, typer.Option("--watch", help="Keep updating while runs are active; Ctrl-C exits.")] = False,

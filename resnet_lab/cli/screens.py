@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from resnet_lab.sweep.plan import Plan
 
 RUN_HEADER = ("run", "state", "step", "train", "test", "img/s", "left")  # rows with usual names fit 80 columns
-_SWEEP_HEADER = ("run", "state", "done", "training error", "train", "test", "img/s", "left")
+_SWEEP_HEADER = ("run", "state", "done", "running error", "train", "test", "img/s", "left")
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKS = 8  # records in a sparkline
 _LIVE_SECONDS, _LINE_SECONDS = 2.0, 30.0  # between updates of a live screen, and between printed lines

@@ -86,7 +86,10 @@ def stand_in() -> None:
 
 def error(text: str) -> None:
     """Print an error message on stderr."""
-    stderr.print(Text.assemble(("Error: ", "bold red"), printable(text)), soft_wrap=True)
+    message = printable(f"Error: {text}")
+    shown = Text(wrapped(message, stderr.width) if stderr.is_terminal else message)
+    shown.stylize("bold red", 0, len("Error:"))
+    stderr.print(shown, soft_wrap=True)
 
 
 def _wrapped_at_terminal(text: str) -> str:

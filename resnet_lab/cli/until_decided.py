@@ -22,7 +22,7 @@ UntilDecided = Annotated[
 ]
 MaxSeeds = Annotated[
     int | None,
-    typer.Option("--max-seeds", help="With --until-decided: the most seeds in all, fixed before the first look (default: 10)."),
+    typer.Option("--max-seeds", help="With --until-decided: maximum number of seeds, fixed before the first look (default: 10)."),
 ]
 
 

@@ -11,7 +11,7 @@ from resnet_lab.config.section import Section
 
 
 class ComputeConfig(Section):
-    """How a run computes. Each setting changes results in the last bits, so all runs of a study share them."""
+    """How a run computes. Most of these settings change results, if only in the last bits, so all runs of a study share them."""
 
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast in bfloat16; the weights remain in fp32")
     compile: bool | Literal["auto"] = Field("auto", description="compile the blocks; auto: if a timed trial shows a speed-up")

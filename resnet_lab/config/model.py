@@ -22,7 +22,7 @@ _ORDERS_OF_SHORTCUTS = ("bn-after-addition", "relu-before-addition")
 class ModelConfig(Section):
     """The network (He et al. 2015), in the CIFAR layout of Sec. 4.2 or the ImageNet layout of Table 1."""
 
-    kind: Kind = Field(description="without or with shortcuts; or `--plain`, `--residual`")
+    kind: Kind = Field(description="plain: without shortcuts, residual: with (options --plain, --residual)")
     layout: Later[Layout] = Field(
         "cifar", description="cifar: three stages of n blocks (Sec. 4.2); imagenet: four stages (Table 1)"
     )

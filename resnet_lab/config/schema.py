@@ -26,7 +26,9 @@ class DataConfig(Section):
     in `val` are used as test images.
     """
 
-    dataset: Dataset = Field("cifar10", description="cifar10 and cifar100 are downloaded if absent; `--data` has a folder's path")
+    dataset: Dataset = Field(
+        "cifar10", description="`resnet-lab data --download` fetches cifar10 and cifar100; `--data-dir` names a folder"
+    )
     num_classes: Later[Integer] = Field(10, ge=2, le=2**20, description="10, 100 for cifar100; required for a folder")
     image_size: Later[Integer] = Field(
         32, ge=32, le=4096, description="height and width of the network's input, in pixels: 32, for a folder 224 by default"
@@ -77,7 +79,7 @@ class DataConfig(Section):
 class Plateau(Section):
     """Divide the lr when the validation error has not improved for `patience` checks (He et al. 2015, Sec. 3.4)."""
 
-    name: Literal["plateau"] = Field("plateau", description="of this schedule, the default")
+    name: Literal["plateau"] = Field("plateau", description="name of the schedule")
     every: Duration = Field(gt=0, description="steps between checks of the validation error; one epoch by default")
     patience: Integer = Field(15, ge=1, description="checks without a new best before the lr is divided")
     max_drops: Integer = Field(2, ge=0, description="how often the lr is divided at most")
@@ -86,7 +88,7 @@ class Plateau(Section):
 class Milestones(Section):
     """Divide the lr at fixed steps (He et al. 2015, Sec. 4.2); with no milestones the lr is constant."""
 
-    name: Literal["milestones"] = Field(description="of this schedule")
+    name: Literal["milestones"] = Field(description="name of the schedule")
     milestones: tuple[Duration, ...] = Field((), strict=False, description="steps at which the lr is divided, in ascending order")
 
 
@@ -122,7 +124,7 @@ class RunConfig(Section):
     """All settings that determine a run's results; durations are converted to steps."""
 
     model: ModelConfig
-    seed: int = Field(0, ge=0, lt=2**32, description="of all random draws; the runs of a pair share it")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of all random draws; the runs of a pair share it")
     data: DataConfig = DataConfig()
     recipe: RecipeConfig
     evaluation: EvaluationConfig = EvaluationConfig()

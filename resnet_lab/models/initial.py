@@ -53,7 +53,7 @@ def _kernel(config: ModelConfig, name: str, conv: nn.Conv2d, source: torch.Gener
     he: normal, of mean 0 and variance 2 / ((1 + slope^2) fan-in) (He et al. 2015, arXiv 1502.01852, eq. 10 and 15).
     dirac: 1 from each channel to itself at the centre, else 0, for the layers of blocks that keep the shape; he for the others
     (the identity of Zagoruyko and Komodakis 2017, arXiv 1706.00388, without their learnt factors and added weights).
-    orthogonal: an orthogonal matrix at the centre, else 0 (Xiao et al. 2018, arXiv 1806.05393, Algorithm 1), with he's gain.
+    orthogonal: an orthogonal matrix at the centre, else 0 (Xiao et al. 2018, arXiv 1806.05393, Algorithm 2), with he's gain.
     """
     variance = 2 / (1 + config.activation_slope**2)
     keeps_shape = conv.in_channels == conv.out_channels and conv.stride == (1, 1)

@@ -27,6 +27,11 @@ class Heading:
 
     text: str
 
+    @property
+    def anchor(self) -> str:
+        """The heading as a link target."""
+        return _anchor(self.text)
+
 
 @dataclass(frozen=True)
 class Bullets:
@@ -138,7 +143,7 @@ class Section:
     @property
     def anchor(self) -> str:
         """The heading as a link target."""
-        return self.title.lower().replace(" ", "-")
+        return _anchor(self.title)
 
 
 @dataclass(frozen=True)
@@ -176,3 +181,7 @@ class Document:
     sections: tuple[Section, ...]
     origin: str
     mark: str
+
+
+def _anchor(text: str) -> str:
+    return text.lower().replace(" ", "-")

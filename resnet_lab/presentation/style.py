@@ -1,8 +1,8 @@
 """The style and shared elements of all figures. Import it only when drawing: it imports matplotlib, which is slow.
 
 One code holds in every figure. Hue shows the variant and lightness the depth; markers tell variants apart without colour. In
-plots of errors and losses, dashed is training and solid is test. A dotted vertical line is a drop of the lr; a dotted horizontal
-line is a level for comparison.
+plots of errors and losses, dashed is training and solid is test; where both are drawn, training is bold and in front. Dotted
+lines are drops of the lr along an axis of time, and elsewhere levels for comparison.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,8 +40,8 @@ _SHADES = {
     "residual-C": ("#7f5cb8", "#3f1478"),
 }
 _MARKERS = {"plain": "s", "residual": "o", "residual-B": "^", "residual-C": "D"}
-TRAINING: dict[str, Any] = {"linewidth": 1.8, "linestyle": (0, (3.2, 1.4))}
-TEST: dict[str, Any] = {"linewidth": 1.8, "linestyle": "-"}
+TRAINING: dict[str, Any] = {"linewidth": 2.1, "linestyle": (0, (3.2, 1.4))}
+TEST: dict[str, Any] = {"linewidth": 1.1, "linestyle": "-"}
 RUNNING: dict[str, Any] = {"linewidth": 0.7, "linestyle": "-", "alpha": 0.4}  # behind the other two
 DOTTED: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (1, 1.6))}
 
@@ -178,8 +178,9 @@ def legend(figure: Figure, networks: Iterable[Network], colours: Colours, *other
 def keys(figure: Figure, handles: Sequence[Line2D]) -> None:
     """Draw a legend under the panels, in as many columns as the figure has room for."""
     longest = max((len(str(handle.get_label())) for handle in handles), default=1)
-    columns = max(1, min(len(handles), int(figure.get_size_inches()[0] * 72 / (4.6 * longest + 40))))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+    most = max(1, int(figure.get_size_inches()[0] * 72 / (4.6 * longest + 40)))
+    rows = -(-len(handles) // most)
+    figure.legend(handles=handles, loc="outside lower center", ncols=max(1, -(-len(handles) // max(rows, 1))), frameon=False)
 
 
 def line_style(network: Network, colours: Colours, points: int) -> dict[str, Any]:

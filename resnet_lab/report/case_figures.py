@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from resnet_lab.config.settings import flatten
 from resnet_lab.config.varied import short
 from resnet_lab.presentation.blocks import Colours, Layout, Network
-from resnet_lab.presentation.style import keys, label_ends, marker, new_panels
+from resnet_lab.presentation.style import DOTTED, TRAINING, keys, label_ends, marker, new_panels
 from resnet_lab.report.figures import colours
 from resnet_lab.study.cases import Case
 from resnet_lab.study.cells import Cell
@@ -25,7 +25,6 @@ _ROW_INCHES: dict[Layout, float] = {"wide": 0.3, "narrow": 0.55}  # of cases sid
 _LINE_CHARACTERS, _SEEDS_BELOW = 46, 0.28  # of cases side by side; the latter as a part of a row
 _NO_BREAK = "\u00a0=\u00a0"
 _PLAIN_AT = {"model.shortcut_scale": 0.0}  # the value of a setting at which a residual network is the plain one
-_SHALLOW, _DEEP = ":", "-"  # line styles of base networks
 
 
 class _Line(NamedTuple):
@@ -89,10 +88,10 @@ def _draw_points(axes: Axes, points: Sequence[_Point], network: Network, palette
         [point.value for point in points],
         [100 * point.error.mean for point in points],
         yerr=[_half_width(point.error) for point in points],
-        fmt=f"{marker(network[0])}-",
+        marker=marker(network[0]),
         color=palette[network],
         capsize=3,
-        linewidth=1.6,
+        **TRAINING,
     )
 
 
@@ -203,8 +202,9 @@ def _effect(case: Case) -> str:
     contrast = case.primary
     if contrast is None or case.diverged:
         return case.effect
-    share = f" {100 * contrast.removed:.0f} %" if contrast.effect == "reduces" and contrast.removed is not None else ""
-    return contrast.effect + share
+    if contrast.effect != "reduces" or contrast.removed is None:
+        return contrast.effect
+    return "reduces, perhaps completely" if contrast.removed >= 1 else f"reduces {100 * contrast.removed:.0f} %"
 
 
 def _points(comparison: Comparison, network: Network, key: str) -> list[_Point]:
@@ -238,8 +238,8 @@ def _lines(comparison: Comparison, exclude: Container[Network | None] = ()) -> l
         shown: list[Cell] = [cells[0], cells[-1]] if variant == "plain" and len(cells) > 1 else cells[-1:]
         for cell in shown:
             if (variant, cell.depth) not in exclude:
-                style = {"color": palette[variant, cell.depth], "linestyle": _DEEP if cell is cells[-1] else _SHALLOW}
-                lines.append(_Line(f"{variant}-{cell.depth}", 100 * cell.train_error.mean, style | {"linewidth": 1.2}))
+                style = DOTTED | {"color": palette[variant, cell.depth], "linewidth": 1.5}
+                lines.append(_Line(f"{variant}-{cell.depth}", 100 * cell.train_error.mean, style))
     return lines
 
 

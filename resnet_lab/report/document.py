@@ -13,6 +13,7 @@ from resnet_lab.report.tables import case_table, difference_table, error_table, 
 from resnet_lab.study.compare import Comparison
 from resnet_lab.study.differences import MATTERS, SEED_MARGIN
 from resnet_lab.study.digest import mark
+from resnet_lab.study.finding import by_effect
 from resnet_lab.study.published import NUMBERS
 from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.verdict import verdict_on_case
@@ -109,11 +110,11 @@ def _curves(pictures: Mapping[str, Picture]) -> Section:
     blocks: list[Block] = [
         pictures["curves"],
         Text(
-            "As in Figure 6 of He et al. 2015. Dashed: clean training error; solid: test error, both in evaluation mode. Faint: "
-            "running training error (augmented images, training mode), averaged since the previous record, and over neighbouring "
-            "records if there are many. With several seeds, lines are means over seeds at the steps recorded by all of them, and "
-            "bands show the range from the lowest to the highest seed. Dotted: lr drops. All points are in the study's "
-            "curves.csv."
+            "As in Figure 6 of He et al. 2015, where the test error is bold. Bold and dashed: clean training error; solid: test "
+            "error, both in evaluation mode. Faint: running training error (augmented images, training mode), averaged since the "
+            "previous record, and over neighbouring records if there are many. With several seeds, lines are means over seeds at "
+            "the steps recorded by all of them, and bands show the range from the lowest to the highest seed. Dotted: lr drops. "
+            "All points are in the study's curves.csv."
         ),
     ]
     if "degradation" in pictures:
@@ -139,7 +140,8 @@ def _differences(comparison: Comparison) -> Section:
 
 
 def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
-    """What varied settings change: a sentence on each case, the figures, and the table with the rules of the sentences."""
+    """What varied settings change: a summary, the figures, a sentence on each case, and the table with the rules."""
+    summary = Bullets(tuple(by_effect(comparison.cases)))
     sentences = Bullets(tuple(" ".join(verdict_on_case(case)) for case in comparison.cases))
     drawn = [picture for stem, picture in pictures.items() if stem == "cases" or stem.startswith("cases-")]
     limit = f"{100 * MATTERS:g} points"
@@ -154,7 +156,8 @@ def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
         "of twenty settings without any effect, one is expected to appear to have one."
     )
     looks = [Text(_CASES_AND_LOOKS)] if comparison.study.design is not None else []
-    return Section("What changes the error", (sentences, *drawn, case_table(comparison), rules, *looks))
+    summaries = [summary] if len(summary.items) > 1 else []
+    return Section("What changes the error", (*summaries, *drawn, sentences, case_table(comparison), rules, *looks))
 
 
 def _published(comparison: Comparison) -> Section:

@@ -1,6 +1,7 @@
 """The first screen of a report: what was found, how sure it is, one figure and its numbers."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from resnet_lab.config import paper
 from resnet_lab.config.terms import KINDS
@@ -17,7 +18,10 @@ def headline(comparison: Comparison, pictures: Mapping[str, Picture]) -> Headlin
     """The finding of a comparison; `pictures` are by stem."""
     return Headline(
         finding=finding(comparison.gaps),
-        sentences=(*between_kinds(comparison.gains, comparison.deepest, comparison.study.design), *by_effect(comparison.cases)),
+        sentences=(
+            *between_kinds(comparison.gains, comparison.deepest, comparison.study.design),
+            *islice(by_effect(comparison.cases), 1),
+        ),
         chips=tuple(map(_chip, comparison.gaps)),
         picture=pictures.get("finding"),
         numbers=_numbers(comparison) if comparison.cells else None,

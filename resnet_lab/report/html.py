@@ -60,7 +60,7 @@ def render(document: Document) -> str:
 
 
 def _joined(names: Sequence[str]) -> str:
-    return "\n".join(files("resnet_lab.report").joinpath(name).read_text() for name in names)
+    return "\n".join(files("resnet_lab.report").joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
 def _hashed(text: str) -> str:

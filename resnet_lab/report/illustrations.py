@@ -32,7 +32,10 @@ def cases(comparison: Comparison) -> Iterator[Illustration]:
         yield Illustration(
             stem=f"cases-{short(key)}",
             title=f"error against {short(key)}",
-            description=f"Clean training error at the last evaluation against {short(key)}; base networks as lines.",
+            description=(
+                f"Clean training error at the last evaluation against {short(key)}, with 95 % intervals over seeds, and base "
+                "networks as dotted lines."
+            ),
             table=case_table(comparison),
             draw=partial(case_figures.against_value, comparison, key),
         )
@@ -40,7 +43,10 @@ def cases(comparison: Comparison) -> Iterator[Illustration]:
         yield Illustration(
             stem="cases",
             title="error with varied settings",
-            description="Clean training error at the last evaluation of every case; base networks as lines.",
+            description=(
+                "Clean training error at the last evaluation of every case, with its 95 % interval over seeds, and base networks "
+                "as dotted lines. The effects rest on differences paired over seeds, whose intervals are in the table."
+            ),
             table=case_table(comparison),
             draw=partial(case_figures.side_by_side, comparison),
         )

@@ -131,5 +131,9 @@ def _require_intact(copy: Path, target: Path) -> None:
     faults = [fault for check in (*verify(copy).checks, pairs.pairs(together)) for fault in check.faults]
     problems = list(dict.fromkeys(fault.problem for fault in faults))
     if problems:
-        more = [f"And {len(problems) - _NUM_SHOWN:,} more; `resnet-lab verify` lists them."] if len(problems) > _NUM_SHOWN else []
+        more = (
+            [f"And {len(problems) - _NUM_SHOWN:,} more; `resnet-lab verify FOLDER` lists them."]
+            if len(problems) > _NUM_SHOWN
+            else []
+        )
         raise FaultError("\n".join(["Nothing was imported, since checks found faults:", *problems[:_NUM_SHOWN], *more]))

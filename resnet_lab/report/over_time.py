@@ -20,7 +20,7 @@ from resnet_lab.study.compare import Comparison
 
 FEW_POINTS, MOST_POINTS = 20, 300
 FIGURE_1_PARTS: tuple[tuple[Part, ...], ...] = (("running", "training"), ("test",))
-STYLES: Mapping[Part, dict[str, Any]] = {"running": RUNNING, "training": TRAINING, "test": TEST}
+STYLES: Mapping[Part, dict[str, Any]] = {"running": RUNNING, "test": TEST, "training": TRAINING}  # from back to front
 
 R = TypeVar("R", TrainRecord, EvalRecord)
 

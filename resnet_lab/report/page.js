@@ -8,7 +8,7 @@ document.querySelectorAll("figure").forEach((figure, number) => {
 
 document.querySelectorAll("figure details").forEach((table) => { table.open = false; });
 
-document.querySelectorAll("td > code").forEach((code) => {
+if (navigator.clipboard) document.querySelectorAll("td > code").forEach((code) => { // a page over http has no clipboard
   const copy = html("button", {
     type: "button", class: "copy",
     click: async () => {

@@ -6,7 +6,7 @@ from itertools import groupby
 from resnet_lab.record.sequential import Design
 from resnet_lab.study.cases import Case
 from resnet_lab.study.differences import Gain, Gap
-from resnet_lab.text import NUM_SHOWN, abridged, points
+from resnet_lab.text import NUM_SHOWN, points
 
 NOTHING_YET = "No finding yet: it requires finished runs of one kind at two depths with the same seed."
 _SMALLEST = 0.0005  # a smaller change of the error would be displayed as 0.0 points
@@ -73,8 +73,8 @@ def _interval(gain: Gain) -> str:
 def by_effect(cases: Sequence[Case]) -> Iterator[str]:
     """Yield a sentence for each decided effect of varied settings and each network that it is on, with those that have it.
 
-    All are named that remove degradation, otherwise the first ones. The effect of a residual network is that against the plain
-    one, if the plain one degrades.
+    The most useful effect comes first. All settings are named that remove degradation, otherwise the first ones. The effect of a
+    residual network is that against the plain one, if the plain one degrades.
     """
     leads = {
         "removes": "What removes the degradation of {base}",
@@ -84,12 +84,17 @@ def by_effect(cases: Sequence[Case]) -> Iterator[str]:
     compared = [(case, contrast) for case in cases if not case.diverged and (contrast := case.primary) is not None]
     for effect, lead in leads.items():
         for base in dict.fromkeys(contrast.base for _, contrast in compared):
-            if named := [_named(case) for case, contrast in compared if (contrast.base, contrast.effect) == (base, effect)]:
-                shown = len(named) if effect == "removes" else NUM_SHOWN
-                yield f"{lead.format(base=base)}: {abridged(named, shown=shown, separator='; ')}."
-    if named := [_named(case) for case in cases if case.diverged]:
-        yield f"What diverged: {'; '.join(named)}."
+            if found := [case for case, contrast in compared if (contrast.base, contrast.effect) == (base, effect)]:
+                yield f"{lead.format(base=base)}: {_by_network(found, len(found) if effect == 'removes' else NUM_SHOWN)}."
+    if diverged := [case for case in cases if case.diverged]:
+        yield f"What diverged: {_by_network(diverged, len(diverged))}."
 
 
-def _named(case: Case) -> str:
-    return f"{case.network} with {case.label}"
+def _by_network(cases: Sequence[Case], shown: int) -> str:
+    """The settings of the first `shown` cases, after the name of their network, such as `in plain-56 lr = 0.2; lr = 0.4`."""
+    named = cases[:shown]
+    groups = (
+        f"in {network} {'; '.join(case.label for case in own)}" for network, own in groupby(named, lambda case: case.network)
+    )
+    more = len(cases) - len(named)
+    return "; ".join([*groups, *([f"and {more:,} more"] if more else [])])

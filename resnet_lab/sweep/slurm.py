@@ -69,7 +69,7 @@ class SlurmArray:
         script = self._script(study, jobs, path)
         plan.create()
         with disk_errors(path):
-            path.write_text(script)
+            path.write_text(script, encoding="utf-8")
         names = [job.folder.path.name for job in jobs]
         size = self._settings.jobs
         tasks = [names[begin : begin + size] for begin in range(0, len(names), size)]

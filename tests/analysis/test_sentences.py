@@ -55,11 +55,13 @@ def test_a_line_has_a_barrier_only_above_both_ends(found, middle, height):
     changed = line.result.model_copy(update={"train_errors": tuple(errors)})
     (sentence,) = sentences("line", [dataclasses.replace(line, result=changed)])
     assert height in sentence
+    assert "On 500 images, with the batch statistics of BN, it is 20.00 % and 50.00 % at the ends" in sentence
 
 
 def test_paths_compare_the_error_without_one_block_with_that_of_all(found):
     assert sentences("paths", found)[-1] == (
-        "residual-56: removing one block changes the test error from 18.60 % to 22.60 % (median over blocks), by +4.00 points."
+        "residual-56: removing one block changes the error on 500 test images from 18.60 % to 22.60 % (median over blocks), by "
+        "+4.00 points."
     )
 
 

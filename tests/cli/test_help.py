@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 
@@ -34,20 +35,22 @@ def test_help_lists_the_commands_in_groups():
 def test_help_has_no_python_types_and_fits_80_columns(command):
     text = run(*command.split(), "--help")
     assert "Usage: resnet-lab" in text
-    for noise in ("<bool>", "<int", "<str>", "<path>", "list[", "[["):
+    for noise in ("<bool>", "<int", "<str>", "<path>", "list[", "[[", "<x", "x>="):
         assert noise not in text
+    assert not re.search(r"<[^<>]*$", text, re.MULTILINE)  # a list of choices that is broken inside a word
     assert max(map(len, text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        *(command for command in COMMANDS if command not in ("analyze", "config")),
+        *("", *COMMANDS),
         *("runs rm", "runs import", "analyze identity", "analyze line", "config show", "config schema"),
     ],
 )
 def test_help_ends_with_an_example(command):
-    assert run(*command.split(), "--help").strip().splitlines()[-1].strip().startswith(f"Example: resnet-lab {command}")
+    last = run(*command.split(), "--help").strip().splitlines()[-1].strip()
+    assert last.startswith(f"Example: resnet-lab {command}".rstrip())
 
 
 def test_paragraphs_of_the_help_fill_the_lines():
@@ -72,10 +75,23 @@ def test_presets_settings_and_files_are_completed(tmp_path):
     assert completed("sweep --set sweep.se") == ["sweep.seeds="]
 
 
+def test_commands_of_runs_are_completed(tmp_path):
+    RunFolder(tmp_path / "runs/revised/plain-8-s0").create(tiny())
+    assert completed("runs r", tmp_path) == ["rm", "revised"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_are_completed(shell):
+    action = {"_TYPER_COMPLETE_FISH_ACTION": "get-args"} if shell == "fish" else {}
+    variables = {"_TYPER_COMPLETE_ARGS": "resnet-lab sweep pa", "_RESNET_LAB_COMPLETE": f"complete_{shell}"}
+    assert "paper" in run(**variables, **action)
+
+
 def test_studies_and_runs_are_completed(tmp_path):
     RunFolder(tmp_path / "here/first/plain-8-s0").create(tiny())
     assert completed("compare --runs here fi", tmp_path) == ["first"]
     assert completed("evaluate --runs here first/", tmp_path) == ["first/plain-8-s0"]
+    assert completed("train --runs here --study fi", tmp_path) == ["first"]
     assert completed("compare fi", tmp_path) == []
     (tmp_path / "file").touch()
     assert completed("compare --runs file fi", tmp_path) == []

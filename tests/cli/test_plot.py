@@ -15,12 +15,16 @@ def chart_lines(runs, width=80):
     return ["".join(span.text for span in line) for line in plot.curves(runs, width)]
 
 
-def run_with_errors(kind="plain", depth=20, seed=0, *, test=(), training=()):
-    """A run of 30 steps with these pairs of step and error."""
+def run_with_errors(kind="plain", depth=20, seed=0, *, test=(), training=None):
+    """A run of 30 steps with these pairs of step and error; by default, training errors are those on test images.
+
+    The running training error, which the chart does not show, is 100 %.
+    """
+    clean = dict(test if training is None else training)
     return dataclasses.replace(
         made_run(kind, depth, seed),
-        train=[TrainRecord(step, error, 1.0, 0.1, 80, 1.0) for step, error in training],
-        evaluations=[EvalRecord(step, 0.1, 0.1, 30, None, None, error, 0.1, 1.0) for step, error in test],
+        train=[TrainRecord(step, 1.0, 1.0, 0.1, 80, 1.0) for step, _ in test],
+        evaluations=[EvalRecord(step, clean[step], 0.1, 30, None, None, error, 0.1, 1.0) for step, error in test],
     )
 
 
@@ -50,23 +54,26 @@ def test_test_errors_are_drawn_as_filled_marks_at_their_points():
     lines = chart_lines([run_with_errors(test=[(0, 0.9), (30, 0.3)])])
     assert lines[1].startswith(" 90 ┤●")
     assert next(line for line in lines if "●20" in line)[33] == "●"  # the last column of the panel, and its label beside it
-    assert not any(mark in "".join(lines) for mark in "○▲△")
+    assert "▲" not in "".join(lines)
     assert "no residual runs" in lines[0]
 
 
-def test_training_errors_are_dotted_lines_with_hollow_marks_by_depth():
-    steps = range(31)
-    lines = chart_lines([run_with_errors("plain", depth, training=[(step, depth / 100) for step in steps]) for depth in (20, 56)])
+def test_clean_training_errors_are_dotted_lines_with_hollow_marks_between_the_evaluations():
+    ends = {depth: [(0, depth / 100), (30, depth / 100)] for depth in (20, 56)}
+    runs = [run_with_errors("plain", depth, test=[(0, 0.9), (30, 0.8)], training=training) for depth, training in ends.items()]
+    lines = chart_lines(runs)
     (shallow,) = [line for line in lines if "○" in line]
     (deep,) = [line for line in lines if "△" in line]
-    assert "●20" in shallow
-    assert "▲56" in deep
     assert lines.index(deep) < lines.index(shallow)
-    assert any(0x2800 <= ord(char) <= 0x28FF for char in shallow)
+    for line in (shallow, deep):
+        drawn = line[5:33]
+        assert all(char in "○△" or 0x2800 <= ord(char) <= 0x28FF for char in drawn)
+        assert sum(char in "○△" for char in drawn) > 2
 
 
 def test_deeper_networks_are_darker_and_test_errors_are_bold():
-    runs = [run_with_errors("plain", depth, training=[(3, 0.5), (15, 0.5)], test=[(30, depth / 100)]) for depth in (20, 56)]
+    levels = {depth: [(0, depth / 100), (30, depth / 100)] for depth in (20, 56)}
+    runs = [run_with_errors("plain", depth, test=test, training=[(0, 0.4), (30, 0.4)]) for depth, test in levels.items()]
     spans = [span for line in plot.curves(runs, 80) for span in line]
     shallow, deep = (next(span for span in spans if span.text == mark) for mark in "●▲")
     assert (shallow.bold, deep.bold) == (True, True)

@@ -89,13 +89,12 @@ def test_a_small_gap_is_removed_only_if_less_than_half_is_left(left, effect):
 def test_the_first_screen_names_what_removes_the_degradation_of_plain_networks():
     cases = compared([*base(), *scaled(around(0.2)), *case(*around(0.6)), *case(*around(0.5), lr=0.4)]).cases
     assert list(by_effect(cases)) == [
-        "What removes the degradation of plain-56: residual-56 with shortcut_scale = 0.5.",
-        "What has a higher training error than plain-56: plain-56 with lr = 0.2.",
+        "What removes the degradation of plain-56: in residual-56 shortcut_scale = 0.5.",
+        "What has a higher training error than plain-56: in plain-56 lr = 0.2.",
     ]
     worse = [run for lr in (0.2, 0.3, 0.4, 0.6, 0.7) for run in case(*around(0.6), lr=lr)]
     assert list(by_effect(compared([*base(), *worse]).cases)) == [
-        "What has a higher training error than plain-56: plain-56 with lr = 0.2; plain-56 with lr = 0.3; plain-56 with lr = 0.4 "
-        "and 2 more."
+        "What has a higher training error than plain-56: in plain-56 lr = 0.2; lr = 0.3; lr = 0.4; and 2 more."
     ]
 
 

@@ -355,7 +355,8 @@ def _ends(variant: str, shallow_depth: int, results: Sequence[Identity], colours
 ANALYSIS = Analysis(
     name="identity",
     place=1,
-    help="""Build a deeper network that computes the same function as the shallowest of each kind and seed; compare it with SGD's.
+    help="""Build a deeper network that computes the same function as the shallowest of each kind and seed, and compare it with
+    the one that SGD finds.
 
     Uses all training and test images: about five minutes for CIFAR from depth 20 to 56, on one core. --continue-steps takes as
     long as training; Ctrl-C saves a checkpoint, and the same command resumes.

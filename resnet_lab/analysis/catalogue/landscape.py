@@ -213,8 +213,8 @@ ANALYSIS = Analysis(
     heading="The loss surface",
     text=(
         "Training loss around the trained networks in random directions, scaled filter by filter to the norms of the network's "
-        "weights (Li et al. 2018). Networks with the same shapes share the same random draw. Two of many thousands of directions "
-        "show how rough the surface is, not where its minima lie."
+        "weights (Li et al. 2018). Networks with the same shapes share the same random draw. Two of hundreds of "
+        "thousands of directions give only a glimpse of the surface; they do not show where its minima lie."
     ),
     table=table,
     figures=figures,

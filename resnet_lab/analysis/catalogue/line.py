@@ -131,8 +131,8 @@ def sentences(findings: Findings) -> Iterator[str]:
         barrier = max(inside) - max(inside[0], inside[-1])
         height = f"a barrier of {100 * barrier:.2f} points" if barrier > 0 else "no barrier"
         yield (
-            f"{ends}: {height} in training error, which is {percent(inside[0])} and {percent(inside[-1])} at the ends and at "
-            f"most {percent(max(inside))} between them."
+            f"{ends}: {height} in training error. On {line.train_images:,} images, with the {BN_NAMES[line.bn]} of BN, it is "
+            f"{percent(inside[0])} and {percent(inside[-1])} at the ends and at most {percent(max(inside))} between them."
         )
 
 

@@ -107,8 +107,8 @@ def sentences(findings: Findings) -> Iterator[str]:
     for network, results in newest(findings, Paths).items():
         baseline, single = statistics.fmean(result.baseline for result in results), statistics.median(_without_one(results))
         yield (
-            f"{network_name(network)}: removing one block changes the test error from {percent(baseline)} to {percent(single)} "
-            f"(median over blocks), by {points(single - baseline)} points."
+            f"{network_name(network)}: removing one block changes the error on {results[0].images:,} test images from "
+            f"{percent(baseline)} to {percent(single)} (median over blocks), by {points(single - baseline)} points."
         )
 
 

@@ -31,7 +31,7 @@ function makeControls(chart, number, getState, update) {
     ]),
     group("Lines", boxes("parts", PARTS)),
     smoothing(getState, update, synced),
-    ...(seeds.length > 1 ? [group("Seeds as", radios("mean", [["mean with range", true], ["each seed", false]])), group("Seeds", boxes("seeds", seeds))] : []));
+    ...(seeds.length > 1 ? [group("Show seeds as", radios("mean", [["mean with range", true], ["each seed", false]])), group("Seeds", boxes("seeds", seeds))] : []));
   return { top, sync: () => synced.forEach((show) => show()) };
 }
 
@@ -48,7 +48,7 @@ function smoothing(getState, update, synced) {
     label.textContent = width > 1 ? `mean of ${width} points` : "none";
     slider.setAttribute("aria-valuetext", label.textContent);
   });
-  return html("label", { class: "wide" }, "Smoothing of running", slider, label);
+  return html("label", { class: "wide" }, "Smooth running error", slider, label);
 }
 
 /** Buttons of the networks: a click hides or shows one; a double click, Shift+click or Shift+Enter isolates it, or shows all again. */

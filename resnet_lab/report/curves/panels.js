@@ -82,7 +82,7 @@ function drawLines(own, frame) {
     const edge = path(line.points, (point) => point.high) + path(line.points.toReversed(), (point) => point.low).replace("M", "L");
     return svg("path", { class: "band", d: `${edge}Z`, fill: line.colour });
   });
-  const order = ["running", "smoothed", "training", "test"];
+  const order = ["running", "smoothed", "test", "training"];
   const sorted = own.toSorted((one, other) => order.indexOf(one.part) - order.indexOf(other.part));
   return svg("g", { class: "ink" }, ...bands, ...sorted.map((line) => svg("path", {
     class: line.part, "data-line": `${line.name} ${line.part}`, stroke: line.colour, d: path(line.points, (point) => point.y),
@@ -92,7 +92,7 @@ function drawLines(own, frame) {
 /** The names of the networks at the right ends of their lines, with thin lines that lead to them. */
 function labels(own, frame) {
   const ends = [...Map.groupBy(own, (line) => line.network)].map(([network, members]) => {
-    const last = ["test", "training", "running"].map((part) => members.filter((line) => line.part === part)).find((some) => some.length);
+    const last = ["training", "test", "running"].map((part) => members.filter((line) => line.part === part)).find((some) => some.length);
     const visible = last.map((line) => line.points.findLast((point) => point.x <= frame.x[1]) ?? line.points[0]);
     return { network, colour: members[0].colour, y: within(frame.down(mean(visible.map(({ y }) => y))), TOP, frame.bottom) };
   });
