@@ -1,6 +1,7 @@
 """Following runs: until none is running, pages rewritten after changes, Ctrl-C, and the browser. No test sleeps."""
 
 import io
+import re
 import time
 import webbrowser
 from dataclasses import replace
@@ -9,12 +10,17 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from rich.console import Console
+from rich.text import Text
 
 from resnet_lab.cli import terminal, watch
-from resnet_lab.cli.screens import RUN_HEADER, run_row, runs_screen, sparkline
+from resnet_lab.cli.screens import RUN_HEADER, run_row, runs_screen, sparkline, sweep_screen
 from resnet_lab.record.lines import EvalRecord, TrainRecord
 from resnet_lab.record.store import RunFolder
 from resnet_lab.record.study import Study, read_study
+from resnet_lab.run.estimate import Forecast
+from resnet_lab.sweep.disk import DiskSpace
+from resnet_lab.sweep.launch import Allocation
+from resnet_lab.sweep.plan import Plan, PlannedRun
 from tests.builders import made_run, tiny, write_config
 
 
@@ -217,6 +223,32 @@ def test_last_errors_are_drawn_as_bars_below_the_highest():
     assert sparkline(run) == "█▆▅▃▁ 0 %"
     assert sparkline(replace(run, train=[])) == "-"
     assert sparkline(replace(run, train=run.train * 4)).startswith("▅▃▁█▆▅▃▁")
+
+
+def test_live_sweep_shows_every_run_and_the_progress_of_all(tmp_path, monkeypatch):
+    configs = [tiny(model__kind=kind) for kind in ("plain", "residual")]
+    folders = [RunFolder(tmp_path / config.name) for config in configs]
+    runs = tuple(
+        PlannedRun(folder, "planned", Forecast(config, 1, 1, 1.0, 0, 60.0), 60.0)
+        for folder, config in zip(folders, configs, strict=True)
+    )
+    plan = Plan(tmp_path, runs, (), Allocation(2, 1, "cpu"), stand_in=False, trial_seconds=0.0, disk=DiskSpace(0, 0))
+    for folder, config in zip(folders, configs, strict=True):
+        folder.create(config)
+    screen = io.StringIO()
+    monkeypatch.setattr(terminal, "stderr", Console(file=screen, force_terminal=True, color_system=None, width=100))
+    with FileLock(folders[0].path / ".lock"), sweep_screen(plan) as shown:
+        folders[0].append_event("started", 0)
+        folders[0].append(TrainRecord(15, 0.8, 1.0, 0.1, 300, 2.0))
+        folders[0].append(EvalRecord(15, 0.75, 0.1, 80, None, None, 0.7, 0.1, 1.0))
+        folders[1].log_file.touch()  # its process has been started
+        shown.refresh()
+    shown_text = Text.from_ansi(screen.getvalue().replace("\x1b[?25l", "")).plain
+    header, first, second = [line for line in shown_text.splitlines() if line.strip()][:3]
+    assert header.split() == ["run", "state", "done", "running", "error", "train", "test", "img/s", "left"]
+    assert first.split()[:8] == ["plain-8-s0", "running", "50", "%", "█", "80", "%", "75.00"]
+    assert second.split()[:4] == ["residual-8-s0", "starting", "0", "%"]
+    assert re.search(r"25 % of the work done, 150 images/s together, about .* left\.", screen.getvalue())
 
 
 def test_sweep_writes_the_report_if_asked_to(cli, tmp_path):
