@@ -13,7 +13,7 @@ from resnet_lab.report.tables import interval_table
 from resnet_lab.study.compare import Comparison
 
 _PAPER = "0.4"  # colour of what the paper found
-_WIDTHS: dict[Layout, float] = {"wide": 4.8, "narrow": 3.6}  # in inches: the wide one has a table beside it
+_SIZES: dict[Layout, tuple[float, float]] = {"wide": (4.8, 3.0), "narrow": (3.6, 2.4)}  # in inches: a table is beside or below
 
 
 def illustration(comparison: Comparison) -> Illustration:
@@ -43,7 +43,7 @@ def _words(comparison: Comparison, variant: str) -> str:
 
 def _draw(comparison: Comparison, layout: Layout) -> Figure:
     colours = figures.colours(comparison)
-    with new_figure(_WIDTHS[layout], 3.0) as (figure, axes):
+    with new_figure(*_SIZES[layout]) as (figure, axes):
         axes.grid(axis="y", color="0.9", linewidth=0.6)
         depths = sorted({cell.depth for cell in comparison.cells})
         axes.set_xticks(depths)

@@ -26,11 +26,11 @@ def _first_screen(headline: Headline) -> Iterator[str]:
         yield "\n".join(
             f"- {_inline(chip.subject)}: **{_inline(chip.status)}** ({_inline(chip.numbers)})" for chip in headline.chips
         )
-    yield from map(_inline, headline.sentences)
     if headline.picture is not None:
         yield _block(headline.picture)
     if headline.numbers is not None:
         yield _block(headline.numbers)
+    yield from map(_inline, headline.sentences)
     yield from (f"*{_inline(note)}*" for note in headline.notes)
 
 
