@@ -17,7 +17,7 @@ from resnet_lab.study.compare import Comparison, compare_study
 from resnet_lab.study.compare import compare as compare_runs
 from resnet_lab.study.together import together
 from resnet_lab.study.values import comparison_values
-from resnet_lab.study.verdict import verdict_on_case
+from resnet_lab.study.verdict import CASES_AND_LOOKS, verdict_on_case
 
 
 def compare(
@@ -93,7 +93,8 @@ def _show(comparison: Comparison, *, best: bool) -> None:
     terminal.curves(comparison.runs)
     for sentence in (*comparison.verdict, *(" ".join(verdict_on_case(case)) for case in comparison.cases)):
         terminal.sentence(sentence)
-    for sentence in (*comparison.unmatched, *comparison.missing):
+    looks = [CASES_AND_LOOKS] if comparison.cases and comparison.study.design is not None else []
+    for sentence in (*looks, *comparison.unmatched, *comparison.missing):
         terminal.note(sentence)
 
 

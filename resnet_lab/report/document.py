@@ -16,12 +16,7 @@ from resnet_lab.study.digest import mark
 from resnet_lab.study.finding import by_effect
 from resnet_lab.study.published import NUMBERS
 from resnet_lab.study.sequential import OVERALL_ERROR
-from resnet_lab.study.verdict import verdict_on_case
-
-_CASES_AND_LOOKS = (
-    "Seeds were added until the verdict on plain networks was decided. These intervals are for a fixed number of seeds and do "
-    "not allow for that."
-)
+from resnet_lab.study.verdict import CASES_AND_LOOKS, verdict_on_case
 
 
 def build(
@@ -155,7 +150,7 @@ def _cases(comparison: Comparison, pictures: Mapping[str, Picture]) -> Section:
         "network of its depth by these rules, if that degrades and the recipe is the same. Each interval is for its case alone: "
         "of twenty settings without any effect, one is expected to appear to have one."
     )
-    looks = [Text(_CASES_AND_LOOKS)] if comparison.study.design is not None else []
+    looks = [Text(CASES_AND_LOOKS)] if comparison.study.design is not None else []
     summaries = [summary] if len(summary.items) > 1 else []
     return Section("What changes the error", (*summaries, *drawn, sentences, case_table(comparison), rules, *looks))
 

@@ -13,6 +13,11 @@ from resnet_lab.study.sequential import OVERALL_ERROR
 from resnet_lab.study.spread import Spread
 from resnet_lab.text import abridged, counted, percent, points
 
+CASES_AND_LOOKS = (
+    "Seeds were added until the verdict on plain networks was decided. The intervals of varied settings are for a fixed number "
+    "of seeds and do not allow for that."
+)
+
 
 def verdict_on(gaps: Sequence[Gap]) -> tuple[str, ...]:
     """One sentence per variant, with the difference that the verdict rests on."""

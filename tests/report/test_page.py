@@ -166,7 +166,7 @@ def test_first_screen_has_the_finding_its_certainty_the_figure_and_the_numbers(s
     assert [chip.text.replace("\n", " ").split(":")[0] for chip in chips] == ["plain networks", "residual networks"]
     (drawing,), (table,) = (
         elements(browser, f".glance .{'wide' if width == 1280 else 'narrow'}"),
-        elements(browser, ".glance > .scroll table"),
+        elements(browser, ".glance .beside table"),
     )
     for each in (*chips, drawing, table):
         assert each.rect["y"] + each.rect["height"] <= 900

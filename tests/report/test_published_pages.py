@@ -48,7 +48,7 @@ def test_print_is_a_document_of_few_pages(show):
 def test_first_screen_of_a_laptop_and_of_a_phone_shows_finding_certainty_and_figure(show, published, width, height):
     browser = show(published, width=width)
     layout = "wide" if width > 1000 else "narrow"
-    parts = ("h1", ".chips", f".glance .static .{layout}", ".glance > .scroll table", "header .note")
+    parts = ("h1", ".chips", f".glance .static .{layout}", ".glance .beside table", "header .note")
     bottoms = [each.rect["y"] + each.rect["height"] for part in parts for each in elements(browser, part)[:1]]
     assert len(bottoms) == len(parts)
     first_screen = bottoms if layout == "wide" else bottoms[:3]  # on a phone, the numbers and the note come next
