@@ -128,8 +128,11 @@ def test_arrow_keys_move_through_the_values_of_the_chart(show, page):
     (surface,) = elements(browser, ".view > svg")
     press(surface, Keys.HOME)
     first = surface.get_attribute("aria-valuetext")
+    begin = box(browser, ".guide")[0]
     press(surface, Keys.ARROW_RIGHT)
     second = surface.get_attribute("aria-valuetext")
+    left, _, right, _ = plot_box(browser)
+    assert left - 1 <= begin < box(browser, ".guide")[0] < left + 0.2 * (right - left)
     assert first.startswith("step ")
     assert readout(browser).startswith(second)
     assert float(surface.get_attribute("aria-valuenow")) > float(surface.get_attribute("aria-valuemin"))
@@ -153,10 +156,19 @@ def test_legend_hides_and_isolates_networks_by_mouse_and_keyboard(show, page):
         assert drawn == pressed
         return drawn
 
+    def coloured(name):
+        """Whether anything in the figure has the colour of this network."""
+        colour = re.findall(r"\d+", style(browser, f"[data-line='{name} training']", "stroke"))
+        return lambda: (abs(pixels(browser, ".view > svg") - [int(part) for part in colour]).max(axis=-1) < 25).sum() > 20
+
     assert shown() == networks
+    has_colour = coloured("plain-20")
+    assert has_colour()
     legend_button(browser, "plain-20").click()
     assert shown() == networks - {"plain-20"}
     assert "plain-20" not in readout(browser)
+    assert not has_colour()  # neither lines, bands nor labels
+    assert len(elements(browser, ".inside .band")) == 6
     press(legend_button(browser, "plain-20"), Keys.SPACE)
     assert shown() == networks
     double_click(browser, legend_button(browser, "residual-56"))
@@ -230,6 +242,7 @@ def test_lines_and_seeds_can_be_chosen(show, page):
     assert set(drawn_lines(browser)) == {name for name in LINES if not name.endswith("running")}
     choose_option(browser, "training")
     assert set(drawn_lines(browser)) == {name for name in LINES if name.endswith("test")}
+    assert elements(browser, ".inside .running, .inside .training") == []
     choose_option(browser, "each seed")
     assert len(drawn_lines(browser)) == 8
     assert elements(browser, ".inside .band") == []
