@@ -82,7 +82,7 @@ def test_command_analyses_the_initial_network_unless_a_step_is_named(study, cli)
         assert answer.code == 0, answer.err
         assert {result["step"] for result in json.loads(answer.out)["results"]} == {step}
     assert (study / "correlation.png").stat().st_size > 10_000
-    assert "<h3>Correlation of gradients</h3>" in write_report(compare_study(study))[0].read_text()
+    assert ">Correlation of gradients</a></h3>" in write_report(compare_study(study))[0].read_text()
 
 
 def test_gradients_that_overflow_are_refused_in_a_sentence(study, cli, monkeypatch):

@@ -128,7 +128,7 @@ def test_messages_name_the_setting_instead_of_pydantic_internals(changes, senten
 
 def test_all_conflicts_between_settings_are_listed():
     with pytest.raises(ConfigError) as caught:
-        load_study("paper", ["recipe.batch_size=99999", "recipe.steps=100"]).run(kind="plain", depth=20)
+        load_study("paper", ["recipe.batch_size=99999", "recipe.schedule.milestones=[99999]"]).run(kind="plain", depth=20)
     assert len(str(caught.value).splitlines()) == 2
 
 
