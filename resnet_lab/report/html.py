@@ -72,8 +72,8 @@ def _is(kind: type) -> Callable[[object], bool]:
 
 
 def _code(text: str) -> Markup:
-    """Escape text, mark up code in backticks, and keep percent signs and values on the line of their number and key."""
-    escaped = str(escape(text)).replace(" %", "\N{NO-BREAK SPACE}%").replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    """Escape text, mark up code in backticks, and keep percent signs on the line of their number."""
+    escaped = str(escape(text)).replace(" %", "\N{NO-BREAK SPACE}%")
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
 
 
