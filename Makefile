@@ -19,7 +19,7 @@ test-slow: $(VENV)/installed-dev  ## slow tests that rarely fail
 	$(BIN)/python -m pytest -m slow --dist loadgroup  # each launcher's cluster is started once
 
 test-avx2: $(VENV)/installed-dev  ## all numerical tests, as on a CPU without AVX-512
-	$(AVX2) $(BIN)/python -m pytest --ignore tests/report/test_page.py --ignore tests/report/test_curves.py --ignore tests/reliability --ignore tests/sweep
+	$(AVX2) $(BIN)/python -m pytest --ignore tests/report/test_page.py --ignore tests/report/test_curves.py --ignore tests/report/test_published_pages.py --ignore tests/reliability --ignore tests/sweep
 
 soak: $(VENV)/installed-dev  ## the figures of docs/reliability.md, an hour or two; prints their table
 	rm -f build/figures.jsonl && mkdir -p build

@@ -7,13 +7,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from pydantic import BaseModel
 from typer import Context
 
-from resnet_lab.config.files import known_keys, presets
-from resnet_lab.config.schema import RunConfig
-from resnet_lab.config.slurm import SlurmConfig
-from resnet_lab.config.sweep import SweepConfig
+from resnet_lab.config.files import all_keys, presets
 from resnet_lab.errors import LabError
 from resnet_lab.record.study import DEFAULT_ROOT, run_folders, study_folders
 
@@ -48,8 +44,7 @@ def configs(context: Context, incomplete: str) -> Iterator[str]:
 @_completing
 def settings(context: Context, incomplete: str) -> Iterator[str]:
     """The keys of all settings, followed by an equals sign."""
-    sections: dict[str, type[BaseModel]] = {"": RunConfig, "sweep.": SweepConfig, "slurm.": SlurmConfig}
-    return (f"{prefix}{key}=" for prefix, model in sections.items() for key in known_keys(model) if key != "varied")
+    return (f"{key}=" for key in all_keys())
 
 
 @_completing

@@ -180,6 +180,12 @@ def json_schema() -> Settings:
     return schema
 
 
+def all_keys() -> Iterator[str]:
+    """The dotted keys of all settings of a config file."""
+    yield from (key for key in known_keys(RunConfig) if key != "varied")  # by sweeps
+    yield from (f"{name}.{key}" for section, name in _NOT_OF_RUNS.items() for key in known_keys(section))
+
+
 def presets() -> dict[str, Path]:
     """Paths of the shipped configs by name: inside the installed package, or at the root of a checkout."""
     package = Path(__file__).parent.parent

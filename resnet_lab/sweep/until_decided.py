@@ -79,12 +79,12 @@ def begin(source: StudyConfig, folder: Path, max_seeds: int | None) -> Sequentia
         if not len(source.sweep.seeds) <= most <= MOST_SEEDS or first > most:
             fewest = max(first, len(source.sweep.seeds))
             raise ConfigError(f"--max-seeds must be from {fewest} (the first look) to {MOST_SEEDS}, got {shortened(most)}.")
-        if most != DEFAULT_MAX_SEEDS and _num_seeds(folder, depths) >= FEWEST_SEEDS:
+        design = Design(first_look=first, max_seeds=most, depths=depths)
+        if most != DEFAULT_MAX_SEEDS and _num_seeds(folder, design) >= FEWEST_SEEDS:
             raise ConfigError(
                 f"--max-seeds must be chosen before {FEWEST_SEEDS} seeds have finished, since it changes the verdict; it is "
                 f"{DEFAULT_MAX_SEEDS} in {folder}. Leave it out, or start another study with --study."
             )
-        design = Design(first_look=first, max_seeds=most, depths=depths)
     elif max_seeds not in (None, design.max_seeds):
         raise ConfigError(
             f"--max-seeds is {design.max_seeds} in {folder}: it was fixed before the first look, and another number would change "
@@ -94,13 +94,14 @@ def begin(source: StudyConfig, folder: Path, max_seeds: int | None) -> Sequentia
     return SequentialSweep(source, folder, _extended(_distinct([*source.sweep.seeds, *seen]), design.first_look), design)
 
 
-def _num_seeds(folder: Path, depths: tuple[int, int]) -> int:
+def _num_seeds(folder: Path, design: Design) -> int:
     """The number of seeds with finished plain nets of both depths."""
-    gap = _plain_gap(folder, Design(first_look=FEWEST_SEEDS, max_seeds=MOST_SEEDS, depths=depths))
+    gap = _plain_gap(folder, design)
     return 0 if gap is None else len(gap.seeds)
 
 
 def _plain_gap(folder: Path, design: Design) -> Gap | None:
+    """The gap of plain nets, as the design compares them."""
     gaps = compare(replace(read_study(folder), design=design)).gaps
     return next((gap for gap in gaps if gap.variant == "plain"), None)
 
