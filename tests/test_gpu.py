@@ -114,4 +114,4 @@ def test_a_diverging_run_keeps_the_weights_of_its_last_finite_loss():
     data = load(config.data, None, 0).to(torch.device("cuda"))  # type: ignore[arg-type]
     with pytest.raises(Exception, match="NaN or infinite"):
         list(train(state, training_batches(data, 16, 0), config.recipe, log_every=5, validate=lambda: (0.5, 1.0)))
-    assert all(value.isfinite().all() for value in state.net.state_dict().values())
+    assert all(parameter.isfinite().all() for parameter in state.net.parameters())
