@@ -80,7 +80,7 @@ def _verdict(comparison: Comparison) -> Section:
                 "than the shallowest. With three or more seeds, it counts as shown if the 95 % interval of the difference lies "
                 f"above zero, and as not shown if the interval lies below {100 * MATTERS:g} points. With one or two seeds, the "
                 f"interval is {100 * SEED_MARGIN:g} points, or two binomial standard errors if that is more, on either side of "
-                "each difference: twice the largest standard deviation over the seeds of a reference study."
+                "each difference: 1.7 times the largest standard deviation over the seeds of a reference study."
             )
         )
     if comparison.missing:

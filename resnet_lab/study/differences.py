@@ -18,8 +18,8 @@ from resnet_lab.study.spread import FEWEST_FOR_INTERVAL, Spread, half_width, sig
 
 Degradation = Literal["shown", "not shown", "undecided"]
 MATTERS = 0.02  # the smallest difference that counts as degradation
-# How far the gap of one seed may be from the mean over seeds: twice the largest standard deviation of a gap over the seeds of a
-# study in reference/, 2.6 points.
+# How far the gap of one seed may be from the mean over seeds: 1.7 times the largest standard deviation of a gap over the seeds of
+# a study in reference/, which is 3.0 points.
 SEED_MARGIN = 0.05
 MANY_SEEDS = 50
 Last = dict[tuple[str, int, int], EvalRecord]  # by variant, depth and seed

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import ROOT
 from tests.report.browser import elements
 
-PAGES = {name: ROOT / "reference" / name / "report" / "index.html" for name in ("quick", "cures")}
+PAGES = {name: ROOT / "reference" / name / "report" / "index.html" for name in ("quick", "cures", "reference")}
 
 
 @pytest.fixture(params=PAGES)

@@ -54,7 +54,7 @@ def table(findings: Findings) -> Table:
     for network, results in newest(findings, Correlation).items():
         values = _means(results)
         steps, lines = joined(result.step for result in results), joined(result.lines for result in results)
-        rows.append((network_name(network), str(len(results)), steps, lines, *(f"{values[lag - 1]:.3f}" for lag in _SHOWN_LAGS)))
+        rows.append((network_name(network), str(len(results)), steps, lines, *(f"{values[lag - 1]:z.3f}" for lag in _SHOWN_LAGS)))
     header = ("network", "seeds", "step", "lines", *(f"lag {lag}" for lag in _SHOWN_LAGS))
     caption = (
         "Autocorrelation of the gradient of the first logit with respect to the input, along lines of 33 inputs from one "
@@ -69,7 +69,7 @@ def sentences(findings: Findings) -> Iterator[str]:
     for variant, shallow, deep in between_depths(means):
         yield (
             f"From depth {shallow} to {deep}, the correlation at lag 1 of {variant} networks changes from "
-            f"{means[variant, shallow]:.2f} to {means[variant, deep]:.2f}."
+            f"{means[variant, shallow]:z.2f} to {means[variant, deep]:z.2f}."
         )
 
 
