@@ -14,6 +14,7 @@ from resnet_lab import errors
 from resnet_lab.config.files import all_keys, load_study
 from resnet_lab.report.tables import spread, with_interval
 from resnet_lab.study.compare import compare_study
+from resnet_lab.study.spread import Spread
 from resnet_lab.sweep.grid import expand
 from tests.builders import COMMANDS, ROOT
 
@@ -88,6 +89,19 @@ def test_effects_in_interventions_are_those_of_the_reference_study():
     assert len(rows) == 19
     interventions = (ROOT / "docs" / "interventions.md").read_text()
     assert re.findall(r"^\| (?:plain|residual)-56 .*", interventions, re.MULTILINE) == rows
+
+
+def test_differences_in_interventions_with_the_same_change_are_those_of_the_reference_studies():
+    deep, shallow = (compare_study(ROOT / "reference" / name) for name in ("cures", "cures-20"))
+    [(of_20, of_56)] = [[cell.train_error for cell in deep.cells if cell.variant == "plain"]]
+    rows = [f"| as in the paper | {spread(of_20)} | {spread(of_56)} | {with_interval(deep.gaps[0].train_error, '{:+.2f}')} |"]
+    errors = {case.label: case.train_error for case in deep.cases if case.network == "plain-56"}
+    for case in shallow.cases:
+        pairs = zip(case.train_error.values, errors[case.label].values, strict=True)
+        gap = with_interval(Spread(tuple(of_56 - of_20 for of_20, of_56 in pairs)), "{:+.2f}")
+        rows.append(f"| {case.label} | {spread(case.train_error)} | {spread(errors[case.label])} | {gap} |")
+    interventions = (ROOT / "docs" / "interventions.md").read_text()
+    assert re.search(r"^\| setting of both networks .*\n.*\n((?:\|.*\n)+)", interventions, re.MULTILINE)[1].splitlines() == rows
 
 
 def test_the_page_on_settings_has_all_of_them_as_they_are():
